@@ -1,0 +1,109 @@
+"""Cross-modality pseudo-labels: dual association with global learning (DAGL)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from salcr.clustering import Floats, Integers, cluster_means, nearest_neighbours
+from salcr.transport import sinkhorn
+
+
+class Association(NamedTuple):
+    """Labels of every clustered image in both label spaces, 0 .. K-1 of that space."""
+
+    visible: Integers
+    """[N], visible images in the visible space."""
+    visible_to_infrared: Integers
+    """[N], visible images in the infrared space."""
+    infrared: Integers
+    """[M], infrared images in the infrared space."""
+    infrared_to_visible: Integers
+    """[M], infrared images in the visible space."""
+
+
+def propagate(visible: Floats, infrared: Floats, *, k: int) -> tuple[Floats, Floats]:
+    """Return features mixed with those of their neighbours in both modalities (CMFP).
+
+    Of each of the four blocks of cosines VV, VR, RV and RR a row keeps its `k` largest entries,
+    negative ones become 0 and rows are scaled to sum 1; [[VV, VR], [RV, RR]] times the stacked
+    features, normalised, is the result. A row without positive entries contributes nothing.
+
+    Args:
+        visible: [N, D], unit rows.
+        infrared: [M, D], unit rows.
+        k: entries kept; all, where a modality has fewer images.
+
+    Returns:
+        propagated visible [N, D] and infrared [M, D] features, unit rows, float32.
+    """
+    mixed = []
+    for queries in (visible, infrared):
+        total = sum(_mixing(queries, side, k) @ side for side in (visible, infrared))
+        mixed.append(_unit_rows(np.asarray(total, dtype=np.float32)))
+    return mixed[0], mixed[1]
+
+
+def associate(
+    visible: Floats,
+    infrared: Floats,
+    visible_cluster: Integers,
+    infrared_cluster: Integers,
+    *,
+    cmfp_k: int | None,
+    strength: float,
+    relabel_own_modality: bool,
+) -> Association:
+    """Return the labels of both modalities in both label spaces (paper, section 3.2).
+
+    Args:
+        visible: [N, D] features of the clustered visible images, unit rows.
+        infrared: [M, D] features of the clustered infrared images, unit rows.
+        visible_cluster: [N] DBSCAN labels 0 .. K-1, no outliers.
+        infrared_cluster: [M] DBSCAN labels 0 .. L-1, no outliers.
+        cmfp_k: neighbours of the feature propagation, or None to do without it.
+        strength: lambda of the optimal transport.
+        relabel_own_modality: also give images a new label in their own modality, the argmax of
+            the inner product with the cluster means (released code); else DBSCAN's stays (paper).
+
+    Returns:
+        Labels in the roles of `Association`.
+    """
+    if cmfp_k is not None:
+        visible, infrared = propagate(visible, infrared, k=cmfp_k)
+    visible_means = cluster_means(visible, visible_cluster)
+    infrared_means = cluster_means(infrared, infrared_cluster)
+    if relabel_own_modality:
+        visible_cluster = np.argmax(visible @ visible_means.T, axis=1)
+        infrared_cluster = np.argmax(infrared @ infrared_means.T, axis=1)
+    return Association(
+        visible=visible_cluster,
+        visible_to_infrared=_transported_labels(visible, infrared_means, strength),
+        infrared=infrared_cluster,
+        infrared_to_visible=_transported_labels(infrared, visible_means, strength),
+    )
+
+
+def _transported_labels(features: Floats, means: Floats, strength: float) -> Integers:
+    cost = (
+        (features**2).sum(axis=1)[:, None] - 2 * features @ means.T + (means**2).sum(axis=1)
+    )  # squared Euclidean
+    return np.argmax(sinkhorn(cost, strength=strength), axis=1)
+
+
+def _mixing(queries: Floats, database: Floats, k: int) -> sparse.csr_matrix:
+    indices, similarities = nearest_neighbours(queries, database, k)
+    weights = np.maximum(similarities, 0)
+    totals = weights.sum(axis=1, keepdims=True)
+    weights = np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0)
+    start = np.arange(0, indices.size + 1, indices.shape[1])
+    shape = (len(queries), len(database))
+    return sparse.csr_matrix((weights.ravel(), indices.ravel(), start), shape=shape)
+
+
+def _unit_rows(rows: Floats) -> Floats:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = rows / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit

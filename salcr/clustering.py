@@ -1,0 +1,196 @@
+"""Clusters of one modality: Jaccard distance on k-reciprocal neighbours, then DBSCAN.
+
+Everything is sparse: a distance of 1 (no shared neighbour) is not stored, so memory grows with
+the number of images, not with its square.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import csgraph
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+# Elements that one block of a blocked computation may hold; bounds memory, not the result.
+_BLOCK_ELEMENTS = 4_000_000
+
+
+def nearest_neighbours(queries: Floats, database: Floats, k: int) -> tuple[Integers, Floats]:
+    """Return the exact nearest database rows of every query row by inner product.
+
+    Args:
+        queries: [N, D], unit rows for cosine similarity.
+        database: [M, D].
+        k: neighbours wanted; at most M are returned.
+
+    Returns:
+        indices [N, min(k, M)] and inner products of the same shape, largest first.
+    """
+    import faiss  # here, since most users of this module's neighbours need no search
+
+    similarities, indices = faiss.knn(
+        np.ascontiguousarray(queries, np.float32),
+        np.ascontiguousarray(database, np.float32),
+        min(k, len(database)),
+        metric=faiss.METRIC_INNER_PRODUCT,
+    )
+    return indices.astype(np.int64), similarities
+
+
+def jaccard_distance(features: Floats, *, k1: int, k2: int) -> sparse.csr_matrix:
+    """Return the Jaccard distance of k-reciprocal encodings (Zhong et al., CVPR 2017).
+
+    With V the encodings, d(i, j) = 1 - m / (2 - m) and m = sum_c min(V_ic, V_jc).
+
+    Args:
+        features: [N, D], unit rows.
+        k1: size of the neighbourhoods, the image itself included.
+        k2: neighbours whose encodings are averaged; 1 averages nothing.
+
+    Returns:
+        [N, N] float32 in [0, 1], symmetric; pairs that share no neighbour, whose distance is 1,
+        are not stored. With fewer than k1 images the neighbourhoods are all images.
+    """
+    if len(features) == 0:
+        return sparse.csr_matrix((0, 0), dtype=np.float32)
+    neighbours, _ = nearest_neighbours(features, features, k1)
+    reciprocal = _reciprocal(neighbours)
+    half = _reciprocal(neighbours[:, : round(k1 / 2) + 1])
+    encodings = _softmax_weights(features, _expanded(reciprocal, half))
+    if k2 > 1:
+        encodings = _membership(neighbours[:, :k2]) @ encodings / min(k2, neighbours.shape[1])
+    return _distance_of_encodings(sparse.csr_matrix(encodings, dtype=np.float32))
+
+
+def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Integers:
+    """Return DBSCAN's labels, numbered as scikit-learn numbers them; -1 marks an outlier.
+
+    A connected-components formulation: clusters are the components of the core points, and a
+    border point joins the first cluster that reaches it.
+
+    Args:
+        distance: [N, N] symmetric, as `jaccard_distance` returns it; absent entries are far.
+        eps: largest distance of a neighbour.
+        min_samples: neighbours, itself included, that make a core point.
+
+    Returns:
+        [N] labels, -1 or 0 .. K-1.
+    """
+    num_images = distance.shape[0]
+    pairs = distance.tocoo()
+    near = pairs.data <= eps
+    rows, columns = pairs.row[near], pairs.col[near]
+    is_core = np.bincount(rows, minlength=num_images) >= min_samples
+    between_cores = is_core[rows] & is_core[columns]
+    edges = (np.ones(between_cores.sum(), bool), (rows[between_cores], columns[between_cores]))
+    graph = sparse.csr_matrix(edges, shape=(num_images, num_images))
+    _, component = csgraph.connected_components(graph, directed=False)
+
+    labels = np.full(num_images, num_images, dtype=np.int64)
+    cores = np.flatnonzero(is_core)
+    _, first, inverse = np.unique(component[cores], return_index=True, return_inverse=True)
+    labels[cores] = np.argsort(np.argsort(first))[inverse]  # numbered by their first core point
+    reaches = is_core[columns] & ~is_core[rows]
+    np.minimum.at(labels, rows[reaches], labels[columns[reaches]])
+    labels[labels == num_images] = -1
+    return labels
+
+
+def cluster_means(features: Floats, labels: Integers, num_clusters: int | None = None) -> Floats:
+    """Return the mean feature of each cluster, [K, D], not normalised; outliers are left out.
+
+    Clusters without a member have a mean of 0.
+    """
+    kept = labels >= 0
+    size = int(labels.max(initial=-1)) + 1 if num_clusters is None else num_clusters
+    members = sparse.csr_matrix(
+        (np.ones(kept.sum(), np.float32), (labels[kept], np.flatnonzero(kept))),
+        shape=(size, len(labels)),
+    )
+    counts = np.maximum(np.bincount(labels[kept], minlength=size), 1)
+    means: Floats = (members @ features / counts[:, None]).astype(np.float32)
+    return means
+
+
+def _membership(neighbours: Integers) -> sparse.csr_matrix:
+    """Return the [N, N] 0/1 matrix with a 1 where column j is among row i's neighbours."""
+    num_images, k = neighbours.shape
+    start = np.arange(0, num_images * k + 1, k)
+    ones = np.ones(neighbours.size, dtype=np.float32)
+    return sparse.csr_matrix((ones, neighbours.ravel(), start), shape=(num_images, num_images))
+
+
+def _reciprocal(neighbours: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbours."""
+    member = _membership(neighbours)
+    return sparse.csr_matrix(member.multiply(member.T))
+
+
+def _expanded(reciprocal: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the expanded k-reciprocal sets R* as a pattern.
+
+    R_half(c) joins R(i) for every c in R(i) of which more than two thirds lie in R(i).
+    """
+    common = sparse.coo_matrix((reciprocal @ half.T).multiply(reciprocal))
+    half_size = np.asarray(half.sum(axis=1)).ravel()
+    joins = common.data > 2 / 3 * half_size[common.col]
+    candidates = sparse.csr_matrix(
+        (np.ones(joins.sum(), np.float32), (common.row[joins], common.col[joins])),
+        shape=reciprocal.shape,
+    )
+    return sparse.csr_matrix(reciprocal + candidates @ half)
+
+
+def _softmax_weights(features: Floats, pattern: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return softmax(-(2 - 2 cos)) over each row's pattern, a float32 matrix."""
+    pairs = pattern.tocoo()
+    squared = np.empty(pairs.nnz, dtype=np.float32)
+    step = max(1, _BLOCK_ELEMENTS // features.shape[1])
+    for start in range(0, pairs.nnz, step):
+        rows, columns = pairs.row[start : start + step], pairs.col[start : start + step]
+        cosine = np.einsum("nd,nd->n", features[rows], features[columns])
+        squared[start : start + step] = 2 - 2 * cosine
+    weights = np.exp(-squared)
+    totals = np.bincount(pairs.row, weights, minlength=pattern.shape[0])
+    normalised = (weights / totals[pairs.row]).astype(np.float32)
+    return sparse.csr_matrix((normalised, (pairs.row, pairs.col)), shape=pattern.shape)
+
+
+def _distance_of_encodings(encodings: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return 1 - m / (2 - m), m the sum of minima of two rows, for all pairs with m > 0."""
+    num_images = encodings.shape[0]
+    by_column = encodings.tocsc()
+    column_sizes = np.diff(by_column.indptr)
+    work = np.add.reduceat(
+        np.append(column_sizes[encodings.indices], 0), encodings.indptr[:-1]
+    )  # candidate pairs of each row
+    limit = max(_BLOCK_ELEMENTS, int(work.max()))
+    blocks, start = [], 0
+    while start < num_images:
+        fits = int(np.searchsorted(np.cumsum(work[start:]), limit, side="right"))
+        stop = start + min(fits, max(1, limit // num_images))
+        blocks.append(_distance_block(encodings[start:stop], by_column, column_sizes))
+        start = stop
+    return sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+
+
+def _distance_block(
+    block: sparse.csr_matrix, by_column: sparse.csc_matrix, column_sizes: NDArray[np.int32]
+) -> sparse.csr_matrix:
+    num_rows, num_images = block.shape[0], by_column.shape[0]
+    entries = block.tocoo()
+    repeats = column_sizes[entries.col]
+    ends = np.cumsum(repeats)
+    within = np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
+    position = np.repeat(by_column.indptr[entries.col], repeats) + within
+    smaller = np.minimum(np.repeat(entries.data, repeats), by_column.data[position])
+    pair = np.repeat(entries.row.astype(np.int64), repeats) * num_images
+    pair += by_column.indices[position]
+    shared = np.bincount(pair, smaller, minlength=num_rows * num_images)
+    found = np.flatnonzero(shared)
+    distance = np.clip(1 - shared[found] / (2 - shared[found]), 0, 1).astype(np.float32)
+    rows, columns = np.divmod(found, num_images)
+    return sparse.csr_matrix((distance, (rows, columns)), shape=(num_rows, num_images))

@@ -1,0 +1,158 @@
+"""Reads, merges and checks configurations. Imports no torch, so the Snakefile can use it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from salcr.errors import SalcrError
+from salcr.schema import Config, Section
+
+DEFAULT_CONFIG = Path(__file__).parent.parent / "config" / "default.yaml"
+
+# The sections that a stage reads, besides the seed. A key changed in one of them reruns the
+# stage; no other key does.
+STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
+    "synthesize": ("synthesize",),
+    "preprocess": ("preprocess",),
+    "pretrain": ("model", "clustering", "memory", "augment", "optimizer", "pretrain"),
+    "associate": ("clustering", "associate"),
+    "train": ("memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
+    "evaluate": ("evaluate",),
+    "aggregate": (),
+    "figures": ("figures",),
+}
+SEEDED_STAGES = ("synthesize", "pretrain", "train")
+
+# What decides the outcome of stage one: variants that agree here share one pre-training.
+STAGE_ONE_SECTIONS = ("seed", "dataset", "synthesize", "preprocess", *STAGE_SECTIONS["pretrain"])
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        SalcrError: the file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SalcrError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise SalcrError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SalcrError(f"{path}: must hold `key: value` pairs")
+    return values
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `overlay`, merged section by section."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def validate(values: Mapping[str, Any]) -> Config:
+    """Return the checked configuration.
+
+    Raises:
+        SalcrError: unknown, missing or out-of-range keys, all listed with what is allowed.
+    """
+    return _checked(Config, values)
+
+
+def variant(config: Config, name: str) -> Config:
+    """Return the configuration with the overlay of one variant applied.
+
+    Raises:
+        SalcrError: the overlay holds an unknown or out-of-range key.
+    """
+    overlay = config.variants[name]
+    try:
+        return validate(merge(config.model_dump(), overlay))
+    except SalcrError as error:
+        raise SalcrError(f"variants.{name}: {error}") from None
+
+
+def pretraining_owner(config: Config, name: str) -> str:
+    """Return the first variant whose stage one equals that of variant `name`."""
+    wanted = variant(config, name)
+    for candidate in config.variants:
+        other = variant(config, candidate)
+        if all(getattr(other, key) == getattr(wanted, key) for key in STAGE_ONE_SECTIONS):
+            return candidate
+    raise AssertionError("a variant always equals itself")
+
+
+def stage_flags(config: Config, stage: str) -> str:
+    """Return the command-line flags of a stage, in a fixed order and quoted for a shell."""
+    words = ["--seed", str(config.seed)] if stage in SEEDED_STAGES else []
+    for section in STAGE_SECTIONS[stage]:
+        for key, value in getattr(config, section).model_dump().items():
+            words += [flag_name(section, key), _as_word(value)]
+    return shlex.join(words)
+
+
+def flag_name(section: str, key: str) -> str:
+    """Return the flag of a key: `("clustering", "k1")` gives `--clustering-k1`."""
+    return f"--{section}-{key}".replace("_", "-")
+
+
+def parse_section(section: str, values: Mapping[str, Any]) -> Any:
+    """Return the checked model of one section.
+
+    Raises:
+        SalcrError: a value is out of range or a key is missing.
+    """
+    model = Config.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, Section)
+    return _checked(model, values, prefix=section)
+
+
+def _as_word(value: Any) -> str:
+    """Return a word that YAML reads back as the same value."""
+    if isinstance(value, str) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value)
+
+
+def _checked(model: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, detail, prefix) for detail in error.errors()]
+        raise SalcrError("configuration: " + "\n  ".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    name = ".".join([prefix, *path] if prefix else path)
+    if detail["type"] == "extra_forbidden":
+        allowed = _keys_at(model, path[:-1])
+        near = difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"; did you mean `{near[0]}`?" if near else ""
+        return f"unknown key `{name}`{hint} Allowed: {', '.join(allowed)}"
+    if detail["type"] == "missing":
+        return f"missing key `{name}`"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"`{name}` is {detail['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,94 @@
+"""The stored images of one split, as `preprocess` writes them.
+
+A folder holds `visible.npy` and `infrared.npy` (uint8 [N, H, W, 3]), `manifest.csv` (which rows
+each trial trains and tests on), `identities.csv` (the same lines with the true identity, opened
+for evaluation only) and `preprocess.json` (sizes and hashes). The order of the manifest's lines
+is the order of every later array.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from salcr import files
+from salcr.clustering import Integers
+from salcr.errors import SalcrError
+
+MODALITIES = ("visible", "infrared")
+ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
+MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
+MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
+IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
+
+
+class Images(NamedTuple):
+    """The images of one modality in one split."""
+
+    array: NDArray[np.uint8]
+    """[A, H, W, 3], all images of the modality, memory-mapped."""
+    rows: Integers
+    """[N], the split's images in `array`."""
+    camera: Integers
+    """[N]."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, positions: Integers) -> torch.Tensor:
+        """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
+        return torch.from_numpy(self.array[self.rows[positions]])
+
+
+class Split(NamedTuple):
+    """The training or the test images of one trial."""
+
+    visible: Images
+    infrared: Images
+    data_hash: str
+    """Identifies the stored data set."""
+
+
+def load_split(folder: Path, *, trial: int, split: str) -> Split:
+    """Return the "train" or "test" images of a trial. Identities are not opened.
+
+    Raises:
+        SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
+    """
+    summary = files.read_json(folder / SUMMARY)
+    table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
+    chosen = table[(table["trial"] == trial) & (table["split"] == split)]
+    sides = {}
+    for modality in MODALITIES:
+        lines = chosen[chosen["modality"] == modality]
+        if lines.empty:
+            raise SalcrError(
+                f"{folder / MANIFEST}: no {modality} {split} images of trial {trial}; "
+                f"trials there: {sorted(table['trial'].unique().tolist())}"
+            )
+        path = folder / ARRAYS[modality]
+        array = files.map_array(path)
+        if list(array.shape) != summary["shapes"][modality]:
+            raise SalcrError(f"{path}: is not the array that {folder / SUMMARY} describes")
+        sides[modality] = Images(
+            array, lines["row"].to_numpy(np.int64), lines["camera"].to_numpy(np.int64)
+        )
+    return Split(sides["visible"], sides["infrared"], summary["data_hash"])
+
+
+def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:
+    """Return the true identities of a split's images by modality. Never for training.
+
+    Raises:
+        SalcrError: the file is missing or damaged.
+    """
+    table = files.read_table(path, IDENTITY_COLUMNS)
+    chosen = table[(table["trial"] == trial) & (table["split"] == split)]
+    return {
+        modality: chosen.loc[chosen["modality"] == modality, "identity"].to_numpy(np.int64)
+        for modality in MODALITIES
+    }

@@ -1,0 +1,105 @@
+"""What surrounds a synthetic person: prints on clothes, background, occlusion, light and noise.
+
+Images are float32 arrays [height, width, channels] with values around [0, 1]; one channel for
+infrared, three for visible.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+PRINTS = ("horizontal", "vertical", "diagonal", "checks", "dots", "zigzag", "emblem")
+OCCLUSION_PROBABILITY = 0.06
+
+
+def print_mask(kind: str, period: float, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
+    """Tells which points of a garment lie on the printed half of its pattern.
+
+    Args:
+        kind: One of `PRINTS`.
+        period: Distance after which the pattern repeats, in body heights.
+        x: Body x of the columns, [1, width].
+        y: Body y of the rows, [height, 1].
+
+    Returns:
+        Mask [height, width].
+    """
+    across, down = x / period, y / period
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    if kind == "horizontal":
+        return np.broadcast_to(down % 1 < 0.5, shape)
+    if kind == "vertical":
+        return np.broadcast_to(across % 1 < 0.5, shape)
+    if kind == "diagonal":
+        return (across + down) * 0.8 % 1 < 0.5
+    if kind == "checks":
+        # Slightly larger, as a check is hard to see where a stripe is still clear.
+        return (across * 0.8 % 1 < 0.5) ^ (down * 0.8 % 1 < 0.5)
+    if kind == "dots":
+        return (across % 1 - 0.5) ** 2 + (down % 1 - 0.5) ** 2 < 0.33**2
+    if kind == "zigzag":
+        return (down + np.abs(across * 0.7 % 1 - 0.5) * 1.4) % 1 < 0.5
+    if kind == "emblem":
+        return across**2 + ((y - 0.3) / period) ** 2 < 0.85**2
+    raise ValueError(f"unknown print {kind!r}, expected one of {PRINTS}")
+
+
+def reduce_image(image: FloatArray, factor: int) -> FloatArray:
+    """Returns the image [height, width, channels] with each factor x factor block averaged."""
+    rows, columns, channels = image.shape
+    blocks = image.reshape(rows // factor, factor, columns // factor, factor, channels)
+    # Two steps are several times faster in numpy than one mean over both block axes.
+    return blocks.sum(axis=1).sum(axis=2) / np.float32(factor * factor)
+
+
+def draw_background(
+    colour: FloatArray, height: int, width: int, rng: np.random.Generator
+) -> FloatArray:
+    """Draws a wall, a floor and one soft upright stripe (a door, a tree) around one colour.
+
+    Returns:
+        Image [height, width, channels] that stays within about 0.12 of `colour` [channels].
+    """
+    rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
+    columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
+    slope_across, slope_down = rng.uniform(-0.05, 0.05, size=2)
+    floor = rng.uniform(-0.05, 0.05) * (rows > rng.uniform(0.72, 0.9))
+    centre, half_width = rng.uniform(0.0, 1.0), rng.uniform(0.05, 0.2)
+    stripe = rng.uniform(-0.06, 0.06) * (np.abs(columns - centre) < half_width)
+    relief = slope_across * (columns - 0.5) + slope_down * (rows - 0.5) + floor + stripe
+    return colour + relief[:, :, None].astype(np.float32)
+
+
+def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Covers part of a few images with a flat box, as a passing object would.
+
+    Returns:
+        The image itself, or with probability `OCCLUSION_PROBABILITY` a copy with the box.
+    """
+    happens = rng.random() < OCCLUSION_PROBABILITY
+    top, left = rng.uniform(0.2, 0.75), rng.uniform(-0.1, 0.7)
+    extent_down, extent_across = rng.uniform(0.15, 0.35), rng.uniform(0.25, 0.5)
+    tone = rng.uniform(0.2, 0.7)
+    if not happens:
+        return image
+    height, width = image.shape[:2]
+    covered = image.copy()
+    rows = slice(int(top * height), int((top + extent_down) * height))
+    columns = slice(max(0, int(left * width)), int((left + extent_across) * width))
+    covered[rows, columns] = tone
+    return covered
+
+
+def expose(image: FloatArray, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Applies mild light, contrast and sensor noise.
+
+    Returns:
+        Image of the same shape, values 0..255.
+    """
+    gain, offset = rng.uniform(0.92, 1.08), rng.uniform(-0.03, 0.03)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.02)
+    exposed = image * np.float32(gain) + np.float32(offset) + noise
+    return np.clip(exposed * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -1,0 +1,154 @@
+"""The only module that writes results, and reads them back.
+
+Every file is written under a temporary name and renamed when whole, so that no reader ever sees
+half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from salcr.errors import SalcrError
+
+if TYPE_CHECKING:
+    import torch
+
+CHECKPOINT_FORMAT = 1
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, which takes its place when the block succeeds.
+
+    Raises:
+        SalcrError: the folder cannot be written to, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise SalcrError(f"{path}: cannot be written ({error.strerror})") from None
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise SalcrError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON with sorted keys."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        SalcrError: the file is missing or is not JSON.
+    """
+    return _read(path, lambda: json.loads(path.read_text()), "is not valid JSON")
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV, without its index."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Return the named columns of a CSV file.
+
+    Raises:
+        SalcrError: the file is missing, is not CSV, or lacks a column.
+    """
+    return _read(
+        path,
+        lambda: pd.read_csv(path, usecols=columns)[columns],
+        f"is not a table with the columns {', '.join(columns)}",
+    )
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as .npy."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def map_array(path: Path) -> NDArray[Any]:
+    """Return a .npy array memory-mapped, read-only.
+
+    Raises:
+        SalcrError: the file is missing, truncated, or no .npy file.
+    """
+    return _read(path, lambda: np.load(path, mmap_mode="r"), "is damaged or no .npy file")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
+    """Write tensors and plain values with torch.save."""
+    import torch
+
+    def save(file: BinaryIO) -> None:
+        torch.save({"format": CHECKPOINT_FORMAT, **checkpoint}, file)
+
+    # Through an open file: given a path, torch writes the file's name into the archive, and the
+    # bytes of two equal checkpoints would differ.
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        save(file)
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Return a checkpoint; only tensors and plain values are unpickled, never code.
+
+    Raises:
+        SalcrError: the file is missing, damaged, or not a checkpoint of this project.
+    """
+    import torch
+
+    checkpoint = _read(
+        path,
+        lambda: torch.load(path, map_location=device, weights_only=True),
+        "is damaged or no checkpoint; delete it and run snakemake again",
+    )
+    if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
+        raise SalcrError(f"{path}: not a checkpoint of this version; delete it and run again")
+    return checkpoint
+
+
+def _read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:
+    try:
+        return reader()
+    except FileNotFoundError:
+        raise SalcrError(f"{path}: no such file") from None
+    except PermissionError:
+        raise SalcrError(f"{path}: no permission to read it") from None
+    except Exception as error:  # the libraries raise many types for a damaged file
+        raise SalcrError(f"{path}: {complaint} ({type(error).__name__}: {error})") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

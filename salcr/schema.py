@@ -1,0 +1,203 @@
+"""Every parameter: its type, range and meaning, as pydantic models.
+
+There are no defaults here; they stand, with comments, in `config/default.yaml` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
+
+Milestones = Field(description="epochs (rounds) of this stage from which the rate is x0.1 again")
+
+
+class Section(BaseModel):
+    """A group of keys. A key that is not listed is an error, not a silent no-op."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Section):
+    """Which images, and where they are."""
+
+    name: str = Field(pattern=NAME, description="names the folder below results/")
+    layout: Literal["regdb"] = Field(description="folder layout of the data set")
+    root: str = Field(min_length=1, description="folder that holds the data set")
+    trials: list[int] = Field(min_length=1, description="splits to run, one training each")
+    synthetic: bool = Field(description="true: `synthesize` draws the images into root")
+
+    @model_validator(mode="after")
+    def _trials_are_distinct(self) -> Dataset:
+        if min(self.trials) < 1 or len(set(self.trials)) < len(self.trials):
+            raise ValueError("trials must be distinct whole numbers from 1")
+        return self
+
+
+class Synthesize(Section):
+    """Drawn people for the demo and the tests."""
+
+    num_identities: int = Field(ge=4, description="people; each trial trains on half of them")
+    images_per_identity: int = Field(ge=2, description="images of a person in each modality")
+    num_trials: int = Field(ge=1, le=99, description="random splits to write")
+    hardness: float = Field(ge=0, le=1, description="0: infrared resembles grey visible; 1: free")
+    height: int = Field(ge=32, le=1024, description="image height in pixels")
+    width: int = Field(ge=16, le=1024, description="image width in pixels")
+
+
+class Preprocess(Section):
+    """Size of the stored images."""
+
+    height: int = Field(ge=32, le=1024, description="image height in pixels")
+    width: int = Field(ge=16, le=1024, description="image width in pixels")
+
+
+class Model(Section):
+    """The backbone."""
+
+    backbone: Literal[
+        "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+        "resnext50_32x4d", "resnext101_32x8d", "resnext101_64x4d",
+        "wide_resnet50_2", "wide_resnet101_2",
+    ] = Field(description="a torchvision ResNet")  # fmt: skip
+    width: int = Field(ge=4, le=64, description="channels of the stem; 64 is torchvision's")
+    weights: str = Field(min_length=1, description="`imagenet`, `random`, or a state-dict file")
+
+    @model_validator(mode="after")
+    def _pretrained_weights_have_full_width(self) -> Model:
+        if self.weights == "imagenet" and self.width != 64:
+            raise ValueError("weights: imagenet needs width: 64 (use weights: random)")
+        return self
+
+
+class Clustering(Section):
+    """Jaccard distance on k-reciprocal neighbours, then DBSCAN."""
+
+    k1: int = Field(ge=2, description="neighbours, itself included, in the k-reciprocal sets")
+    k2: int = Field(ge=1, description="neighbours averaged in the query expansion")
+    eps: float = Field(gt=0, lt=1, description="DBSCAN's radius in Jaccard distance")
+    min_samples: int = Field(ge=2, description="DBSCAN's least size of a dense region")
+
+
+class Memory(Section):
+    """Cluster memories and the softmax over them."""
+
+    momentum: float = Field(ge=0, lt=1, description="mu, the share of the old value that stays")
+    temperature: float = Field(gt=0, le=1, description="tau, divides every cosine")
+
+
+class Augment(Section):
+    """Random image transforms of training."""
+
+    pad: int = Field(ge=0, le=64, description="pixels of border before the random crop")
+    jitter: float = Field(ge=0, le=0.5, description="brightness, contrast, saturation and hue")
+    erasing_probability: float = Field(ge=0, le=1, description="of random erasing, per image")
+    erasing_max_area: float = Field(ge=0.02, le=0.9, description="largest share of the image")
+    linear_probability: float = Field(ge=0, le=1, description="of LTG, stage one, per image")
+
+
+class Optimizer(Section):
+    """Adam."""
+
+    weight_decay: float = Field(ge=0, description="L2 penalty of Adam")
+
+
+class Pretrain(Section):
+    """Stage one: contrastive learning inside each modality."""
+
+    epochs: int = Field(ge=1, description="clusterings, each followed by `iterations` steps")
+    iterations: int = Field(ge=1, description="steps an epoch")
+    clusters: int = Field(ge=1, description="clusters in a batch, per modality")
+    instances: int = Field(ge=1, description="images of each cluster in a batch")
+    learning_rate: float = Field(gt=0, description="Adam's rate")
+    milestones: list[int] = Milestones
+
+
+class Associate(Section):
+    """Cross-modality pseudo-labels (DAGL)."""
+
+    cmfp: bool = Field(description="propagate features across modalities first")
+    cmfp_k: int = Field(ge=1, description="largest entries kept in a row of a similarity block")
+    sinkhorn_strength: float = Field(gt=0, description="lambda in the kernel exp(-lambda cost)")
+    relabel_own_modality: bool = Field(description="as the released code; the paper does not")
+
+
+class Train(Section):
+    """Stage two: one round is one association and one epoch of training."""
+
+    rounds: int = Field(ge=0, description="rounds; 0 stops after stage one")
+    iterations: int = Field(ge=1, description="steps a round")
+    labels: int = Field(ge=2, description="pseudo-labels in a batch, half of each label space")
+    instances: int = Field(ge=1, description="visible and infrared images of each label")
+    learning_rate: float = Field(gt=0, description="Adam's rate in round 1")
+    milestones: list[int] = Milestones
+
+
+class Fgsal(Section):
+    """Fine-grained semantic-aligned learning: the part losses."""
+
+    enabled: bool = Field(description="false: no part losses")
+    parts: int = Field(ge=1, le=8, description="horizontal stripes of the feature map")
+    released_cross_pattern: bool = Field(description="the released code's f(a,v) for f(a,r)")
+
+
+class Gpcr(Section):
+    """Global-part collaborative refinement: the instance losses."""
+
+    mode: Literal["both", "global", "part", "none"] = Field(description="features to refine")
+    k: int = Field(ge=1, description="nearest instances that may become positives")
+    weight: float = Field(ge=0, description="lambda, weight of the refinement loss")
+
+
+class Evaluate(Section):
+    """Retrieval on the held-out identities."""
+
+    every: int = Field(ge=1, description="evaluate each such round, and always the last")
+    rankings: int = Field(ge=0, description="queries whose ten nearest are kept for the figure")
+
+
+class Figures(Section):
+    """How figures look."""
+
+    dpi: int = Field(ge=50, le=1200, description="resolution of the png files")
+    font_size: float = Field(ge=4, le=24, description="points")
+
+
+class Compute(Section):
+    """Where jobs run. Never changes what they compute beyond floating-point rounding."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU if there is one")
+    threads: int = Field(ge=1, description="CPU threads of a training or evaluation job")
+
+
+class Config(Section):
+    """The whole configuration file."""
+
+    seed: int = Field(ge=0, lt=2**31, description="of everything random")
+    dataset: Dataset
+    synthesize: Synthesize
+    preprocess: Preprocess
+    model: Model
+    clustering: Clustering
+    memory: Memory
+    augment: Augment
+    optimizer: Optimizer
+    pretrain: Pretrain
+    associate: Associate
+    train: Train
+    fgsal: Fgsal
+    gpcr: Gpcr
+    evaluate: Evaluate
+    figures: Figures
+    compute: Compute
+    variants: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _keys_fit_together(self) -> Config:
+        if self.gpcr.mode in ("both", "part") and not self.fgsal.enabled:
+            raise ValueError(f"gpcr.mode: {self.gpcr.mode} needs fgsal.enabled: true")
+        if self.train.labels % 2:
+            raise ValueError("train.labels must be even: half come from each label space")
+        return self
