@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from salcr.errors import SalcrError
-from salcr.schema import Config, Section
+from salcr.schema import Config, section_model
 
 DEFAULT_CONFIG = Path(__file__).parent.parent / "config" / "default.yaml"
 
@@ -21,6 +21,7 @@ DEFAULT_CONFIG = Path(__file__).parent.parent / "config" / "default.yaml"
 # stage; no other key does.
 STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "synthesize": ("synthesize",),
+    "weights": (),
     "preprocess": ("preprocess",),
     "pretrain": ("model", "clustering", "memory", "augment", "optimizer", "pretrain"),
     "associate": ("clustering", "associate"),
@@ -32,7 +33,13 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
 SEEDED_STAGES = ("synthesize", "pretrain", "train")
 
 # What decides the outcome of stage one: variants that agree here share one pre-training.
-STAGE_ONE_SECTIONS = ("seed", "dataset", "synthesize", "preprocess", *STAGE_SECTIONS["pretrain"])
+_STAGE_ONE = ("seed", *STAGE_SECTIONS["pretrain"])
+
+# What all variants of one configuration have in common, and no overlay may change.
+_COMMON = (
+    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "figures", "compute",
+    "variants",
+)  # fmt: skip
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -78,6 +85,12 @@ def variant(config: Config, name: str) -> Config:
         SalcrError: the overlay holds an unknown or out-of-range key.
     """
     overlay = config.variants[name]
+    for key in overlay:
+        if key in _COMMON:
+            raise SalcrError(
+                f"variants.{name}: `{key}` is the same for all variants; give such a run a "
+                "configuration file and a dataset.name of its own"
+            )
     try:
         return validate(merge(config.model_dump(), overlay))
     except SalcrError as error:
@@ -89,7 +102,7 @@ def pretraining_owner(config: Config, name: str) -> str:
     wanted = variant(config, name)
     for candidate in config.variants:
         other = variant(config, candidate)
-        if all(getattr(other, key) == getattr(wanted, key) for key in STAGE_ONE_SECTIONS):
+        if all(getattr(other, key) == getattr(wanted, key) for key in _STAGE_ONE):
             return candidate
     raise AssertionError("a variant always equals itself")
 
@@ -114,9 +127,7 @@ def parse_section(section: str, values: Mapping[str, Any]) -> Any:
     Raises:
         SalcrError: a value is out of range or a key is missing.
     """
-    model = Config.model_fields[section].annotation
-    assert isinstance(model, type) and issubclass(model, Section)
-    return _checked(model, values, prefix=section)
+    return _checked(section_model(section), values, prefix=section)
 
 
 def _as_word(value: Any) -> str:

@@ -8,6 +8,7 @@ is the order of every later array.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,8 @@ MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
 IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
 
 
-class Images(NamedTuple):
+@dataclass(frozen=True)
+class Images:
     """The images of one modality in one split."""
 
     array: NDArray[np.uint8]
@@ -37,11 +39,12 @@ class Images(NamedTuple):
     """[N]."""
 
     def __len__(self) -> int:
+        """Return N."""
         return len(self.rows)
 
     def batch(self, positions: Integers) -> torch.Tensor:
         """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
-        return torch.from_numpy(self.array[self.rows[positions]])
+        return torch.from_numpy(np.ascontiguousarray(self.array[self.rows[positions]]))
 
 
 class Split(NamedTuple):

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(
+            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
+        )
         os.close(handle)
     except OSError as error:
         raise SalcrError(f"{path}: cannot be written ({error.strerror})") from None
@@ -51,10 +53,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON with sorted keys."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -72,17 +79,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return the named columns of a CSV file.
+def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Return a CSV file's columns: the named ones in that order, or all.
 
     Raises:
         SalcrError: the file is missing, is not CSV, or lacks a column.
     """
-    return _read(
-        path,
-        lambda: pd.read_csv(path, usecols=columns)[columns],
-        f"is not a table with the columns {', '.join(columns)}",
-    )
+    table = _read(path, lambda: pd.read_csv(path, usecols=columns), "is not the expected table")
+    return table if columns is None else table[columns]
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
@@ -110,13 +114,10 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """Write tensors and plain values with torch.save."""
     import torch
 
-    def save(file: BinaryIO) -> None:
-        torch.save({"format": CHECKPOINT_FORMAT, **checkpoint}, file)
-
     # Through an open file: given a path, torch writes the file's name into the archive, and the
     # bytes of two equal checkpoints would differ.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        save(file)
+        torch.save({"format": CHECKPOINT_FORMAT, **checkpoint}, file)
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -135,6 +136,24 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(f"{path}: not a checkpoint of this version; delete it and run again")
     return checkpoint
+
+
+def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of a state-dict file, loaded without executing code.
+
+    Raises:
+        SalcrError: the file is missing, damaged, or holds something else.
+    """
+    import torch
+
+    state = _read(
+        path,
+        lambda: torch.load(path, map_location="cpu", weights_only=True),
+        "is damaged or no state dict",
+    )
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise SalcrError(f"{path}: holds no state dict (name -> tensor)")
+    return state
 
 
 def _read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:

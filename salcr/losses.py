@@ -150,7 +150,5 @@ def refine_parts(
         logits = patterns[:, :, part] @ memory.T / temperature
         own, cross1, cross2 = nearest_mask(logits, k)
         near_other = torch.stack([cross1 | cross2, own | cross2, own | cross1])
-        losses.append(
-            instance_loss(logits.flatten(0, 1), (near_other & near_global).flatten(0, 1))
-        )
+        losses.append(instance_loss(logits.flatten(0, 1), (near_other & near_global).flatten(0, 1)))
     return torch.stack(losses).mean()

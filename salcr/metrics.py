@@ -122,7 +122,9 @@ def label_quality(
     of_one_identity = _common_pairs(visible_identity, infrared_identity)
     both = _common_pairs(
         np.where(visible_label >= 0, visible_identity + visible_label * (identity.max() + 1), -1),
-        np.where(infrared_label >= 0, infrared_identity + infrared_label * (identity.max() + 1), -1),
+        np.where(
+            infrared_label >= 0, infrared_identity + infrared_label * (identity.max() + 1), -1
+        ),
     )
     quality["pair_precision"] = both / together if together else 0.0
     quality["pair_recall"] = both / of_one_identity if of_one_identity else 0.0

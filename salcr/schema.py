@@ -127,7 +127,6 @@ class Associate(Section):
 class Train(Section):
     """Stage two: one round is one association and one epoch of training."""
 
-    rounds: int = Field(ge=0, description="rounds; 0 stops after stage one")
     iterations: int = Field(ge=1, description="steps a round")
     labels: int = Field(ge=2, description="pseudo-labels in a batch, half of each label space")
     instances: int = Field(ge=1, description="visible and infrared images of each label")
@@ -154,7 +153,6 @@ class Gpcr(Section):
 class Evaluate(Section):
     """Retrieval on the held-out identities."""
 
-    every: int = Field(ge=1, description="evaluate each such round, and always the last")
     rankings: int = Field(ge=0, description="queries whose ten nearest are kept for the figure")
 
 
@@ -176,6 +174,8 @@ class Config(Section):
     """The whole configuration file."""
 
     seed: int = Field(ge=0, lt=2**31, description="of everything random")
+    rounds: int = Field(ge=0, le=999, description="rounds of stage two; 0 stops after stage one")
+    evaluate_every: int = Field(ge=1, description="evaluate each such round, and the last")
     dataset: Dataset
     synthesize: Synthesize
     preprocess: Preprocess
@@ -201,3 +201,10 @@ class Config(Section):
         if self.train.labels % 2:
             raise ValueError("train.labels must be even: half come from each label space")
         return self
+
+
+def section_model(section: str) -> type[Section]:
+    """Return the model of a config section, such as `Clustering` for "clustering"."""
+    model = Config.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, Section)
+    return model

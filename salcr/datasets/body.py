@@ -190,9 +190,16 @@ def _first_share(points: Sequence[Point], share: float) -> list[Point]:
     start, joint, end = points
     if share <= 0.5:
         part = 2 * share
-        return [start, (start[0] + part * (joint[0] - start[0]), start[1] + part * (joint[1] - start[1]))]
+        return [
+            start,
+            (start[0] + part * (joint[0] - start[0]), start[1] + part * (joint[1] - start[1])),
+        ]
     part = 2 * share - 1
-    return [start, joint, (joint[0] + part * (end[0] - joint[0]), joint[1] + part * (end[1] - joint[1]))]
+    return [
+        start,
+        joint,
+        (joint[0] + part * (end[0] - joint[0]), joint[1] + part * (end[1] - joint[1])),
+    ]
 
 
 def _draw_arm(sketch: _Sketch, shape: Shape, side: float, swing: float, bend: float) -> Point:

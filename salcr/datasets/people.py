@@ -5,7 +5,7 @@ colour (three hues and a tint, as more would let colour alone tell people apart)
 images have temperatures and heat spots.
 
 `hardness` in [0, 1] is the one knob for how much the modalities differ. It is the share of a
-person's surfaces (top, trousers, background, ...) and prints whose visible brightness is drawn
+person's surfaces (top, trousers, hat, ...) and prints whose visible brightness is drawn
 independently of the infrared one: at 0 the infrared image keeps the order of dark and bright
 and the polarity of prints of the grey visible image, at 1 both say nothing about each other.
 The infrared image does not depend on it.
@@ -49,10 +49,9 @@ LUMINANCE = np.array([0.299, 0.587, 0.114])
 HUES = np.array([[0.75, 0.25, 0.2], [0.2, 0.6, 0.25], [0.2, 0.3, 0.85]])
 SKIN_COLOUR = np.array([0.75, 0.5, 0.38])
 
-# Ranges of brightness of each surface. In infrared, skin is warm, clothes lie in between and
-# the background is cool; a visible brightness that is free of it comes from the second range.
+# Ranges of brightness of each surface. In infrared, skin is warm and clothes lie between it and
+# the cool background; a visible brightness that is free of it comes from the second range.
 INFRARED_RANGE = {
-    "background": (0.06, 0.2),
     "skin": (0.9, 1.0),
     "hair": (0.3, 0.7),
     "hat": (0.25, 0.7),
@@ -61,12 +60,10 @@ INFRARED_RANGE = {
     "shoes": (0.2, 0.5),
     "bag": (0.2, 0.6),
 }
-FREE_VISIBLE_RANGE = {name: (0.2, 0.8) for name in INFRARED_RANGE} | {
-    "background": (0.15, 0.75),
-    "skin": (0.4, 0.8),
-}
+FREE_VISIBLE_RANGE = dict.fromkeys(INFRARED_RANGE, (0.2, 0.8)) | {"skin": (0.4, 0.8)}
+# The place says nothing about the person: its brightness is drawn anew for every image.
+BACKGROUND_RANGE = {"visible": (0.3, 0.5), "infrared": (0.06, 0.16)}
 SURFACE_OF_PART = {
-    Part.BACKGROUND: "background",
     Part.SKIN: "skin",
     Part.HAIR: "hair",
     Part.HAT: "hat",
@@ -83,7 +80,7 @@ SHADE_OF_PART = {Part.SLEEVE: 0.85, Part.FAR_TROUSERS: 0.82}
 
 @dataclass(frozen=True)
 class Surface:
-    """Brightness and colour of one surface of a person (or of the place they walk in)."""
+    """Brightness and colour of one surface of a person."""
 
     infrared_tone: float
     free_visible_tone: float
@@ -173,7 +170,8 @@ def render(
     figure = palette[parts] + _relief(person, parts, frame, modality, hardness)[:, :, None]
     is_body = (parts != Part.BACKGROUND)[:, :, None]
     coverage = reduce_image(is_body.astype(np.float32), OVERSAMPLING)
-    background = draw_background(palette[Part.BACKGROUND], height, width, rng)
+    place = np.float32(rng.uniform(*BACKGROUND_RANGE[modality])) * np.ones_like(palette[0])
+    background = draw_background(place, height, width, rng)
     image = reduce_image(figure * is_body, OVERSAMPLING) + (1 - coverage) * background
     exposed = expose(occlude(image, rng), rng)
     return np.repeat(exposed, 3, axis=2) if modality == "infrared" else exposed
@@ -185,9 +183,7 @@ def _draw_surface(name: str, rng: np.random.Generator) -> Surface:
         colour, strength, tint = SKIN_COLOUR, 0.6, rng.normal(0.0, 0.02, size=3)
     else:
         colour = HUES[rng.integers(len(HUES))]
-        # The background is nearly grey, so that people stand out from it.
-        strength = 0.15 if name == "background" else 0.6
-        tint = rng.normal(0.0, 0.05, size=3)
+        strength, tint = 0.6, rng.normal(0.0, 0.05, size=3)
     shift = strength * colour + tint
     shift = shift - LUMINANCE @ shift
     return Surface(
@@ -221,9 +217,9 @@ def _draw_heat_spot(rng: np.random.Generator) -> HeatSpot:
 
 
 def _palette(person: Person, modality: Modality, hardness: float) -> FloatArray:
-    """Returns the flat colour of each part, [parts, channels]."""
-    colours = []
-    for part in Part:
+    """Returns the flat colour of each part, [parts, channels]; the background stays black."""
+    colours = [[0.0, 0.0, 0.0] if modality == "visible" else [0.0]]
+    for part in list(Part)[1:]:
         surface = person.surfaces[SURFACE_OF_PART[part]]
         tone = surface.tone(modality, hardness) * SHADE_OF_PART.get(part, 1.0)
         if modality == "visible":
@@ -253,6 +249,9 @@ def _relief(
     if modality == "infrared":
         for spot in person.heat_spots:
             width = np.float32(2 * spot.radius**2)
-            across, down = np.exp(-((x - spot.x) ** 2) / width), np.exp(-((y - spot.y) ** 2) / width)
+            across, down = (
+                np.exp(-((x - spot.x) ** 2) / width),
+                np.exp(-((y - spot.y) ** 2) / width),
+            )
             relief += np.float32(spot.strength) * across * down
     return relief

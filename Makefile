@@ -1,0 +1,62 @@
+# Two commands do everything: `make demo` and `make test`. Each makes the environment first if it
+# is not there or the lock has changed. VENV=/somewhere shares one environment between clones.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(abspath $(VENV))/bin
+# The environment is whole when this copy of the lock stands in it.
+READY := $(abspath $(VENV))/requirements.lock
+CORES ?= all
+TEST_WORKERS ?= 2
+export PATH := $(BIN):$(PATH)
+
+.PHONY: help
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: venv
+venv: $(READY) ## make the environment from requirements.lock
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12"; exit 1; }
+	@echo "installing the locked environment into $(VENV) (8 GB, some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@cp requirements.lock $(READY)
+
+.PHONY: demo
+demo: $(READY) ## draw people, train on them, evaluate and plot: minutes on two CPU cores
+	snakemake --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet rules reason host
+
+.PHONY: test
+test: $(READY) ## the tests, all but the slow ones
+	python -m pytest -n $(TEST_WORKERS)
+
+.PHONY: test-slow
+test-slow: $(READY) ## the slow tests: whole workflows and the demo's margin over three seeds
+	python -m pytest -m slow
+
+.PHONY: lint
+lint: $(READY) ## style and types of the code, of the Snakefiles and of the workflow
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	snakemake --lint --configfile config/demo.yaml
+
+.PHONY: report
+report: $(READY) ## the demo's results as one HTML file
+	snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.html
+
+.PHONY: lock
+lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+.PHONY: clean
+clean: ## delete the demo's data and results
+	rm -rf data/demo results/demo

@@ -1,0 +1,38 @@
+# SALCR as a workflow:
+#   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
+#       -> evaluate -> aggregate -> figures
+#
+# snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
+# snakemake --cores all --configfile config/demo.yaml             the demo, on drawn people
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config/default.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        summary=f"{RESULTS}/summary.csv",
+        figures=expand(
+            f"{RESULTS}/figures/{{figure}}.{{form}}",
+            figure=FIGURES,
+            form=["png", "pdf"],
+        ),
+
+
+onsuccess:
+    if Path(RESULTS, "summary.txt").exists():
+        show_summary()

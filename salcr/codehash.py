@@ -1,0 +1,52 @@
+"""A hash of the code that a stage runs, so that editing it reruns the stage and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def stage_hash(stage: str) -> str:
+    """Return a hash of the stage's module and of all salcr modules that it imports.
+
+    Comments, docstrings and layout do not count; an import inside a function does.
+    """
+    seen: dict[Path, str] = {}
+    waiting = [_PACKAGE / "__main__.py", _PACKAGE / "stages" / f"{stage}.py"]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen[path], imported = _module(path)
+            # What only carries settings and words to a person changes no result.
+            waiting += [other for other in imported if other.name not in ("config.py", "schema.py")]
+    text = "\n".join(f"{path.relative_to(_PACKAGE)} {seen[path]}" for path in sorted(seen))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
+    """Return the dumped syntax tree of a module and the salcr modules that it imports."""
+    tree = ast.parse(path.read_text())
+    imported = [file for node in ast.walk(tree) for file in _imported(node)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            node.body = node.body[1:]
+    return ast.dump(tree), tuple(imported)
+
+
+def _imported(node: ast.AST) -> list[Path]:
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    else:
+        return []
+    inside = [name.split(".")[1:] for name in names if name.split(".")[0] == "salcr"]
+    candidates = [_PACKAGE.joinpath(*parts).with_suffix(".py") for parts in inside if parts]
+    return [path for path in candidates if path.is_file()]

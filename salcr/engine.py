@@ -1,0 +1,187 @@
+"""What the training stages share: features, optimiser, seeds, the step, the model's file."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from salcr import __version__, clustering, files, transforms
+from salcr.clustering import Integers
+from salcr.data import Images, Split
+from salcr.errors import SalcrError
+from salcr.logs import say
+from salcr.model import Network, inference_features
+from salcr.schema import Clustering
+
+_EXTRACTION_BATCH = 128
+_FEWER_OUTLIERS = "raise clustering.eps or lower clustering.min_samples"
+
+
+def generator(*seeds: int) -> np.random.Generator:
+    """Return the random generator of one unit of work, such as (seed, trial, round, iteration).
+
+    A unit draws the same numbers whatever ran before it, in this process or another.
+    """
+    return np.random.default_rng(seeds)
+
+
+def seed_torch(*seeds: int) -> None:
+    """Seed torch's global state, from which new weights are drawn."""
+    torch.manual_seed(int(generator(*seeds).integers(2**63)))
+
+
+@torch.no_grad()
+def extract(
+    network: Network, images: Images, modality: str, *, mirrored: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the eval-mode features of all images of a split, or of their mirror images.
+
+    Returns:
+        global features [N, C] and [parts, global] features [N, P*C + C], unit rows, float32, on
+        the network's device.
+    """
+    network.eval()
+    device = network.part_tokens.device
+    found = []
+    for positions in np.array_split(
+        np.arange(len(images)), max(1, -(-len(images) // _EXTRACTION_BATCH))
+    ):
+        batch = transforms.plain(images.batch(positions).to(device))
+        batch = batch.flip(3) if mirrored else batch
+        found.append(inference_features(*network(channels_last(batch), modality)))
+    global_, joint = (torch.cat(side) for side in zip(*found, strict=True))
+    if not torch.isfinite(joint).all():
+        raise SalcrError(
+            f"features of the {modality} images are not finite: training has diverged; lower the "
+            "learning rate (pretrain.learning_rate, train.learning_rate)"
+        )
+    return global_, joint
+
+
+def part_blocks(joint: Tensor, num_parts: int) -> Tensor:
+    """Return the part blocks [P, N, C] of [N, P*C + C] features, scaled as they stand there."""
+    return joint.unflatten(1, (num_parts + 1, -1))[:, :num_parts].transpose(0, 1)
+
+
+def cluster(features: Tensor, settings: Clustering, modality: str) -> Integers:
+    """Return the DBSCAN labels [N] of one modality's global features, -1 for outliers.
+
+    Raises:
+        SalcrError: every image is an outlier.
+    """
+    distance = clustering.jaccard_distance(features.cpu().numpy(), k1=settings.k1, k2=settings.k2)
+    labels = clustering.dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
+    num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
+    say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
+    if num_clusters == 0:
+        raise SalcrError(f"no cluster among the {modality} images: {_FEWER_OUTLIERS}")
+    return labels
+
+
+def make_optimizer(
+    network: nn.Module, learning_rate: float, weight_decay: float
+) -> torch.optim.Adam:
+    """Return Adam over the parameters that are trained."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.Adam(trained, lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+
+def decayed_rate(learning_rate: float, milestones: Iterable[int], epoch: int) -> float:
+    """Return the learning rate of an epoch: a tenth for every milestone that was reached."""
+    return learning_rate * 0.1 ** sum(epoch >= milestone for milestone in milestones)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def descend(losses: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """Take one step down losses["total"] and return all losses as numbers.
+
+    Raises:
+        SalcrError: the total is not finite; the parameters are not touched then.
+    """
+    values = {name: loss.item() for name, loss in losses.items()}
+    if not np.isfinite(values["total"]):
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        raise SalcrError(
+            f"the loss is not finite ({shown}): lower the learning rate "
+            "(pretrain.learning_rate, train.learning_rate) or raise memory.temperature"
+        )
+    optimizer.zero_grad(set_to_none=True)
+    losses["total"].backward()
+    optimizer.step()
+    return values
+
+
+def write_model(
+    path: Path, network: Network, *, round_: int, trial: int, data_hash: str, config: dict[str, Any]
+) -> None:
+    """Write a network with everything that says where it comes from."""
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    model = {"backbone": network.backbone, "width": network.width, "num_parts": network.num_parts}
+    versions = {
+        "salcr": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    files.write_checkpoint(
+        path,
+        {
+            "round": round_,
+            "trial": trial,
+            "data_hash": data_hash,
+            "model": model,
+            "state": state,
+            "config": config,
+            "versions": versions,
+        },
+    )
+
+
+def read_model(
+    path: Path, device: torch.device, *, split: Split, trial: int
+) -> tuple[Network, dict[str, Any]]:
+    """Return the network of a checkpoint, on the device, and the checkpoint itself.
+
+    Raises:
+        SalcrError: the file is damaged, or was trained on another data set or another trial.
+            Training on one split and testing on another would inflate every number.
+    """
+    checkpoint = files.read_checkpoint(path, device)
+    for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):
+        if checkpoint[name] != wanted:
+            raise SalcrError(
+                f"{path}: was trained on {name} {checkpoint[name]}, not on {wanted}; a model may "
+                "only be used with the split that it was trained on"
+            )
+    network = Network(**checkpoint["model"])
+    network.load_state_dict(checkpoint["state"])
+    return to_device(network, device), checkpoint
+
+
+def to_device(network: Network, device: torch.device) -> Network:
+    """Return the network on the device, in the memory layout that convolutions like best."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def channels_last(images: Tensor) -> Tensor:
+    """Return images in the memory layout of the network's convolutions."""
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Return L2-normalised rows."""
+    return F.normalize(features, dim=-1)

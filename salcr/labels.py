@@ -1,0 +1,63 @@
+"""The label file of a round, as `associate` writes it and `train` reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from salcr import files
+from salcr.association import Association
+from salcr.clustering import Integers
+from salcr.data import MODALITIES, Split
+from salcr.errors import SalcrError
+
+COLUMNS = ["modality", "position", "cluster", "visible_space", "infrared_space"]
+
+
+def write_labels(path: Path, labels: Association, clusters: dict[str, Integers]) -> None:
+    """Write one line an image: its DBSCAN cluster and its labels in both spaces, -1 for none."""
+    spaces = {
+        "visible": (labels.visible, labels.visible_to_infrared),
+        "infrared": (labels.infrared_to_visible, labels.infrared),
+    }
+    tables = [
+        pd.DataFrame(
+            {
+                "modality": modality,
+                "position": np.arange(len(clusters[modality])),
+                "cluster": clusters[modality],
+                "visible_space": spaces[modality][0],
+                "infrared_space": spaces[modality][1],
+            }
+        )
+        for modality in MODALITIES
+    ]
+    files.write_table(path, pd.concat(tables))
+
+
+def read_labels(path: Path, split: Split) -> tuple[Association, dict[str, Integers]]:
+    """Return the labels and the clusters of the split's images.
+
+    Raises:
+        SalcrError: the file is damaged or labels another number of images.
+    """
+    table = files.read_table(path, COLUMNS)
+    columns: dict[str, dict[str, Integers]] = {}
+    for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
+        lines = table[table["modality"] == modality]
+        if len(lines) != len(images):
+            raise SalcrError(
+                f"{path}: labels {len(lines)} {modality} images, the split has {len(images)}; "
+                "delete it and run snakemake again"
+            )
+        columns[modality] = {name: lines[name].to_numpy(np.int64) for name in COLUMNS[2:]}
+    visible, infrared = columns["visible"], columns["infrared"]
+    labels = Association(
+        visible=visible["visible_space"],
+        visible_to_infrared=visible["infrared_space"],
+        infrared=infrared["infrared_space"],
+        infrared_to_visible=infrared["visible_space"],
+    )
+    return labels, {"visible": visible["cluster"], "infrared": infrared["cluster"]}

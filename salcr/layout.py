@@ -1,0 +1,45 @@
+"""Where results lie. Shared by the workflow and the stages that read many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Run(NamedTuple):
+    """One variant: a name, who pre-trained it, and how long stage two is."""
+
+    variant: str
+    owner: str
+    """The variant whose stage one it continues; itself, if it trained its own."""
+    rounds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Run:
+        """Return the run that `variant:owner:rounds` describes."""
+        variant, owner, rounds = text.split(":")
+        return cls(variant, owner, int(rounds))
+
+    def __str__(self) -> str:
+        """Return `variant:owner:rounds`."""
+        return f"{self.variant}:{self.owner}:{self.rounds}"
+
+    def folder(self, root: Path, trial: int, round_: int) -> Path:
+        """Return the folder of one round; round 0 is that of the owner's stage one."""
+        variant = self.variant if round_ else self.owner
+        return root / variant / trial_name(trial) / round_name(round_)
+
+    def evaluated(self, every: int) -> Iterator[int]:
+        """Yield the rounds that are evaluated: 0, each `every`-th, and the last."""
+        yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
+
+
+def trial_name(trial: int) -> str:
+    """Return the folder name of a trial, such as trial01."""
+    return f"trial{trial:02d}"
+
+
+def round_name(round_: int) -> str:
+    """Return the folder name of a round, such as round07."""
+    return f"round{round_:02d}"

@@ -1,0 +1,135 @@
+"""Tables over trials, rounds and variants, from the small files of every round."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from salcr import files
+from salcr.layout import Run
+from salcr.logs import say
+
+_RANKS = (1, 5, 10, 20)
+_SCORES = [*(f"rank{rank}" for rank in _RANKS), "map", "minp"]
+_KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    parser.add_argument("--dataset", required=True, help="name to put into the tables")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data set's results")
+    parser.add_argument(
+        "--runs", type=Run.parse, nargs="+", required=True, metavar="VARIANT:OWNER:ROUNDS",
+        help="variants, whose stage one they share, and their rounds of stage two",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, nargs="+", required=True, help="trials to average")
+    parser.add_argument("--every", type=int, default=1, help="rounds between evaluations")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write summary.csv, trials.csv, cmc.csv, quality.csv, losses.csv and summary.txt."""
+    root, trials = arguments.root, arguments.trials
+    metrics = _metrics(root, arguments.runs, trials, arguments.every)
+    metrics.insert(0, "dataset", arguments.dataset)
+    is_last = metrics["round"] == metrics.groupby("variant")["round"].transform("max")
+    final = metrics[(metrics["stage"] == "pretrain") | is_last]
+    summary = _mean_and_std(final, _SCORES)
+    tables = {
+        "summary": summary,
+        "trials": metrics.drop(columns="cmc"),
+        "cmc": _cmc(final),
+        "quality": _quality(root, arguments.runs, trials),
+        "losses": _losses(root, arguments.runs, trials),
+    }
+    for name, table in tables.items():
+        files.write_table(root / f"{name}.csv", table)
+    files.write_text(root / "summary.txt", as_text(summary))
+    say(f"{root}: {', '.join(f'{name}.csv' for name in tables)} and summary.txt written")
+
+
+def as_text(summary: pd.DataFrame) -> str:
+    """Return the main scores, in percent with their standard deviations, as a small table."""
+    shown = summary[["variant", "stage", "setting", "num_trials"]].copy()
+    for name, title in (("rank1", "rank-1"), ("map", "mAP"), ("minp", "mINP")):
+        pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
+        shown[title] = [
+            f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}" for mean, std in pairs
+        ]
+    return shown.to_string(index=False) + "\n"
+
+
+def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int) -> pd.DataFrame:
+    """Return one line per variant, evaluated round, trial and setting; scores in percent."""
+    lines = []
+    for run in runs:
+        for round_ in run.evaluated(every):
+            for trial in trials:
+                found = files.read_json(run.folder(root, trial, round_) / "metrics.json")
+                for setting, scores in found["settings"].items():
+                    lines.append(
+                        {
+                            "variant": run.variant,
+                            "stage": "salcr" if round_ else "pretrain",
+                            "setting": setting,
+                            "rerank": "none",
+                            "round": round_,
+                            "trial": trial,
+                            **_percent(scores),
+                        }
+                    )
+    return pd.DataFrame(lines)
+
+
+def _percent(scores: dict[str, Any]) -> dict[str, Any]:
+    cmc = [100 * share for share in scores["cmc"]]
+    ranks = {f"rank{rank}": cmc[min(rank, len(cmc)) - 1] for rank in _RANKS}
+    return {**ranks, "map": 100 * scores["map"], "minp": 100 * scores["minp"], "cmc": cmc}
+
+
+def _mean_and_std(lines: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
+    """Return mean and sample standard deviation over trials; blank for a single trial."""
+    groups = lines.groupby(_KEYS, sort=False)
+    table = groups.size().rename("num_trials").reset_index()
+    for score in scores:
+        for statistic in ("mean", "std"):
+            table[f"{score}_{statistic}"] = groups[score].agg(statistic).round(4).to_numpy()
+    return table
+
+
+def _cmc(final: pd.DataFrame) -> pd.DataFrame:
+    long = final.explode("cmc")
+    long["rank"] = long.groupby(level=0).cumcount() + 1
+    curves = long.astype({"cmc": float}).groupby([*_KEYS, "rank"], sort=False)["cmc"]
+    return curves.agg(["mean", "std"]).round(4).reset_index()
+
+
+def _quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFrame:
+    """Return one line per variant, round, trial and label space; none without stage two."""
+    lines: list[dict[str, Any]] = []
+    for run in runs:
+        for round_ in range(1, run.rounds + 1):
+            for trial in trials:
+                found = files.read_json(run.folder(root, trial, round_) / "quality.json")
+                key = {"variant": run.variant, "round": round_, "trial": trial}
+                lines += [{**key, "space": space, **scores} for space, scores in found.items()]
+    return pd.DataFrame(lines, columns=None if lines else ["variant", "round", "trial", "space"])
+
+
+def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFrame:
+    """Return one line per variant, stage, trial and epoch (pretrain) or round (train)."""
+    tables = []
+    for run in runs:
+        for trial in trials:
+            for round_ in range(run.rounds + 1):
+                path = run.folder(root, trial, round_) / "losses.csv"
+                table = files.read_table(path)
+                stage = "salcr" if round_ else "pretrain"
+                table.insert(0, "step", table.pop("round" if round_ else "epoch"))
+                for name, value in (("trial", trial), ("stage", stage), ("variant", run.variant)):
+                    table.insert(0, name, value)
+                tables.append(table)
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,97 @@
+"""Cross-modality pseudo-labels of a round (DAGL), and how good they are."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from salcr import cli, devices, files, schema
+from salcr.association import Association, associate
+from salcr.clustering import Integers
+from salcr.data import MODALITIES, Split, load_identities, load_split
+from salcr.engine import cluster, extract, read_model
+from salcr.labels import write_labels
+from salcr.logs import say
+from salcr.metrics import label_quality
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    cli.add_split(parser)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
+    parser.add_argument(
+        "--identities", type=Path, required=True,
+        help="true identities; opened after the labels are written, to measure them",
+    )  # fmt: skip
+    parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line an image")
+    parser.add_argument("--quality", type=Path, required=True, help="json to write")
+    cli.add_compute(parser)
+
+
+def run(
+    arguments: argparse.Namespace, *, clustering: schema.Clustering, associate: schema.Associate
+) -> None:
+    """Write the labels, then their quality."""
+    started = time.monotonic()
+    device = devices.prepare(arguments.device, arguments.threads)
+    split = load_split(arguments.data, trial=arguments.trial, split="train")
+    network, _ = read_model(arguments.checkpoint, device, split=split, trial=arguments.trial)
+    features = {
+        modality: extract(network, images, modality)[0]
+        for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)
+    }
+    clusters = {m: cluster(features[m], clustering, m) for m in MODALITIES}
+    labels = label_images(features, clusters, associate)
+    write_labels(arguments.labels, labels, clusters)
+    say(f"labels written after {time.monotonic() - started:.1f} s")
+
+    quality = _quality(labels, arguments.identities, split, arguments.trial)
+    files.write_json(arguments.quality, quality)
+    for space, scores in quality.items():
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        say(f"{space} space: {shown}")
+
+
+def label_images(
+    features: dict[str, Tensor], clusters: dict[str, Integers], settings: schema.Associate
+) -> Association:
+    """Return the labels of all images in both spaces, -1 for the outliers of the clustering.
+
+    Args:
+        features: modality -> [N, C] unit global features.
+        clusters: modality -> [N] DBSCAN labels.
+        settings: which association.
+    """
+    kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
+    rows = {m: features[m].cpu().numpy()[kept[m]] for m in MODALITIES}
+    found = associate(
+        rows["visible"],
+        rows["infrared"],
+        clusters["visible"][kept["visible"]],
+        clusters["infrared"][kept["infrared"]],
+        cmfp_k=settings.cmfp_k if settings.cmfp else None,
+        strength=settings.sinkhorn_strength,
+        relabel_own_modality=settings.relabel_own_modality,
+    )
+    modality_of = ("visible", "visible", "infrared", "infrared")  # of Association's fields
+    spread = []
+    for labels, modality in zip(found, modality_of, strict=True):
+        column = np.full(len(clusters[modality]), -1, dtype=np.int64)
+        column[kept[modality]] = labels
+        spread.append(column)
+    return Association(*spread)
+
+
+def _quality(
+    labels: Association, path: Path, split: Split, trial: int
+) -> dict[str, dict[str, float]]:
+    identities = load_identities(path, trial=trial, split="train")
+    truth = (identities["visible"], identities["infrared"])
+    return {
+        "visible": label_quality(labels.visible, labels.infrared_to_visible, *truth),
+        "infrared": label_quality(labels.visible_to_infrared, labels.infrared, *truth),
+    }

@@ -1,0 +1,184 @@
+"""Stage one: contrastive learning inside each modality (the paper's baseline, DCL)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from salcr import cli, devices, files, schema, transforms
+from salcr.clustering import Integers
+from salcr.data import Split, load_split
+from salcr.engine import (
+    channels_last,
+    cluster,
+    decayed_rate,
+    descend,
+    extract,
+    generator,
+    make_optimizer,
+    seed_torch,
+    set_rate,
+    to_device,
+    unit,
+    write_model,
+)
+from salcr.errors import SalcrError
+from salcr.logs import progress, say, warn
+from salcr.losses import cluster_loss
+from salcr.memory import initial_memory, updated_memory
+from salcr.model import Network
+from salcr.samplers import cluster_batch
+
+# Stage one trains no parts: stage two draws its own. One is the least that a network can hold.
+_NUM_PARTS = 1
+_SEED_OF_WEIGHTS, _SEED_OF_BATCHES = 0, 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    cli.add_split(parser)
+    parser.add_argument(
+        "--weights-file", type=Path,
+        help="state dict to start from; needed unless --model-weights is random",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network to write")
+    parser.add_argument("--losses", type=Path, required=True, help="csv to write, a line an epoch")
+    cli.add_compute(parser)
+
+
+def run(
+    arguments: argparse.Namespace,
+    *,
+    seed: int,
+    model: schema.Model,
+    clustering: schema.Clustering,
+    memory: schema.Memory,
+    augment: schema.Augment,
+    optimizer: schema.Optimizer,
+    pretrain: schema.Pretrain,
+) -> None:
+    """Train from initial weights and write the checkpoint and the losses."""
+    device = devices.prepare(arguments.device, arguments.threads)
+    split = load_split(arguments.data, trial=arguments.trial, split="train")
+    say(f"trial {arguments.trial}: {len(split.visible)} visible, {len(split.infrared)} infrared")
+    seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
+    network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
+    if model.weights != "random":
+        load_backbone(network, arguments.weights_file)
+    to_device(network, device)
+    adam = make_optimizer(network, pretrain.learning_rate, optimizer.weight_decay)
+    records = []
+    for epoch in range(pretrain.epochs):
+        started = time.monotonic()
+        rate = decayed_rate(pretrain.learning_rate, pretrain.milestones, epoch)
+        set_rate(adam, rate)
+        means = _train_epoch(
+            network, adam, split, seeds=(seed, arguments.trial, _SEED_OF_BATCHES, epoch),
+            settings=pretrain, clustering=clustering, memory=memory, augment=augment,
+        )  # fmt: skip
+        records.append({"epoch": epoch, "learning_rate": rate, **means})
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+        say(f"epoch {epoch + 1}/{pretrain.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+    write_model(
+        arguments.checkpoint, network, round_=0, trial=arguments.trial,
+        data_hash=split.data_hash, config={"seed": seed, "pretrain": pretrain.model_dump()},
+    )  # fmt: skip
+    files.write_table(arguments.losses, pd.DataFrame(records))
+
+
+def load_backbone(network: Network, path: Path | None) -> None:
+    """Load a torchvision state dict into the trunk and both stems.
+
+    Raises:
+        SalcrError: the file is missing, damaged, or of another backbone.
+    """
+    if path is None:
+        raise SalcrError("--weights-file is needed unless --model-weights is random")
+    state = files.read_state_dict(path)
+    for module in (network.trunk, network.visible_stem, network.infrared_stem):
+        wanted = module.state_dict()
+        for name, value in wanted.items():
+            if name not in state or state[name].shape != value.shape:
+                raise SalcrError(
+                    f"{path}: does not fit model.backbone {network.backbone} of model.width "
+                    f"{network.width}: {name} is missing or has another shape"
+                )
+        module.load_state_dict({name: state[name] for name in wanted})
+
+
+def _train_epoch(
+    network: Network,
+    adam: torch.optim.Optimizer,
+    split: Split,
+    *,
+    seeds: tuple[int, ...],
+    settings: schema.Pretrain,
+    clustering: schema.Clustering,
+    memory: schema.Memory,
+    augment: schema.Augment,
+) -> dict[str, float]:
+    """Cluster each modality, train `iterations` steps, return the mean losses."""
+    sides = {"visible": split.visible, "infrared": split.infrared}
+    labels, memories = {}, {}
+    for modality, images in sides.items():
+        extracted, _ = extract(network, images, modality)
+        labels[modality] = cluster(extracted, clustering, modality)
+        memories[modality] = initial_memory(extracted, labels[modality])
+        if len(memories[modality]) < settings.clusters:
+            warn(
+                f"{modality}: fewer than the {settings.clusters} clusters that a batch wants "
+                "(pretrain.clusters); the batches of this epoch are smaller"
+            )
+    network.train()
+    totals: Counter[str] = Counter()
+    for iteration in progress(range(settings.iterations), title="pretrain"):
+        rng = generator(*seeds, iteration)
+        rows = {
+            modality: cluster_batch(
+                labels[modality], clusters=settings.clusters, instances=settings.instances, rng=rng
+            )
+            for modality in sides
+        }
+        features = _forward(network, split, rows, rng, augment)
+        targets = {
+            "visible": np.tile(labels["visible"][rows["visible"]], 2),  # rows of v, then of a
+            "infrared": labels["infrared"][rows["infrared"]],
+        }
+        losses = {
+            m: cluster_loss(
+                features[m],
+                memories[m],
+                torch.from_numpy(targets[m]).to(features[m].device),
+                memory.temperature,
+            )
+            for m in sides
+        }
+        losses["total"] = losses["visible"] + losses["infrared"]
+        totals.update(descend(losses, adam))
+        for m in sides:
+            memories[m] = updated_memory(memories[m], features[m], targets[m], memory.momentum)
+    return {name: total / settings.iterations for name, total in totals.items()}
+
+
+def _forward(
+    network: Network,
+    split: Split,
+    rows: dict[str, Integers],
+    rng: np.random.Generator,
+    augment: schema.Augment,
+) -> dict[str, torch.Tensor]:
+    """Return the unit global features of a batch: "visible" rows [v; a] and "infrared" rows."""
+    device = network.part_tokens.device
+    visible = split.visible.batch(rows["visible"]).to(device)
+    infrared = split.infrared.batch(rows["infrared"]).to(device)
+    v = transforms.visible_view(visible, rng, augment, ltg=True)
+    a = transforms.augmented_view(visible, rng, augment)
+    r = transforms.infrared_view(infrared, rng, augment)
+    features = unit(network.forward_global(channels_last(torch.cat([v, a])), channels_last(r)))
+    return {"visible": features[: 2 * len(v)], "infrared": features[2 * len(v) :]}

@@ -1,0 +1,185 @@
+"""One round of stage two: an epoch of training on the round's labels (DAGL, FGSAL, GPCR)."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from salcr import cli, devices, files, schema, transforms
+from salcr.association import Association
+from salcr.clustering import Integers
+from salcr.data import MODALITIES, Split, load_split
+from salcr.engine import (
+    channels_last,
+    decayed_rate,
+    descend,
+    extract,
+    generator,
+    make_optimizer,
+    part_blocks,
+    read_model,
+    seed_torch,
+    set_rate,
+    write_model,
+)
+from salcr.errors import SalcrError
+from salcr.labels import read_labels
+from salcr.logs import progress, say, warn
+from salcr.losses import Labels
+from salcr.model import Network
+from salcr.objective import StageTwoObjective
+from salcr.samplers import PairBatch, pair_batch, shared_labels
+
+_SEED_OF_PARTS, _SEED_OF_BATCHES = 2, 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    cli.add_split(parser)
+    parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
+    parser.add_argument(
+        "--optimizer-state", type=Path, help="state of the last round; none starts stage two"
+    )
+    parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
+    parser.add_argument("--out-checkpoint", type=Path, required=True, help="network to write")
+    parser.add_argument("--out-optimizer-state", type=Path, required=True, help="to write")
+    parser.add_argument("--losses", type=Path, required=True, help="csv to write, one line")
+    cli.add_compute(parser)
+
+
+def run(
+    arguments: argparse.Namespace,
+    *,
+    seed: int,
+    memory: schema.Memory,
+    augment: schema.Augment,
+    optimizer: schema.Optimizer,
+    train: schema.Train,
+    fgsal: schema.Fgsal,
+    gpcr: schema.Gpcr,
+) -> None:
+    """Train one epoch and write the checkpoint, the optimiser's state and the losses."""
+    device = devices.prepare(arguments.device, arguments.threads)
+    trial, round_ = arguments.trial, arguments.round
+    split = load_split(arguments.data, trial=trial, split="train")
+    network, _ = read_model(arguments.checkpoint, device, split=split, trial=trial)
+    labels, clusters = read_labels(arguments.labels, split)
+    if round_ == 1:
+        seed_torch(seed, trial, _SEED_OF_PARTS)
+        network.reset_parts(fgsal.parts)
+        network.to(device)
+    adam = make_optimizer(network, train.learning_rate, optimizer.weight_decay)
+    if round_ > 1:
+        _restore(adam, arguments.optimizer_state)
+    rate = decayed_rate(train.learning_rate, train.milestones, round_)
+    set_rate(adam, rate)
+
+    started = time.monotonic()
+    objective = _objective(network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr)
+    means = _train_epoch(
+        network, adam, objective, split, labels,
+        settings=train, augment=augment, seeds=(seed, trial, _SEED_OF_BATCHES, round_),
+    )  # fmt: skip
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+    say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
+
+    sections = {"train": train, "fgsal": fgsal, "gpcr": gpcr, "memory": memory}
+    write_model(
+        arguments.out_checkpoint, network, round_=round_, trial=trial,
+        data_hash=split.data_hash,
+        config={"seed": seed, **{name: value.model_dump() for name, value in sections.items()}},
+    )  # fmt: skip
+    files.write_checkpoint(arguments.out_optimizer_state, {"adam": adam.state_dict()})
+    record = {"round": round_, "learning_rate": rate, **means}
+    files.write_table(arguments.losses, pd.DataFrame([record]))
+
+
+def _restore(adam: torch.optim.Optimizer, path: Path | None) -> None:
+    if path is None:
+        raise SalcrError("--optimizer-state is needed from round 2 on: the file of the last round")
+    try:
+        adam.load_state_dict(files.read_checkpoint(path)["adam"])
+    except (KeyError, ValueError) as error:
+        raise SalcrError(f"{path}: does not fit the network ({error})") from None
+
+
+def _objective(
+    network: Network,
+    split: Split,
+    clusters: dict[str, Integers],
+    *,
+    memory: schema.Memory,
+    fgsal: schema.Fgsal,
+    gpcr: schema.Gpcr,
+) -> StageTwoObjective:
+    """Return the objective with memories started from the network's present features."""
+    global_, parts = {}, {}
+    for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
+        global_[modality], joint = extract(network, images, modality)
+        parts[modality] = part_blocks(joint, network.num_parts)
+    return StageTwoObjective(global_, parts, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr)
+
+
+def _train_epoch(
+    network: Network,
+    adam: torch.optim.Optimizer,
+    objective: StageTwoObjective,
+    split: Split,
+    labels: Association,
+    *,
+    settings: schema.Train,
+    augment: schema.Augment,
+    seeds: tuple[int, ...],
+) -> dict[str, float]:
+    """Train `iterations` steps and return the mean losses."""
+    shared = _checked_shared_labels(labels, settings)
+    network.train()
+    totals: Counter[str] = Counter()
+    for iteration in progress(range(settings.iterations), title="train"):
+        rng = generator(*seeds, iteration)
+        batch = pair_batch(
+            labels, shared, num_labels=settings.labels, instances=settings.instances, rng=rng
+        )
+        device = network.part_tokens.device
+        visible = split.visible.batch(batch.visible).to(device)
+        infrared = split.infrared.batch(batch.infrared).to(device)
+        features = network.forward_aligned(
+            channels_last(transforms.visible_view(visible, rng, augment, ltg=False)),
+            channels_last(transforms.augmented_view(visible, rng, augment)),
+            channels_last(transforms.infrared_view(infrared, rng, augment)),
+        )
+        targets = _targets(labels, batch, device)
+        totals.update(descend(objective.losses(features, targets), adam))
+        objective.update(features, targets, rng)
+    return {name: total / settings.iterations for name, total in totals.items()}
+
+
+def _checked_shared_labels(
+    labels: Association, settings: schema.Train
+) -> tuple[Integers, Integers]:
+    shared = shared_labels(labels)
+    if not any(len(candidates) for candidates in shared):
+        raise SalcrError(
+            "no pseudo-label is carried by both a visible and an infrared image: raise "
+            "clustering.eps or lower clustering.min_samples, so that more images are clustered"
+        )
+    for space, candidates in zip(("visible", "infrared"), shared, strict=True):
+        if len(candidates) < settings.labels // 2:
+            warn(
+                f"{space} space: {len(candidates)} labels are shared by both modalities, a batch "
+                f"wants {settings.labels // 2} (half of train.labels); the batches are smaller"
+            )
+    return shared
+
+
+def _targets(labels: Association, batch: PairBatch, device: torch.device) -> Labels:
+    rows = (batch.visible, batch.visible, batch.infrared, batch.infrared)
+    columns = (np.ascontiguousarray(c[r]) for c, r in zip(labels, rows, strict=True))
+    return Labels(*(torch.from_numpy(column).to(device) for column in columns))

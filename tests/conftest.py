@@ -1,0 +1,53 @@
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import GOLDEN, golden_arrays
+from hypothesis import settings
+
+settings.register_profile("salcr", deadline=None, max_examples=30, derandomize=True, database=None)
+settings.load_profile("salcr")
+
+
+@pytest.fixture(scope="session")
+def golden() -> Any:
+    """Return the loader of golden values: name of a file -> its arrays by name."""
+    assert GOLDEN.is_dir()
+    return golden_arrays
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return a random generator that is the same in every run."""
+    return np.random.default_rng(20250424)
+
+
+def _cuda_is_available() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests that ask for a `device` on the CPU and, where there is one, on the GPU."""
+    if "device" in metafunc.fixturenames:
+        devices: list[Any] = ["cpu"]
+        if _cuda_is_available():
+            devices.append(pytest.param("cuda", marks=pytest.mark.gpu))
+        metafunc.parametrize("device", devices, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Return a torch device; on the GPU without TF32, whose rounding would hide errors."""
+    import torch
+
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield torch.device(request.param)
+    torch.backends.cudnn.allow_tf32 = before

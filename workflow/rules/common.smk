@@ -1,0 +1,143 @@
+# What the rules share: the checked configuration, names of files, and functions for inputs.
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# Jobs run `python -m salcr` of this checkout with the Python that runs Snakemake, from whatever
+# folder and whether or not the environment is activated.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
+    PYTHONPATH=os.pathsep.join([str(workflow.basedir), os.getenv("PYTHONPATH", "")]),
+)
+sys.path.insert(0, str(workflow.basedir))
+
+from salcr import codehash, config as configuration, layout
+from salcr.datasets import regdb
+from salcr.errors import SalcrError
+
+try:
+    CONFIG = configuration.validate(config)
+    VARIANTS = {name: configuration.variant(CONFIG, name) for name in CONFIG.variants}
+    RUNS = {
+        name: layout.Run(
+            name, configuration.pretraining_owner(CONFIG, name), variant.rounds
+        )
+        for name, variant in VARIANTS.items()
+    }
+except SalcrError as error:
+    raise WorkflowError(str(error))
+
+ROOT = CONFIG.dataset.root
+# What preprocess waits for: the marker of a drawn data set, or the split files of a given one.
+if CONFIG.dataset.synthetic:
+    SOURCE = [f"{ROOT}/synthesize.json"]
+else:
+    SOURCE = sorted(str(path) for path in Path(ROOT, "idx").glob("*.txt"))
+    if not SOURCE:
+        raise WorkflowError(regdb.missing(Path(ROOT)))
+
+RESULTS = f"results/{CONFIG.dataset.name}"
+DATA = f"{RESULTS}/preprocess"
+ROUND = f"{RESULTS}/{{variant}}/trial{{trial}}/round{{round}}"
+LOG = f"{RESULTS}/logs"
+TIME = f"{RESULTS}/benchmarks"
+
+TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
+FIGURES = ["losses", "cmc", "map", "ranking"]
+if any(run.rounds for run in RUNS.values()):
+    FIGURES.append("label_quality")
+
+
+wildcard_constraints:
+    variant="|".join(RUNS),
+    trial=r"\d\d+",
+    round=r"\d\d+",
+    figure="|".join(FIGURES),
+
+
+def flags(stage):
+    """Return a params function: the stage's flags for the wildcards' variant."""
+
+    def of_variant(wildcards):
+        name = wildcards.get("variant")
+        chosen = VARIANTS[name] if name else CONFIG
+        return configuration.stage_flags(chosen, stage)
+
+    return of_variant
+
+
+def folder_of_images(wildcards):
+    """Return where the data set is."""
+    return ROOT
+
+
+def code(stage):
+    """Return the hash of the stage's code, a param: editing the code reruns the stage."""
+    return codehash.stage_hash(stage)
+
+
+def initial_weights(wildcards):
+    """Return the state dict that stage one starts from; nothing for random weights."""
+    model = VARIANTS[wildcards.variant].model
+    if model.weights == "random":
+        return []
+    if model.weights == "imagenet":
+        return f"data/weights/{model.backbone}.pth"
+    return model.weights
+
+
+def of_previous_round(name):
+    """Return an input function: a file of the round before, round 0 being stage one's owner's."""
+
+    def path(wildcards):
+        previous = int(wildcards.round) - 1
+        folder = RUNS[wildcards.variant].folder(
+            Path(RESULTS), int(wildcards.trial), previous
+        )
+        return str(folder / name)
+
+    return path
+
+
+def previous_optimizer_state(wildcards):
+    """Return the optimiser's state of the round before; the first round starts anew."""
+    return (
+        of_previous_round("optimizer.pt")(wildcards) if int(wildcards.round) > 1 else []
+    )
+
+
+def option(flag, name):
+    """Return a params function: the flag with the input of that name, or nothing without it."""
+
+    def words(wildcards, input):
+        path = input.get(name)
+        return shlex.join([flag, path]) if path else ""
+
+    return words
+
+
+def every_round(name, rounds):
+    """Return a file of all variants, trials and rounds, `rounds(run)` saying which."""
+    return sorted(
+        {
+            str(run.folder(Path(RESULTS), trial, round_) / name)
+            for run in RUNS.values()
+            for trial in CONFIG.dataset.trials
+            for round_ in rounds(run)
+        }
+    )
+
+
+def shown_ranking(wildcards):
+    """Return the rankings that the picture shows: the first variant's last, first trial."""
+    run = next(iter(RUNS.values()))
+    folder = run.folder(Path(RESULTS), CONFIG.dataset.trials[0], run.rounds)
+    return str(folder / "rankings.json")
+
+
+def show_summary():
+    """Print the table of results and where the figures are."""
+    print(f"\n{CONFIG.dataset.name}, in percent, mean ± standard deviation over trials")
+    print(Path(RESULTS, "summary.txt").read_text())
+    print(f"tables: {RESULTS}/*.csv    figures: {RESULTS}/figures/")

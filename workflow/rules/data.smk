@@ -1,0 +1,71 @@
+# Images on disk: drawn or given, then decoded once; and the weights to start from.
+if CONFIG.dataset.synthetic:
+
+    rule synthesize:
+        output:
+            marker=f"{ROOT}/synthesize.json",
+        log:
+            f"{LOG}/synthesize.log",
+        benchmark:
+            f"{TIME}/synthesize.tsv"
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime=30,
+        params:
+            flags=flags("synthesize"),
+            code=code("synthesize"),
+            root=subpath(output.marker, parent=True),
+        shell:
+            "python -m salcr synthesize --out {params.root:q} {params.flags} > {log:q} 2>&1"
+
+
+rule weights:
+    output:
+        weights="data/weights/{backbone}.pth",
+        digest="data/weights/{backbone}.sha256",
+    log:
+        f"{LOG}/weights/{{backbone}}.log",
+    benchmark:
+        f"{TIME}/weights/{{backbone}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "python -m salcr weights --backbone {wildcards.backbone} --out {output.weights:q}"
+        " > {log:q} 2>&1"
+
+
+rule preprocess:
+    input:
+        source=SOURCE,
+    output:
+        visible=f"{DATA}/visible.npy",
+        infrared=f"{DATA}/infrared.npy",
+        manifest=f"{DATA}/manifest.csv",
+        identities=f"{DATA}/identities.csv",
+        summary=f"{DATA}/preprocess.json",
+    log:
+        f"{LOG}/preprocess.log",
+    benchmark:
+        f"{TIME}/preprocess.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        flags=flags("preprocess"),
+        code=code("preprocess"),
+        root=folder_of_images,
+        layout=CONFIG.dataset.layout,
+        out=subpath(output.summary, parent=True),
+    shell:
+        "python -m salcr preprocess --root {params.root:q} --layout {params.layout}"
+        " --out {params.out:q} {params.flags} > {log:q} 2>&1"

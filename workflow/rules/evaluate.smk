@@ -1,0 +1,67 @@
+# Retrieval on held-out identities, round by round, and the tables over everything.
+rule evaluate:
+    input:
+        **STORED,
+        checkpoint=f"{ROUND}/checkpoint.pt",
+        identities=f"{DATA}/identities.csv",
+    output:
+        metrics=f"{ROUND}/metrics.json",
+        rankings=f"{ROUND}/rankings.json",
+    log:
+        f"{LOG}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.log",
+    benchmark:
+        f"{TIME}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: CONFIG.compute.threads
+    resources:
+        gpu=1,
+        device=CONFIG.compute.device,
+        mem_mb=8000,
+        runtime=60,
+    params:
+        flags=flags("evaluate"),
+        code=code("evaluate"),
+        data=subpath(input.summary, parent=True),
+    shell:
+        "python -m salcr evaluate --data {params.data:q} --trial {wildcards.trial}"
+        " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
+        " --metrics {output.metrics:q} --rankings {output.rankings:q}"
+        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+
+
+rule aggregate:
+    input:
+        metrics=every_round(
+            "metrics.json", lambda run: run.evaluated(CONFIG.evaluate_every)
+        ),
+        quality=every_round("quality.json", lambda run: range(1, run.rounds + 1)),
+        losses=every_round("losses.csv", lambda run: range(run.rounds + 1)),
+    output:
+        summary=report(
+            f"{RESULTS}/summary.csv",
+            caption="../report/summary.rst",
+            category="Results",
+        ),
+        text=f"{RESULTS}/summary.txt",
+        tables=expand(f"{RESULTS}/{{table}}.csv", table=TABLES),
+    log:
+        f"{LOG}/aggregate.log",
+    benchmark:
+        f"{TIME}/aggregate.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("aggregate"),
+        dataset=CONFIG.dataset.name,
+        root=subpath(output.summary, parent=True),
+        runs=[str(run) for run in RUNS.values()],
+        trials=CONFIG.dataset.trials,
+        every=CONFIG.evaluate_every,
+    shell:
+        "python -m salcr aggregate --dataset {params.dataset} --root {params.root:q}"
+        " --runs {params.runs} --trials {params.trials} --every {params.every} > {log:q} 2>&1"

@@ -1,0 +1,109 @@
+# The method: stage one, then rounds of association and training. Arrays are `ancient`: the
+# summary carries their hashes, and comparing gigabytes by content would take longer.
+STORED = {
+    "visible": ancient(f"{DATA}/visible.npy"),
+    "infrared": ancient(f"{DATA}/infrared.npy"),
+    "manifest": f"{DATA}/manifest.csv",
+    "summary": f"{DATA}/preprocess.json",
+}
+
+
+rule pretrain:
+    input:
+        **STORED,
+        weights=initial_weights,
+    output:
+        checkpoint=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/checkpoint.pt",
+        losses=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/losses.csv",
+    log:
+        f"{LOG}/pretrain/{{variant}}-trial{{trial}}.log",
+    benchmark:
+        f"{TIME}/pretrain/{{variant}}-trial{{trial}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: CONFIG.compute.threads
+    resources:
+        gpu=1,
+        device=CONFIG.compute.device,
+        mem_mb=16000,
+        runtime=720,
+    params:
+        flags=flags("pretrain"),
+        code=code("pretrain"),
+        data=subpath(input.summary, parent=True),
+        weights=option("--weights-file", "weights"),
+    shell:
+        "python -m salcr pretrain --data {params.data:q} --trial {wildcards.trial}"
+        " {params.weights} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
+        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+
+
+rule associate:
+    input:
+        **STORED,
+        checkpoint=of_previous_round("checkpoint.pt"),
+        identities=f"{DATA}/identities.csv",
+    output:
+        labels=f"{ROUND}/labels.csv",
+        quality=f"{ROUND}/quality.json",
+    log:
+        f"{LOG}/associate/{{variant}}-trial{{trial}}-round{{round}}.log",
+    benchmark:
+        f"{TIME}/associate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: CONFIG.compute.threads
+    resources:
+        gpu=1,
+        device=CONFIG.compute.device,
+        mem_mb=16000,
+        runtime=60,
+    params:
+        flags=flags("associate"),
+        code=code("associate"),
+        data=subpath(input.summary, parent=True),
+    shell:
+        "python -m salcr associate --data {params.data:q} --trial {wildcards.trial}"
+        " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
+        " --labels {output.labels:q} --quality {output.quality:q}"
+        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+
+
+rule train:
+    input:
+        **STORED,
+        checkpoint=of_previous_round("checkpoint.pt"),
+        optimizer=previous_optimizer_state,
+        labels=f"{ROUND}/labels.csv",
+    output:
+        checkpoint=f"{ROUND}/checkpoint.pt",
+        # Twice the size of the network, and of use to the next round alone.
+        optimizer=temp(f"{ROUND}/optimizer.pt"),
+        losses=f"{ROUND}/losses.csv",
+    log:
+        f"{LOG}/train/{{variant}}-trial{{trial}}-round{{round}}.log",
+    benchmark:
+        f"{TIME}/train/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: CONFIG.compute.threads
+    resources:
+        gpu=1,
+        device=CONFIG.compute.device,
+        mem_mb=16000,
+        runtime=120,
+    params:
+        flags=flags("train"),
+        code=code("train"),
+        data=subpath(input.summary, parent=True),
+        state=option("--optimizer-state", "optimizer"),
+    shell:
+        "python -m salcr train --data {params.data:q} --trial {wildcards.trial}"
+        " --round {wildcards.round} --checkpoint {input.checkpoint:q} {params.state}"
+        " --labels {input.labels:q} --out-checkpoint {output.checkpoint:q}"
+        " --out-optimizer-state {output.optimizer:q} --losses {output.losses:q}"
+        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+
+
+# Both write round folders: round 0 is stage one's.
+ruleorder: pretrain > train
