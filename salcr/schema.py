@@ -5,6 +5,7 @@ There are no defaults here; they stand, with comments, in `config/default.yaml` 
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -168,6 +169,7 @@ class Compute(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU if there is one")
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation job")
+    keep_optimizer_states: bool = Field(description="false: deleted once the next round is done")
 
 
 class Config(Section):
@@ -200,6 +202,13 @@ class Config(Section):
             raise ValueError(f"gpcr.mode: {self.gpcr.mode} needs fgsal.enabled: true")
         if self.train.labels % 2:
             raise ValueError("train.labels must be even: half come from each label space")
+        # The backbone halves the image four times.
+        tokens = math.ceil(self.preprocess.height / 16) * math.ceil(self.preprocess.width / 16)
+        if tokens < self.fgsal.parts:
+            raise ValueError(
+                f"fgsal.parts: {self.fgsal.parts} stripes do not fit the {tokens} positions of the "
+                "feature map; raise preprocess.height or preprocess.width"
+            )
         return self
 
 

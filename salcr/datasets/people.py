@@ -41,7 +41,7 @@ from salcr.datasets.scene import (
 
 Modality = Literal["visible", "infrared"]
 
-DEFAULT_HARDNESS = 0.5
+DEFAULT_HARDNESS = 0.25
 OVERSAMPLING = 3  # drawn this much larger, then averaged, for smooth edges
 PRINT_CONTRAST = 0.34
 TROUSER_PRINTS = ("plain", "horizontal", "vertical", "checks")
@@ -62,7 +62,7 @@ INFRARED_RANGE = {
 }
 FREE_VISIBLE_RANGE = dict.fromkeys(INFRARED_RANGE, (0.2, 0.8)) | {"skin": (0.4, 0.8)}
 # The place says nothing about the person: its brightness is drawn anew for every image.
-BACKGROUND_RANGE = {"visible": (0.3, 0.5), "infrared": (0.06, 0.16)}
+BACKGROUND_RANGE = {"visible": (0.37, 0.43), "infrared": (0.08, 0.12)}
 SURFACE_OF_PART = {
     Part.SKIN: "skin",
     Part.HAIR: "hair",

@@ -65,10 +65,10 @@ def draw_background(
     """
     rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
     columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
-    slope_across, slope_down = rng.uniform(-0.05, 0.05, size=2)
-    floor = rng.uniform(-0.05, 0.05) * (rows > rng.uniform(0.72, 0.9))
+    slope_across, slope_down = rng.uniform(-0.02, 0.02, size=2)
+    floor = rng.uniform(-0.02, 0.02) * (rows > rng.uniform(0.72, 0.9))
     centre, half_width = rng.uniform(0.0, 1.0), rng.uniform(0.05, 0.2)
-    stripe = rng.uniform(-0.06, 0.06) * (np.abs(columns - centre) < half_width)
+    stripe = rng.uniform(-0.03, 0.03) * (np.abs(columns - centre) < half_width)
     relief = slope_across * (columns - 0.5) + slope_down * (rows - 0.5) + floor + stripe
     return colour + relief[:, :, None].astype(np.float32)
 
@@ -99,7 +99,7 @@ def expose(image: FloatArray, rng: np.random.Generator) -> NDArray[np.uint8]:
     Returns:
         Image of the same shape, values 0..255.
     """
-    gain, offset = rng.uniform(0.92, 1.08), rng.uniform(-0.03, 0.03)
+    gain, offset = rng.uniform(0.96, 1.04), rng.uniform(-0.015, 0.015)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.02)
     exposed = image * np.float32(gain) + np.float32(offset) + noise
     return np.clip(exposed * 255 + 0.5, 0, 255).astype(np.uint8)

@@ -40,6 +40,9 @@ else:
 RESULTS = f"results/{CONFIG.dataset.name}"
 DATA = f"{RESULTS}/preprocess"
 ROUND = f"{RESULTS}/{{variant}}/trial{{trial}}/round{{round}}"
+OPTIMIZER_STATE = f"{ROUND}/optimizer.pt"
+if not CONFIG.compute.keep_optimizer_states:
+    OPTIMIZER_STATE = temp(OPTIMIZER_STATE)
 LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
 

@@ -77,8 +77,7 @@ rule train:
         labels=f"{ROUND}/labels.csv",
     output:
         checkpoint=f"{ROUND}/checkpoint.pt",
-        # Twice the size of the network, and of use to the next round alone.
-        optimizer=temp(f"{ROUND}/optimizer.pt"),
+        optimizer=OPTIMIZER_STATE,
         losses=f"{ROUND}/losses.csv",
     log:
         f"{LOG}/train/{{variant}}-trial{{trial}}-round{{round}}.log",

@@ -1,0 +1,146 @@
+"""Configuration: what is accepted, what is refused and how it is said, what a stage is told."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from salcr import config
+from salcr.errors import SalcrError
+from salcr.schema import Config
+
+CONFIGS = sorted(Path(config.DEFAULT_CONFIG).parent.glob("*.yaml"))
+
+
+def values(**overlay: Any) -> dict[str, Any]:
+    """Return the values of default.yaml with an overlay."""
+    return config.merge(config.load_yaml(config.DEFAULT_CONFIG), overlay)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid(path: Path) -> None:
+    """Each file in config/, laid over the defaults, is accepted with all its variants."""
+    checked = config.validate(config.merge(values(), config.load_yaml(path)))
+    for name in checked.variants:
+        config.variant(checked, name)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "parts"),
+    [
+        ({"modle": 1}, ["`modle`", "did you mean `model`?"]),
+        ({"clustering": {"kk1": 3}}, ["`clustering.kk1`", "Allowed: k1, k2, eps, min_samples"]),
+        ({"clustering": {"eps": 1.5}}, ["`clustering.eps` is 1.5", "less than 1"]),
+        ({"gpcr": {"mode": "all"}}, ["`gpcr.mode`", "'both', 'global', 'part' or 'none'"]),
+        ({"train": {"labels": 7}}, ["train.labels must be even"]),
+        ({"fgsal": {"enabled": False}}, ["gpcr.mode: both needs fgsal.enabled: true"]),
+        ({"model": {"width": 16}}, ["weights: imagenet needs width: 64"]),
+        ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
+        ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
+        ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),
+    ],
+)
+def test_bad_keys_are_named_with_what_is_allowed(overlay: dict[str, Any], parts: list[str]) -> None:
+    """An unknown, misspelt or out-of-range key stops with a message that names it."""
+    with pytest.raises(SalcrError) as caught:
+        config.validate(values(**overlay))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_several_mistakes_are_listed_together() -> None:
+    """Two wrong keys give two lines, so that a person mends them in one go."""
+    with pytest.raises(SalcrError) as caught:
+        config.validate(values(clustering={"k1": 1, "k2": 0}))
+    assert "clustering.k1" in str(caught.value) and "clustering.k2" in str(caught.value)
+
+
+def test_missing_key_is_named() -> None:
+    """There are no defaults outside default.yaml: a key that is not there is missing."""
+    incomplete = values()
+    del incomplete["memory"]["momentum"]
+    with pytest.raises(SalcrError, match=r"missing key `memory\.momentum`"):
+        config.validate(incomplete)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    """A configuration that is no YAML, or no mapping, is named in the message."""
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(SalcrError, match=str(path)):
+        config.load_yaml(path)
+
+
+def test_default_config_explains_every_key() -> None:
+    """Each key of the schema stands in default.yaml, as Config knows no default of its own."""
+    written = config.load_yaml(config.DEFAULT_CONFIG)
+    assert set(written) == set(Config.model_fields)
+
+
+def test_flags_survive_a_shell_and_read_back_as_the_same_values() -> None:
+    """What stage_flags writes, shlex and YAML read back, also for values a shell would act on."""
+    evil = "weights/$(touch hacked); a 'b' \"c\".pth"
+    checked = config.validate(values(model={"weights": evil}))
+    words = shlex.split(config.stage_flags(checked, "pretrain"))
+    flags = dict(zip(words[::2], words[1::2], strict=True))
+    assert yaml.safe_load(flags["--model-weights"]) == evil
+    assert yaml.safe_load(flags["--pretrain-milestones"]) == checked.pretrain.milestones
+    assert yaml.safe_load(flags["--clustering-eps"]) == checked.clustering.eps
+
+
+def test_a_stage_is_told_its_own_keys_only() -> None:
+    """A key of another stage does not show in a stage's flags, so it cannot rerun it."""
+    before = config.validate(values())
+    after = config.validate(values(train={"learning_rate": 1e-5}, evaluate={"rankings": 3}))
+    changed = {
+        stage
+        for stage in config.STAGE_SECTIONS
+        if config.stage_flags(before, stage) != config.stage_flags(after, stage)
+    }
+    assert changed == {"train", "evaluate"}
+
+
+def test_more_rounds_change_no_flag_of_a_stage() -> None:
+    """Rounds are the workflow's: one more must not rerun those that are there."""
+    before, after = config.validate(values(rounds=3)), config.validate(values(rounds=4))
+    for stage in config.STAGE_SECTIONS:
+        assert config.stage_flags(before, stage) == config.stage_flags(after, stage)
+
+
+def test_variants_share_stage_one_where_its_keys_agree() -> None:
+    """The first variant with equal stage-one keys owns the pre-training."""
+    variants = {
+        "salcr": {},
+        "dagl": {"fgsal": {"enabled": False}, "gpcr": {"mode": "none"}},
+        "longer": {"pretrain": {"epochs": 50}},
+        "longer_dagl": {"pretrain": {"epochs": 50}, "gpcr": {"mode": "none"}},
+        "other_seed": {"seed": 7},
+    }
+    checked = config.validate(values(variants=variants))
+    owners = {name: config.pretraining_owner(checked, name) for name in variants}
+    assert owners == {
+        "salcr": "salcr",
+        "dagl": "salcr",
+        "longer": "longer",
+        "longer_dagl": "longer",
+        "other_seed": "other_seed",
+    }
+
+
+def test_a_variant_may_not_change_what_all_share() -> None:
+    """Variants lie in one folder over one data set: a change of the data is refused."""
+    checked = config.validate(values(variants={"small": {"preprocess": {"height": 96}}}))
+    with pytest.raises(SalcrError, match=r"variants\.small: `preprocess` is the same for all"):
+        config.variant(checked, "small")
+
+
+def test_a_mistake_in_a_variant_names_the_variant() -> None:
+    """An unknown key in an overlay is reported under the variant's name."""
+    checked = config.validate(values(variants={"odd": {"gpcr": {"kk": 3}}}))
+    with pytest.raises(SalcrError, match=r"variants\.odd: .*unknown key `gpcr\.kk`"):
+        config.variant(checked, "odd")

@@ -1,0 +1,78 @@
+"""Reading and writing: whole or not at all, checked, without executing code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from salcr import files
+from salcr.errors import SalcrError
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """When the block fails, the old content stays and no temporary file is left."""
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+    """A path below a file cannot be made: the message names it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SalcrError, match="cannot be written"):
+        files.write_text(tmp_path / "file" / "below.txt", "x")
+
+
+@pytest.mark.parametrize(
+    ("reader", "content"),
+    [
+        (files.read_json, "{"),
+        (files.map_array, "no array"),
+        (files.read_checkpoint, "no zip"),
+        (files.read_state_dict, "no zip"),
+        (lambda path: files.read_table(path, ["x"]), "a,b\n1,2\n"),
+    ],
+)
+def test_missing_and_damaged_files_are_named(tmp_path: Path, reader, content: str) -> None:
+    """Every reader names the file, both when it is missing and when it is damaged."""
+    path = tmp_path / "thing"
+    with pytest.raises(SalcrError, match=f"{path}: no such file"):
+        reader(path)
+    path.write_text(content)
+    with pytest.raises(SalcrError, match=f"{path}: "):
+        reader(path)
+
+
+def test_round_trips(tmp_path: Path) -> None:
+    """Arrays, tables and checkpoints come back as they were written."""
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    files.write_array(tmp_path / "a.npy", array)
+    assert np.array_equal(files.map_array(tmp_path / "a.npy"), array)
+    table = pd.DataFrame({"x": [0.1, 1 / 3], "y": ["a", "b"]})
+    files.write_table(tmp_path / "t.csv", table)
+    assert files.read_table(tmp_path / "t.csv", ["y", "x"]).equals(table[["y", "x"]])
+    files.write_checkpoint(tmp_path / "c.pt", {"state": {"w": torch.eye(2)}, "round": 3})
+    found = files.read_checkpoint(tmp_path / "c.pt")
+    assert found["round"] == 3 and torch.equal(found["state"]["w"], torch.eye(2))
+
+
+def test_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    """A file of torch.save that is no checkpoint of ours says so."""
+    torch.save({"state_dict": {}}, tmp_path / "c.pt")
+    with pytest.raises(SalcrError, match="not a checkpoint of this version"):
+        files.read_checkpoint(tmp_path / "c.pt")
+
+
+def test_state_dict_must_hold_tensors(tmp_path: Path) -> None:
+    """A mapping of something else is refused."""
+    torch.save({"lr": 0.1}, tmp_path / "s.pth")
+    with pytest.raises(SalcrError, match="holds no state dict"):
+        files.read_state_dict(tmp_path / "s.pth")

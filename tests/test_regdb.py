@@ -1,0 +1,56 @@
+"""RegDB's layout: what is read from split files that were written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from salcr.datasets.records import Record
+from salcr.datasets.regdb import read_records
+from salcr.errors import SalcrError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a data set of two people, one in train and one in test, in one trial."""
+    for side, word in (("Visible", "visible"), ("Thermal", "thermal")):
+        for identity, split in ((7, "train"), (9, "test")):
+            folder = tmp_path / side / str(identity)
+            folder.mkdir(parents=True)
+            (folder / "a b.bmp").touch()
+            index = tmp_path / "idx" / f"{split}_{word}_3.txt"
+            index.parent.mkdir(exist_ok=True)
+            index.write_text(f"{side}/{identity}/a b.bmp 0\n")
+    return tmp_path
+
+
+def test_records_are_the_lines_of_the_split_files(root: Path) -> None:
+    """Every line gives one record; a blank in a file name is part of it."""
+    assert read_records(root) == [
+        Record(3, "train", "visible", "Visible/7/a b.bmp", 1, 0),
+        Record(3, "train", "infrared", "Thermal/7/a b.bmp", 2, 0),
+        Record(3, "test", "visible", "Visible/9/a b.bmp", 1, 0),
+        Record(3, "test", "infrared", "Thermal/9/a b.bmp", 2, 0),
+    ]
+
+
+def test_a_missing_split_file_is_named(root: Path) -> None:
+    """If one of a trial's four files is gone, it is named."""
+    (root / "idx/test_thermal_3.txt").unlink()
+    with pytest.raises(SalcrError, match=r"test_thermal_3\.txt: cannot be read"):
+        read_records(root)
+
+
+def test_labels_must_pair_up(root: Path) -> None:
+    """Labels that only one modality has would make identities without a match."""
+    (root / "idx/train_thermal_3.txt").write_text("Thermal/7/a b.bmp 4\n")
+    with pytest.raises(SalcrError, match="its labels are not those of train_visible_3"):
+        read_records(root)
+
+
+def test_an_empty_split_file_is_named(root: Path) -> None:
+    """A split file without a line is refused."""
+    (root / "idx/train_visible_3.txt").write_text("\n\n")
+    with pytest.raises(SalcrError, match=r"train_visible_3\.txt: names no image"):
+        read_records(root)

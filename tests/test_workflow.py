@@ -1,0 +1,171 @@
+"""The Snakemake workflow: plans, runs, reruns only what a change touches, says what is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+
+REPOSITORY = Path(__file__).parent.parent
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
+
+
+def snakemake(directory: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run snakemake in a folder and return the finished process with its joined output."""
+    return subprocess.run(
+        [*SNAKEMAKE, "--directory", str(directory), "--cores", "2", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        # No variable of a surrounding Snakemake or test run may reach this one.
+        env={**os.environ, "PYTEST_XDIST_WORKER": ""},
+    )
+
+
+def planned(directory: Path, *words: object) -> dict[str, int]:
+    """Return rule -> number of jobs that a dry run plans; empty if nothing is to be done."""
+    done = snakemake(directory, "--dry-run", "--configfile", tiny.TINY_CONFIG, *words)
+    assert done.returncode == 0, done.stdout
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout, re.S | re.M)
+    if table is None:
+        assert "Nothing to be done" in done.stdout
+        return {}
+    counts = dict(line.split() for line in table[1].splitlines())
+    return {rule: int(count) for rule, count in counts.items() if rule != "all"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the tiny workflow has run to its end."""
+    folder = tmp_path_factory.mktemp("workflow")
+    done = snakemake(folder, "--resources", "gpu=2", "--configfile", tiny.TINY_CONFIG)
+    assert done.returncode == 0, done.stdout
+    assert "mAP" in done.stdout and "figures: results/tiny/figures/" in done.stdout
+    return folder
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished folder, dates included, that a test may change."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> None:
+    """The columns and rows of summary.csv are those that the README promises."""
+    summary = pd.read_csv(finished / "results/tiny/summary.csv")
+    scores = [f"rank{r}" for r in (1, 5, 10, 20)] + ["map", "minp"]
+    wanted = ["dataset", "variant", "stage", "setting", "rerank", "num_trials"]
+    wanted += [f"{score}_{statistic}" for score in scores for statistic in ("mean", "std")]
+    assert list(summary.columns) == wanted
+    keys = {tuple(row) for row in summary[["variant", "stage", "setting"]].to_numpy()}
+    assert keys == {
+        (variant, stage, setting)
+        for variant in ("salcr", "dagl")
+        for stage in ("pretrain", "salcr")
+        for setting in ("visible-to-thermal", "thermal-to-visible")
+    }
+    assert (summary["num_trials"] == 2).all()
+    assert (
+        summary[[name for name in wanted if name.endswith("_mean")]]
+        .map(lambda share: 0 <= share <= 100)
+        .to_numpy()
+        .all()
+    )
+
+
+def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
+    """Five figures, each as png and pdf, none empty."""
+    figures = {path.name for path in (finished / "results/tiny/figures").iterdir()}
+    names = ("losses", "label_quality", "cmc", "map", "ranking")
+    assert figures == {f"{name}.{form}" for name in names for form in ("png", "pdf")}
+
+
+def test_variants_share_one_pretraining(finished: Path) -> None:
+    """`dagl` continues the stage one of `salcr`; it has no round 0 of its own."""
+    rounds = {path.name for path in (finished / "results/tiny/dagl/trial01").iterdir()}
+    assert rounds == {"round01"}
+
+
+def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> None:
+    """The log of a job tells a person what it did, in plain lines."""
+    text = (finished / "results/tiny/logs/pretrain/salcr-trial01.log").read_text()
+    for part in ("device: CPU, 1 thread", "30 visible, 30 infrared", "clusters", "total", " s\n"):
+        assert part in text
+
+
+def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
+    """What is finished is not planned again."""
+    assert planned(finished) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "jobs"),
+    [
+        ("train={learning_rate: 2.0e-3}", {"train": 4, "evaluate": 4, "aggregate": 1}),
+        ("evaluate={rankings: 3}", {"evaluate": 6, "aggregate": 1}),
+        ("gpcr={k: 5}", {"train": 4, "evaluate": 4, "aggregate": 1}),
+        ("figures={dpi: 90}", {"figures": 5}),
+        ("rounds=2", {"associate": 4, "train": 4, "evaluate": 4, "aggregate": 1, "figures": 5}),
+        ("compute={threads: 2}", {}),
+    ],
+)
+def test_a_changed_key_reruns_what_uses_it(place: Path, change: str, jobs: dict[str, int]) -> None:
+    """A key plans the jobs of its stage and those that follow from them, no others."""
+    found = planned(place, "--config", change)
+    if "evaluate" in jobs and "figures" not in jobs:
+        found.pop("figures", None)  # follow if the tables change, which only running tells
+    assert found == jobs
+
+
+def test_a_deleted_summary_is_made_again_alone(place: Path) -> None:
+    """A deleted output plans its own rule, not the training behind it."""
+    (place / "results/tiny/summary.csv").unlink()
+    assert set(planned(place)) <= {"aggregate", "figures"}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
+    """Each file in config/ plans its jobs; where it wants RegDB, empty split files stand in."""
+    index = tmp_path / "data/RegDB/idx"
+    index.mkdir(parents=True)
+    (index / "train_visible_1.txt").touch()
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--configfile", path)
+    assert done.returncode == 0, done.stdout
+    assert "pretrain" in done.stdout
+
+
+def test_missing_data_is_one_message(tmp_path: Path) -> None:
+    """Without data: the place, the layout, where to ask and `make demo`; no traceback."""
+    done = snakemake(tmp_path, "--dry-run")
+    assert done.returncode == 1
+    for part in ("data/RegDB", "Visible/<identity>", "dm.dongguk.edu", "make demo"):
+        assert part in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
+    """A misspelt key stops before anything runs and is named; no traceback."""
+    done = snakemake(tmp_path, "--dry-run", "--config", "clustering={epss: 0.3}")
+    assert done.returncode == 1
+    assert "unknown key `clustering.epss`; did you mean `eps`?" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
+    """A data folder whose name holds blanks, quotes and $(...) is used as it is."""
+    root = "data/a b; $(touch hacked) 'c'"
+    words = ["--configfile", tiny.TINY_CONFIG, "--config", f'dataset={{root: "{root}"}}']
+    done = snakemake(tmp_path, *words, "--until", "preprocess")
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / root / "Visible/1").is_dir()
+    assert not list(tmp_path.rglob("hacked"))

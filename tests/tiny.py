@@ -1,0 +1,92 @@
+"""A data set and settings so small that every stage takes a second or two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from salcr.__main__ import main
+
+TINY_CONFIG = Path(__file__).parent / "tiny.yaml"
+
+SYNTHESIZE = [
+    "--synthesize-num-identities", "12", "--synthesize-images-per-identity", "5",
+    "--synthesize-num-trials", "2", "--synthesize-height", "64", "--synthesize-width", "32",
+]  # fmt: skip
+PREPROCESS = ["--preprocess-height", "64", "--preprocess-width", "32"]
+PRETRAIN = [
+    "--model-backbone", "resnet18", "--model-width", "8", "--model-weights", "random",
+    "--clustering-k1", "6", "--clustering-k2", "2", "--clustering-eps", "0.7",
+    "--clustering-min-samples", "2", "--augment-pad", "2", "--pretrain-epochs", "2",
+    "--pretrain-iterations", "3", "--pretrain-clusters", "3", "--pretrain-instances", "4",
+    "--pretrain-learning-rate", "1e-3",
+]  # fmt: skip
+ASSOCIATE = [
+    "--clustering-k1", "6", "--clustering-k2", "2", "--clustering-eps", "0.7",
+    "--clustering-min-samples", "2", "--associate-cmfp-k", "4",
+]  # fmt: skip
+TRAIN = [
+    "--augment-pad", "2", "--train-iterations", "3", "--train-labels", "4",
+    "--train-instances", "3", "--train-learning-rate", "1e-3", "--gpcr-k", "6",
+]  # fmt: skip
+
+
+def run(*words: object) -> int:
+    """Run `python -m salcr ...` in this process and return its exit status."""
+    return main([str(word) for word in words])
+
+
+def make_data(folder: Path) -> Path:
+    """Draw and preprocess the tiny data set; return the folder that preprocess wrote."""
+    assert run("synthesize", "--out", folder / "raw", "--seed", 3, *SYNTHESIZE) == 0
+    words = ["--root", folder / "raw", "--layout", "regdb", "--out", folder / "data"]
+    assert run("preprocess", *words, *PREPROCESS) == 0
+    return folder / "data"
+
+
+def pretrain(data: Path, out: Path, *extra: object, trial: int = 1) -> int:
+    """Run stage one into OUT/round00."""
+    words = ["--data", data, "--trial", trial, "--checkpoint", out / "round00/checkpoint.pt"]
+    return run("pretrain", *words, "--losses", out / "round00/losses.csv", *PRETRAIN, *extra)
+
+
+def associate(
+    data: Path, out: Path, round_: int, *extra: object, identities: Path | None = None
+) -> int:
+    """Run the association of a round."""
+    words = [
+        "--data",
+        data,
+        "--trial",
+        1,
+        "--checkpoint",
+        folder(out, round_ - 1) / "checkpoint.pt",
+    ]
+    words += ["--identities", identities or data / "identities.csv"]
+    words += ["--labels", folder(out, round_) / "labels.csv"]
+    words += ["--quality", folder(out, round_) / "quality.json"]
+    return run("associate", *words, *ASSOCIATE, *extra)
+
+
+def train(data: Path, out: Path, round_: int, *extra: object) -> int:
+    """Run the training of a round."""
+    before, here = folder(out, round_ - 1), folder(out, round_)
+    words = ["--data", data, "--trial", 1, "--round", round_, "--labels", here / "labels.csv"]
+    words += ["--checkpoint", before / "checkpoint.pt", "--losses", here / "losses.csv"]
+    words += ["--out-checkpoint", here / "checkpoint.pt"]
+    words += ["--out-optimizer-state", here / "optimizer.pt"]
+    if round_ > 1:
+        words += ["--optimizer-state", before / "optimizer.pt"]
+    return run("train", *words, *TRAIN, *extra)
+
+
+def evaluate(data: Path, out: Path, round_: int, *extra: object, trial: int = 1) -> int:
+    """Run the evaluation of a round."""
+    here = folder(out, round_)
+    words = ["--data", data, "--trial", trial, "--checkpoint", here / "checkpoint.pt"]
+    words += ["--identities", data / "identities.csv", "--metrics", here / "metrics.json"]
+    return run("evaluate", *words, "--rankings", here / "rankings.json", *extra)
+
+
+def folder(out: Path, round_: int) -> Path:
+    """Return the folder of a round."""
+    return out / f"round{round_:02d}"
