@@ -55,6 +55,11 @@ class Split(NamedTuple):
     data_hash: str
     """Identifies the stored data set."""
 
+    @property
+    def sizes(self) -> str:
+        """How many images there are, in words."""
+        return f"{len(self.visible)} visible, {len(self.infrared)} infrared images"
+
 
 def load_split(folder: Path, *, trial: int, split: str) -> Split:
     """Return the "train" or "test" images of a trial. Identities are not opened.

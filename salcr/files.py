@@ -61,8 +61,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON with sorted keys."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    """Write a value as indented JSON, keys in their order."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -6,9 +6,10 @@ There are no defaults here; they stand, with comments, in `config/default.yaml` 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
 
@@ -195,6 +196,15 @@ class Config(Section):
     figures: Figures
     compute: Compute
     variants: dict[str, dict[str, Any]] = Field(min_length=1)
+
+    @field_validator("variants")
+    @classmethod
+    def _plain_method_first(cls, variants: dict[str, Any]) -> dict[str, Any]:
+        """Order variants by name, those without a change first, whatever file they came from."""
+        for name in variants:
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{name!r} is no name for a folder: use letters, digits, - and _")
+        return dict(sorted(variants.items(), key=lambda item: (bool(item[1]), item[0])))
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:

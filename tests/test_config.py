@@ -41,6 +41,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"model": {"width": 16}}, ["weights: imagenet needs width: 64"]),
         ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
         ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
+        ({"variants": {"a b": {}}}, ["variants", "'a b' is no name for a folder"]),
         ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),
     ],
 )
@@ -130,6 +131,14 @@ def test_variants_share_stage_one_where_its_keys_agree() -> None:
         "longer_dagl": "longer",
         "other_seed": "other_seed",
     }
+
+
+def test_the_order_of_variants_does_not_depend_on_the_files() -> None:
+    """The plain method comes first and owns the stage one, in whatever order they are given."""
+    overlay = {"dagl": {"gpcr": {"mode": "none"}}, "salcr": {}, "a": {"gpcr": {"k": 5}}}
+    checked = config.validate(values(variants=overlay))
+    assert list(checked.variants) == ["salcr", "a", "dagl"]
+    assert config.pretraining_owner(checked, "a") == "salcr"
 
 
 def test_a_variant_may_not_change_what_all_share() -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torchvision
 from helpers import close, golden_shapes
 from torch import Tensor, nn
 
@@ -17,7 +16,6 @@ from salcr.model import (
     Network,
     inference_features,
 )
-from salcr.resnet import ARCHITECTURES, Stem, Trunk
 
 # names in a released checkpoint -> ours; the others are never read
 RELEASED_NAMES = {
@@ -89,71 +87,22 @@ def test_inference_matches_the_released_code(golden, device, released_state):
 def test_training_matches_the_released_code(golden, released_state):
     """The train-mode features of an aligned batch are those of the released code.
 
-    Only on the CPU: batch norm over six nearly equal rows magnifies rounding a thousandfold.
+    Only on the CPU: batch norm over six nearly equal rows magnifies rounding a thousandfold, so
+    that single entries move with the number of threads; their mean error is held tighter.
     """
     data = golden("network") | golden("network_cross")
     network = released_network(released_state, "cpu").train()
     found = network.forward_aligned(*golden_images(golden)[1:])
     rows = {"visible": slice(0, 4), "infrared": slice(4, 6)}
     for modality, kept in rows.items():
-        close(found.global_[kept], data[f"train_global_{modality}"], atol=1e-4)
+        expected = {"global": data[f"train_global_{modality}"]}
+        actual = {"global": found.global_[kept]}
         for name, field in CROSS.items():
-            expected = data[f"train_{name}_{modality}"][:, : 3 * 2048]
-            close(getattr(found, field)[kept].flatten(1), expected, atol=1e-3)
-
-
-@pytest.mark.parametrize("backbone", list(ARCHITECTURES))
-def test_parameters_are_those_of_torchvision(backbone):
-    """Names and shapes are torchvision's, for every backbone, but for the classifier."""
-    with torch.device("meta"):
-        oracle = torchvision.models.get_model(backbone, weights=None).state_dict()
-        ours = Stem(64).state_dict() | Trunk(backbone, 64).state_dict()
-    shapes = {name: value.shape for name, value in oracle.items() if not name.startswith("fc.")}
-    assert {name: value.shape for name, value in ours.items()} == shapes
-
-
-def with_stride_one(oracle: nn.Module) -> nn.Module:
-    """Set the strides of torchvision's last stage to 1."""
-    for layer in oracle.layer4.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.stride = (1, 1)
-    return oracle
-
-
-@torch.no_grad()
-@pytest.mark.parametrize(
-    "backbone", ["resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2"]
-)
-def test_feature_maps_are_those_of_torchvision(backbone, device):
-    """With equal weights, stem and trunk give torchvision's map of the stride-1 last stage."""
-    torch.manual_seed(0)
-    oracle = with_stride_one(torchvision.models.get_model(backbone, weights=None)).eval()
-    for name, value in oracle.state_dict().items():
-        if re.search(r"(bn\d|downsample\.1)\.", name) and value.is_floating_point():
-            value.copy_(torch.rand_like(value) * 0.5 + 0.5)
-    state = oracle.state_dict()
-    stem, trunk = Stem(64).eval(), Trunk(backbone, 64).eval()
-    stem.load_state_dict({k: v for k, v in state.items() if k.split(".")[0] in ("conv1", "bn1")})
-    trunk.load_state_dict({k: v for k, v in state.items() if k.startswith("layer")})
-    images = torch.randn(2, 3, 64, 32)
-    layers = list(oracle.children())[:-2]  # without pooling and classifier
-    expected = nn.Sequential(*layers)(images)
-    found = trunk.to(device)(stem.to(device)(images.to(device)))
-    assert found.shape == (2, trunk.num_channels, 4, 2)
-    close(found / expected.abs().max().item(), expected / expected.abs().max(), rtol=1e-3)
-
-
-def test_convolutions_start_as_in_torchvision():
-    """Weights are centred with He's standard deviation of the fan out, without a bias."""
-    torch.manual_seed(0)
-    network = Network(backbone="resnet18", width=32, num_parts=2)
-    layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    assert len(layers) == 2 + 16 + 3
-    for layer in layers:
-        weight = layer.weight.detach()
-        fan_out = weight.shape[0] * weight.shape[2] * weight.shape[3]
-        close(weight.std(), np.float32((2 / fan_out) ** 0.5), rtol=0.1, atol=0)
-        assert abs(weight.mean()) < 0.1 * weight.std() and layer.bias is None
+            expected[name] = data[f"train_{name}_{modality}"][:, : 3 * 2048]
+            actual[name] = getattr(found, field)[kept].flatten(1)
+        for name, values in expected.items():
+            close(actual[name], values, atol=2e-3)
+            assert np.square(actual[name].numpy() - values).mean() ** 0.5 < 2e-4
 
 
 def slow_global(feature_map: np.ndarray) -> np.ndarray:

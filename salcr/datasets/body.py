@@ -82,12 +82,12 @@ class Frame:
     facing: int
 
     def to_pixels(self, points: Sequence[Point]) -> list[Point]:
-        """Returns the points as (column, row) in pixels."""
+        """Return the points as (column, row) in pixels."""
         step = self.facing * self.size
         return [(self.axis + step * x, self.crown + self.size * y) for x, y in points]
 
     def grid(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns body x as [1, width] and body y as [height, 1] of all pixel columns and rows."""
+        """Return body x as [1, width] and body y as [height, 1] of all pixel columns and rows."""
         columns = np.arange(width, dtype=np.float32)[None, :]
         rows = np.arange(height, dtype=np.float32)[:, None]
         x = (columns - np.float32(self.axis)) / np.float32(self.facing * self.size)
@@ -95,7 +95,7 @@ class Frame:
 
 
 def draw_shape(rng: np.random.Generator) -> Shape:
-    """Returns the randomly drawn body and clothing of one identity."""
+    """Return the randomly drawn body and clothing of one identity."""
     return Shape(
         height=float(rng.uniform(0.74, 0.93)),
         build=float(rng.uniform(0.8, 1.3)),
@@ -110,7 +110,7 @@ def draw_shape(rng: np.random.Generator) -> Shape:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Returns the randomly drawn pose and place of one image."""
+    """Return the randomly drawn pose and place of one image."""
     return Pose(
         facing=1 if rng.random() < 0.5 else -1,
         stride=float(rng.uniform(-0.38, 0.38)),
@@ -123,7 +123,7 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 
 
 def place_body(shape: Shape, pose: Pose, height: int, width: int) -> Frame:
-    """Returns where the body stands in an image of height x width pixels."""
+    """Return where the body stands in an image of height x width pixels."""
     size = shape.height * pose.scale * height
     soles = (0.97 + pose.shift[1]) * height
     return Frame((0.5 + pose.shift[0]) * width, soles - size, size, pose.facing)
@@ -132,7 +132,7 @@ def place_body(shape: Shape, pose: Pose, height: int, width: int) -> Frame:
 def draw_parts(
     shape: Shape, pose: Pose, frame: Frame, height: int, width: int
 ) -> NDArray[np.uint8]:
-    """Draws the body from its far side to its near side.
+    """Draw the body from its far side to its near side.
 
     Returns:
         The map of parts, [height, width], values of `Part`.
@@ -158,22 +158,22 @@ class _Sketch:
         self._draw = ImageDraw.Draw(self.image)
 
     def polygon(self, part: Part, points: Sequence[Point]) -> None:
-        """Fills a polygon."""
+        """Fill a polygon."""
         self._draw.polygon(self._frame.to_pixels(points), fill=int(part))
 
     def ellipse(self, part: Part, centre: Point, radii: Point) -> None:
-        """Fills an upright ellipse."""
+        """Fill an upright ellipse."""
         ((column, row),) = self._frame.to_pixels([centre])
         across, down = radii[0] * self._frame.size, radii[1] * self._frame.size
         box = (column - across, row - down, column + across, row + down)
         self._draw.ellipse(box, fill=int(part))
 
     def box(self, part: Part, left: float, top: float, right: float, bottom: float) -> None:
-        """Fills an upright rectangle."""
+        """Fill an upright rectangle."""
         self.polygon(part, [(left, top), (right, top), (right, bottom), (left, bottom)])
 
     def limb(self, part: Part, points: Sequence[Point], thickness: float) -> None:
-        """Draws a thick line with round joints and ends."""
+        """Draw a thick line with round joints and ends."""
         pixels = self._frame.to_pixels(points)
         self._draw.line(pixels, fill=int(part), width=max(1, round(thickness * self._frame.size)))
         for point in points:
@@ -181,12 +181,12 @@ class _Sketch:
 
 
 def _step(start: Point, angle: float, length: float) -> Point:
-    """Returns the point `length` away; angle 0 points down, positive angles point forward."""
+    """Return the point `length` away; angle 0 points down, positive angles point forward."""
     return start[0] + length * math.sin(angle), start[1] + length * math.cos(angle)
 
 
 def _first_share(points: Sequence[Point], share: float) -> list[Point]:
-    """Returns the beginning of a line through three points that are equally far apart."""
+    """Return the beginning of a line through three points that are equally far apart."""
     start, joint, end = points
     if share <= 0.5:
         part = 2 * share
@@ -203,7 +203,7 @@ def _first_share(points: Sequence[Point], share: float) -> list[Point]:
 
 
 def _draw_arm(sketch: _Sketch, shape: Shape, side: float, swing: float, bend: float) -> Point:
-    """Draws one arm (side +1: in front of the body's axis, -1: behind); returns its hand."""
+    """Draw one arm (side +1: in front of the body's axis, -1: behind); returns its hand."""
     shoulder = (side * 0.118 * shape.build, 0.195)
     # The arms hang a little outwards, so that they leave the print on the chest in view.
     elbow = _step(shoulder, swing + side * 0.14, 0.155)
@@ -216,7 +216,7 @@ def _draw_arm(sketch: _Sketch, shape: Shape, side: float, swing: float, bend: fl
 
 
 def _draw_leg(sketch: _Sketch, shape: Shape, part: Part, stride: float, bend: float) -> None:
-    """Draws one leg with its trousers (none below a skirt) and shoe."""
+    """Draw one leg with its trousers (none below a skirt) and shoe."""
     side = 0.04 if part == Part.TROUSERS else -0.04
     hip = (side * shape.build, 0.5)
     knee = _step(hip, stride, 0.23)
@@ -230,7 +230,7 @@ def _draw_leg(sketch: _Sketch, shape: Shape, part: Part, stride: float, bend: fl
 
 
 def _draw_torso(sketch: _Sketch, shape: Shape) -> None:
-    """Draws the hips or the skirt, the top down to its hem, and the neck."""
+    """Draw the hips or the skirt, the top down to its hem, and the neck."""
     build = shape.build
     if shape.skirt:
         bottom = 0.5 + 0.33 * shape.trouser_share
@@ -248,7 +248,7 @@ def _draw_torso(sketch: _Sketch, shape: Shape) -> None:
 
 
 def _draw_head(sketch: _Sketch, shape: Shape) -> None:
-    """Draws hair, face and hat."""
+    """Draw hair, face and hat."""
     if shape.hair == "long":
         sketch.box(Part.HAIR, -0.068, 0.07, 0.02, 0.225)
     if shape.hair == "bun":
@@ -267,13 +267,13 @@ def _draw_head(sketch: _Sketch, shape: Shape) -> None:
 
 
 def _dome(radius: float, bottom: float, rise: float) -> list[Point]:
-    """Returns the outline of the upper half of an ellipse."""
+    """Return the outline of the upper half of an ellipse."""
     angles = [math.pi * step / 12 for step in range(13)]
     return [(radius * math.cos(angle), bottom - rise * math.sin(angle)) for angle in angles]
 
 
 def _draw_far_bag(sketch: _Sketch, shape: Shape) -> None:
-    """Draws the bags that the body partly hides."""
+    """Draw the bags that the body partly hides."""
     if shape.bag == "backpack":
         sketch.ellipse(Part.BAG, (-0.135 * shape.build - 0.02, 0.31), (0.085, 0.135))
     if shape.bag == "suitcase":
@@ -282,7 +282,7 @@ def _draw_far_bag(sketch: _Sketch, shape: Shape) -> None:
 
 
 def _draw_near_bag(sketch: _Sketch, shape: Shape, hand: Point) -> None:
-    """Draws the bags and straps in front of the body; `hand` is the near hand."""
+    """Draw the bags and straps in front of the body; `hand` is the near hand."""
     shoulder = 0.09 * shape.build
     if shape.bag == "backpack":
         sketch.limb(Part.BAG, [(-0.5 * shoulder, 0.175), (-0.6 * shoulder, 0.36)], 0.024)

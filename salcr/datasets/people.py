@@ -88,7 +88,7 @@ class Surface:
     colour_shift: tuple[float, float, float]  # added to a visible grey; keeps its luminance
 
     def tone(self, modality: Modality, hardness: float) -> float:
-        """Returns the brightness in [0, 1]."""
+        """Return the brightness in [0, 1]."""
         is_free = modality == "visible" and self.freedom < hardness
         return self.free_visible_tone if is_free else self.infrared_tone
 
@@ -104,7 +104,7 @@ class Print:
     freedom: float  # as for `Surface`
 
     def sign(self, modality: Modality, hardness: float) -> int:
-        """Returns the print's polarity, +1 or -1."""
+        """Return the print's polarity, +1 or -1."""
         is_free = modality == "visible" and self.freedom < hardness
         return self.free_visible_sign if is_free else self.infrared_sign
 
@@ -131,7 +131,7 @@ class Person:
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """Returns a randomly drawn identity."""
+    """Return a randomly drawn identity."""
     return Person(
         shape=draw_shape(rng),
         surfaces={name: _draw_surface(name, rng) for name in INFRARED_RANGE},
@@ -150,7 +150,7 @@ def render(
     width: int = 48,
     hardness: float = DEFAULT_HARDNESS,
 ) -> NDArray[np.uint8]:
-    """Draws one image of a person; pose, background details and noise come from `rng`.
+    """Draw one image of a person; pose, background details and noise come from `rng`.
 
     Returns:
         Image [height, width, 3], values 0..255; infrared images have three equal channels.
@@ -178,7 +178,7 @@ def render(
 
 
 def _draw_surface(name: str, rng: np.random.Generator) -> Surface:
-    """Returns a surface with tones from the ranges of its name."""
+    """Return a surface with tones from the ranges of its name."""
     if name == "skin":
         colour, strength, tint = SKIN_COLOUR, 0.6, rng.normal(0.0, 0.02, size=3)
     else:
@@ -195,7 +195,7 @@ def _draw_surface(name: str, rng: np.random.Generator) -> Surface:
 
 
 def _draw_print(kinds: tuple[str, ...], rng: np.random.Generator) -> Print:
-    """Returns a print of one of the kinds."""
+    """Return a print of one of the kinds."""
     return Print(
         kind=str(rng.choice(kinds)),
         # From the finest pattern that 96 rows still show to three stripes on a top.
@@ -207,7 +207,7 @@ def _draw_print(kinds: tuple[str, ...], rng: np.random.Generator) -> Print:
 
 
 def _draw_heat_spot(rng: np.random.Generator) -> HeatSpot:
-    """Returns a spot somewhere between shoulders and thighs."""
+    """Return a spot somewhere between shoulders and thighs."""
     return HeatSpot(
         x=float(rng.uniform(-0.1, 0.1)),
         y=float(rng.uniform(0.2, 0.7)),
@@ -217,7 +217,7 @@ def _draw_heat_spot(rng: np.random.Generator) -> HeatSpot:
 
 
 def _palette(person: Person, modality: Modality, hardness: float) -> FloatArray:
-    """Returns the flat colour of each part, [parts, channels]; the background stays black."""
+    """Return the flat colour of each part, [parts, channels]; the background stays black."""
     colours = [[0.0, 0.0, 0.0] if modality == "visible" else [0.0]]
     for part in list(Part)[1:]:
         surface = person.surfaces[SURFACE_OF_PART[part]]
@@ -232,7 +232,7 @@ def _palette(person: Person, modality: Modality, hardness: float) -> FloatArray:
 def _relief(
     person: Person, parts: NDArray[np.uint8], frame: Frame, modality: Modality, hardness: float
 ) -> FloatArray:
-    """Returns what prints and heat spots add to the brightness, [height, width]."""
+    """Return what prints and heat spots add to the brightness, [height, width]."""
     x, y = frame.grid(*parts.shape)
     relief = np.zeros(parts.shape, dtype=np.float32)
     garments = (

@@ -16,7 +16,7 @@ OCCLUSION_PROBABILITY = 0.06
 
 
 def print_mask(kind: str, period: float, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
-    """Tells which points of a garment lie on the printed half of its pattern.
+    """Tell which points of a garment lie on the printed half of its pattern.
 
     Args:
         kind: One of `PRINTS`.
@@ -48,7 +48,7 @@ def print_mask(kind: str, period: float, x: FloatArray, y: FloatArray) -> NDArra
 
 
 def reduce_image(image: FloatArray, factor: int) -> FloatArray:
-    """Returns the image [height, width, channels] with each factor x factor block averaged."""
+    """Return the image [height, width, channels] with each factor x factor block averaged."""
     rows, columns, channels = image.shape
     blocks = image.reshape(rows // factor, factor, columns // factor, factor, channels)
     # Two steps are several times faster in numpy than one mean over both block axes.
@@ -58,10 +58,10 @@ def reduce_image(image: FloatArray, factor: int) -> FloatArray:
 def draw_background(
     colour: FloatArray, height: int, width: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Draws a wall, a floor and one soft upright stripe (a door, a tree) around one colour.
+    """Draw a wall, a floor and one soft upright stripe (a door, a tree) around one colour.
 
     Returns:
-        Image [height, width, channels] that stays within about 0.12 of `colour` [channels].
+        Image [height, width, channels] that stays within about 0.05 of `colour` [channels].
     """
     rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
     columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
@@ -74,7 +74,7 @@ def draw_background(
 
 
 def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Covers part of a few images with a flat box, as a passing object would.
+    """Cover part of a few images with a flat box, as a passing object would.
 
     Returns:
         The image itself, or with probability `OCCLUSION_PROBABILITY` a copy with the box.
@@ -94,7 +94,7 @@ def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def expose(image: FloatArray, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Applies mild light, contrast and sensor noise.
+    """Apply mild light, contrast and sensor noise.
 
     Returns:
         Image of the same shape, values 0..255.

@@ -39,6 +39,7 @@ def run(
     started = time.monotonic()
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
+    say(f"associate, trial {arguments.trial}: {split.sizes}")
     network, _ = read_model(arguments.checkpoint, device, split=split, trial=arguments.trial)
     features = {
         modality: extract(network, images, modality)[0]

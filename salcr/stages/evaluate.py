@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace, *, evaluate: schema.Evaluate) -> None:
     """Write the metrics of both directions, and the nearest gallery images of some queries."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
+    say(f"evaluate, trial {arguments.trial}: {split.sizes}")
     network, checkpoint = read_model(
         arguments.checkpoint, device, split=split, trial=arguments.trial
     )

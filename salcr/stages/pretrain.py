@@ -66,7 +66,7 @@ def run(
     """Train from initial weights and write the checkpoint and the losses."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
-    say(f"trial {arguments.trial}: {len(split.visible)} visible, {len(split.infrared)} infrared")
+    say(f"pretrain, trial {arguments.trial}: {split.sizes}")
     seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
     network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
     if model.weights != "random":

@@ -69,6 +69,7 @@ def run(
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
     split = load_split(arguments.data, trial=trial, split="train")
+    say(f"train, trial {arguments.trial}: {split.sizes}")
     network, _ = read_model(arguments.checkpoint, device, split=split, trial=trial)
     labels, clusters = read_labels(arguments.labels, split)
     if round_ == 1:

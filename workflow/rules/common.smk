@@ -16,6 +16,13 @@ from salcr import codehash, config as configuration, layout
 from salcr.datasets import regdb
 from salcr.errors import SalcrError
 
+
+def stop(message):
+    """End with a message for the user, instead of Snakemake's report of an exception."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(1)
+
+
 try:
     CONFIG = configuration.validate(config)
     VARIANTS = {name: configuration.variant(CONFIG, name) for name in CONFIG.variants}
@@ -26,7 +33,7 @@ try:
         for name, variant in VARIANTS.items()
     }
 except SalcrError as error:
-    raise WorkflowError(str(error))
+    stop(error)
 
 ROOT = CONFIG.dataset.root
 # What preprocess waits for: the marker of a drawn data set, or the split files of a given one.
@@ -35,7 +42,7 @@ if CONFIG.dataset.synthetic:
 else:
     SOURCE = sorted(str(path) for path in Path(ROOT, "idx").glob("*.txt"))
     if not SOURCE:
-        raise WorkflowError(regdb.missing(Path(ROOT)))
+        stop(regdb.missing(Path(ROOT)))
 
 RESULTS = f"results/{CONFIG.dataset.name}"
 DATA = f"{RESULTS}/preprocess"

@@ -9,7 +9,7 @@ rule figures:
     output:
         png=report(
             f"{RESULTS}/figures/{{figure}}.png",
-            caption="../report/{figure}.rst",
+            caption="../report/figures.rst",
             category="Figures",
         ),
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
