@@ -243,6 +243,23 @@ def test_the_order_of_samples_is_random(start, batch):
         assert not torch.equal(found[0][key], found[2][key])
 
 
+def test_samples_keep_their_labels_in_random_order(start, rng, device):
+    """Where all rows of a label are equal the order cannot matter, so the loop's result holds."""
+    numbers = np.array([0, 2, 1, 0])
+    rows = unit_rows(rng, 3, WIDTH)[np.tile(numbers, 3)]
+    parts = torch.from_numpy(np.repeat(rows[:, None], PARTS, axis=1)).to(device)
+    features = Features(torch.from_numpy(rows).to(device), parts, parts, parts)
+    labels = Labels(*[torch.from_numpy(numbers).to(device)] * 4)
+    of = objective(start)
+    before = memories(of)
+    of.update(features, labels, rng)
+    for key, after in memories(of).items():
+        repeats = {"visible": 6, "infrared": 3}[key[0]] if isinstance(key, tuple) else 3
+        used, targets = rows[np.tile(np.arange(PAIRS), repeats)], np.tile(numbers, repeats)
+        first, last = (m.reshape(-1, *m.shape[-2:])[-1].cpu().numpy() for m in (before[key], after))
+        close(last, sequential_memory(first, used, targets, MOMENTUM))
+
+
 def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
     """With the part losses off only the global memories move; instances never do."""
     of = objective(start, enabled=False, mode="global")

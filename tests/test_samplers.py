@@ -128,6 +128,20 @@ def test_a_space_without_shared_labels_leaves_its_half_out(rng):
     assert len(batch.visible) == len(batch.infrared) == 4
 
 
+def test_every_shared_label_has_its_turn(rng):
+    """Over many batches each shared label of a space comes about equally often."""
+    labels = random_association(rng)
+    shared = shared_labels(labels)
+    seen = Counter()
+    for _ in range(300):
+        batch = pair_batch(labels, shared, num_labels=2, instances=1, rng=rng)
+        seen["visible", int(labels.visible[batch.visible[0]])] += 1
+        seen["infrared", int(labels.infrared[batch.infrared[1]])] += 1
+    for space, names in zip(("visible", "infrared"), shared, strict=True):
+        counts = [seen[space, name] for name in names.tolist()]
+        assert sum(counts) == 300 and min(counts) > 0.5 * 300 / len(names)
+
+
 def test_batches_follow_their_generator(rng):
     """Equal generators draw equal batches, others different ones."""
     labels = random_association(rng)

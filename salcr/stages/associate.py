@@ -16,7 +16,7 @@ from salcr.data import MODALITIES, Split, load_identities, load_split
 from salcr.engine import cluster, extract, read_model
 from salcr.labels import write_labels
 from salcr.logs import say
-from salcr.metrics import label_quality
+from salcr.quality import label_quality
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
