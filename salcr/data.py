@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from salcr import files
 from salcr.clustering import Integers
 from salcr.errors import SalcrError
+
+if TYPE_CHECKING:
+    import torch
 
 MODALITIES = ("visible", "infrared")
 ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
@@ -44,6 +46,8 @@ class Images:
 
     def batch(self, positions: Integers) -> torch.Tensor:
         """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
+        import torch  # takes two seconds, and preprocess and figures need none of it
+
         return torch.from_numpy(np.ascontiguousarray(self.array[self.rows[positions]]))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from salcr.__main__ import SUMMARIES, main
@@ -33,3 +36,10 @@ def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         main(["trian"])
     assert caught.value.code == 2
     assert "pretrain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["synthesize", "preprocess", "aggregate", "figures"])
+def test_light_stages_import_no_torch(stage: str) -> None:
+    """Stages that train nothing start without torch, whose import takes seconds."""
+    code = f"import sys, salcr.stages.{stage}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
