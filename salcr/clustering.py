@@ -56,7 +56,7 @@ def jaccard_distance(features: Floats, *, k1: int, k2: int) -> sparse.csr_matrix
     """
     if len(features) == 0:
         return sparse.csr_matrix((0, 0), dtype=np.float32)
-    neighbours, _ = nearest_neighbours(features, features, k1)
+    neighbours = nearest_neighbours(features, features, k1)[0]
     reciprocal = _reciprocal(neighbours)
     half = _reciprocal(neighbours[:, : round(k1 / 2) + 1])
     encodings = _softmax_weights(features, _expanded(reciprocal, half))
@@ -124,9 +124,13 @@ def _membership(neighbours: Integers) -> sparse.csr_matrix:
 
 
 def _reciprocal(neighbours: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbours."""
+    """Return the 0/1 matrix of mutual neighbours, of which each image is one of its own.
+
+    Among many equal images the search may leave out the very one that asks.
+    """
     member = _membership(neighbours)
-    return sparse.csr_matrix(member.multiply(member.T))
+    itself = sparse.identity(len(neighbours), dtype=np.float32)
+    return sparse.csr_matrix(member.multiply(member.T).maximum(itself))
 
 
 def _expanded(reciprocal: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:

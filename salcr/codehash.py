@@ -33,11 +33,15 @@ def _module(path: Path) -> tuple[str, tuple[Path, ...]]:
     tree = ast.parse(path.read_text())
     imported = [file for node in ast.walk(tree) for file in _imported(node)]
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
-            node
-        ):
-            node.body = node.body[1:]
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # a lambda's is no list
+            node.body = [line for line in body if not _is_docstring(line)]  # type: ignore[attr-defined]
     return ast.dump(tree), tuple(imported)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    """Tell whether a statement is a bare string: a docstring, of an attribute too."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _imported(node: ast.AST) -> list[Path]:
@@ -49,4 +53,5 @@ def _imported(node: ast.AST) -> list[Path]:
         return []
     inside = [name.split(".")[1:] for name in names if name.split(".")[0] == "salcr"]
     candidates = [_PACKAGE.joinpath(*parts).with_suffix(".py") for parts in inside if parts]
+    candidates += [_PACKAGE.joinpath(*parts, "__init__.py") for parts in inside if parts]
     return [path for path in candidates if path.is_file()]

@@ -68,9 +68,11 @@ class Model(Section):
     weights: str = Field(min_length=1, description="`imagenet`, `random`, or a state-dict file")
 
     @model_validator(mode="after")
-    def _pretrained_weights_have_full_width(self) -> Model:
+    def _width_fits(self) -> Model:
         if self.weights == "imagenet" and self.width != 64:
             raise ValueError("weights: imagenet needs width: 64 (use weights: random)")
+        if self.backbone.startswith("resnext") and self.width != 64:
+            raise ValueError("width must be 64 for a resnext: its groups do not divide less")
         return self
 
 

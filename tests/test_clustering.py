@@ -197,3 +197,13 @@ def test_all_outliers_have_no_means(rng):
     """Where nothing clusters there is no mean."""
     means = clustering.cluster_means(unit_rows(rng, 5, 3), np.full(5, -1))
     assert means.shape == (0, 3)
+
+
+def test_many_equal_images_are_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More duplicates than k1, in blocks of any size: distance 0 to itself, one cluster."""
+    monkeypatch.setattr(clustering, "_BLOCK_ELEMENTS", 100)
+    features = np.tile(np.eye(4, dtype=np.float32)[:1], (60, 1))
+    for k2 in (1, 6):
+        distance = clustering.jaccard_distance(features, k1=30, k2=k2)
+        close(distance.diagonal(), np.zeros(60))
+    assert (clustering.dbscan(distance, eps=0.6, min_samples=4) >= 0).any()
