@@ -113,12 +113,12 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     """Return the randomly drawn pose and place of one image."""
     return Pose(
         facing=1 if rng.random() < 0.5 else -1,
-        stride=float(rng.uniform(-0.38, 0.38)),
+        stride=float(rng.uniform(-0.25, 0.25)),
         knee_bend=float(rng.uniform(0.0, 0.35)),
-        arm_swing=float(rng.uniform(-0.35, 0.35)),
-        elbow_bend=float(rng.uniform(0.05, 0.6)),
+        arm_swing=float(rng.uniform(-0.2, 0.2)),
+        elbow_bend=float(rng.uniform(0.05, 0.3)),
         scale=float(rng.uniform(0.97, 1.03)),
-        shift=(float(rng.uniform(-0.06, 0.06)), float(rng.uniform(-0.02, 0.02))),
+        shift=(float(rng.uniform(-0.04, 0.04)), float(rng.uniform(-0.01, 0.01))),
     )
 
 
