@@ -37,7 +37,7 @@ test: $(READY) ## the tests, all but the slow ones
 	python -m pytest -n $(TEST_WORKERS)
 
 .PHONY: test-slow
-test-slow: $(READY) ## the slow tests: whole workflows and the demo's margin over three seeds
+test-slow: $(READY) ## the slow tests: the demo beats stage one and its control
 	python -m pytest -m slow
 
 .PHONY: lint

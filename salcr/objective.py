@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -59,7 +61,7 @@ class StageTwoObjective:
         tau = self.settings.temperature
         global_ = F.normalize(features.global_, dim=-1)
         found = {
-            "global": sum_of(
+            "global": _sum(
                 losses.cluster_loss(global_, self.global_memory[s], labels.of_groups(s), tau)
                 for s in SPACES
             )
@@ -108,7 +110,7 @@ class StageTwoObjective:
                 target = _side_labels(labels, side, space, rows.shape[1])
                 tau = self.settings.temperature
                 found.append(losses.cluster_loss(rows, memory, target, tau))
-        return sum_of(found)
+        return _sum(found)
 
     def _refine_loss(self, global_: Tensor, features: Features) -> Tensor:
         k, tau, mode = self.gpcr.k, self.settings.temperature, self.gpcr.mode
@@ -123,12 +125,11 @@ class StageTwoObjective:
                 )
                 for s in SPACES
             ]
-        return sum_of(found)
+        return _sum(found)
 
 
-def sum_of(terms: object) -> Tensor:
-    """Return the sum of scalar tensors."""
-    return torch.stack(list(terms)).sum()  # type: ignore[call-overload]
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum()
 
 
 def _side_labels(labels: Labels, side: str, space: str, num_rows: int) -> Tensor:

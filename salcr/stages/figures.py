@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from salcr import data, files, schema
@@ -81,6 +82,7 @@ def _losses(arguments: argparse.Namespace) -> Figure:
             if name in lines and lines[name].notna().any():
                 _band(axes, lines, "step", name, label)
         axes.set(title=titles[stage], xlabel="epoch" if stage == "pretrain" else "round")
+        _whole_numbers(axes)
         axes.legend()
     grid[0][0].set_ylabel("loss (mean over the epoch)")
     return figure
@@ -101,6 +103,7 @@ def _label_quality(arguments: argparse.Namespace) -> Figure:
         axes.set_title(f"{space} label space")
     for axes in grid[-1]:
         axes.set_xlabel("round")
+        _whole_numbers(axes)
     grid[0][0].legend()
     return figure
 
@@ -111,7 +114,11 @@ def _cmc(arguments: argparse.Namespace) -> Figure:
     figure, axes_of = _panels(table)
     for setting, axes in axes_of.items():
         curves = table[table["setting"] == setting].groupby(["variant", "stage"], sort=False)
+        drawn: set[tuple[float, ...]] = set()
         for number, ((variant, stage), curve) in enumerate(curves):
+            if tuple(curve["mean"]) in drawn:
+                continue  # variants that share a stage one share its curve
+            drawn.add(tuple(curve["mean"]))
             style = "--" if stage == "pretrain" else "-"
             axes.plot(
                 curve["rank"], curve["mean"], style, color=_COLOURS[number % len(_COLOURS)],
@@ -131,6 +138,7 @@ def _map(arguments: argparse.Namespace) -> Figure:
         for variant, lines in table[table["setting"] == setting].groupby("variant", sort=False):
             _band(axes, lines, "round", "map", str(variant))
         axes.set(xlabel="round (0: after stage one)", ylim=(0, 100))
+        _whole_numbers(axes)
         axes.legend(loc="lower right")
     next(iter(axes_of.values())).set_ylabel("mAP (%)")
     return figure
@@ -159,6 +167,11 @@ def _ranking(arguments: argparse.Namespace) -> Figure:
             mark, colour = ("✓", _RIGHT) if right else ("✗", _WRONG)
             _picture(line[rank], arrays[gallery][row], f"{rank} {mark}", colour)
     return figure
+
+
+def _evenly_spread(size: int, count: int) -> list[int]:
+    """Return up to `count` positions 0 .. size-1, evenly spread."""
+    return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int)))
 
 
 def _picture(axes: Axes, image: NDArray[np.uint8], title: str, colour: str) -> None:
@@ -190,6 +203,11 @@ def _band(axes: Axes, lines: pd.DataFrame, x: str, y: str, label: str) -> None:
     (drawn,) = axes.plot(over.index, over["mean"], marker=marker, markersize=3, label=label)
     low, high = over["mean"] - over["std"], over["mean"] + over["std"]
     axes.fill_between(over.index, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
+
+
+def _whole_numbers(axes: Axes) -> None:
+    """Put ticks of the x axis at whole numbers, which rounds and epochs are."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _run_label(variant: object, stage: object) -> str:
