@@ -58,12 +58,20 @@ def synthesize(
     if out.exists() and any(out.iterdir()):
         raise SalcrError(f"{out}: is not empty; name a new folder with --out")
     people = People(num_identities, images_per_identity, num_trials, seed)
+    _write(out, DRAWN[layout], people, hardness, (height, width))
+
+
+def _write(
+    out: Path, layout: Drawn, people: People, hardness: float, size: tuple[int, int]
+) -> None:
+    """Write everything under a temporary name, then move it to `out`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         whole = Path(name) / out.name
-        for identity in progress(range(num_identities), title="people", total=num_identities):
-            _draw_images(whole, DRAWN[layout], people, identity, hardness, (height, width))
-        DRAWN[layout].write_splits(whole, people)
+        number = people.num_identities
+        for identity in progress(range(number), title="people", total=number):
+            _draw_images(whole, layout, people, identity, hardness, size)
+        layout.write_splits(whole, people)
         if out.exists():
             out.rmdir()
         shutil.move(whole, out)
