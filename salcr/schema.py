@@ -26,15 +26,18 @@ class Dataset(Section):
     """Which images, and where they are."""
 
     name: str = Field(pattern=NAME, description="names the folder below results/")
-    layout: Literal["regdb"] = Field(description="folder layout of the data set")
+    layout: Literal["regdb", "sysu", "llcm"] = Field(description="folder layout of the data set")
     root: str = Field(min_length=1, description="folder that holds the data set")
     trials: list[int] = Field(min_length=1, description="splits to run, one training each")
     synthetic: bool = Field(description="true: `synthesize` draws the images into root")
+    allow_subset: bool = Field(description="true: fewer images than published are no error")
 
     @model_validator(mode="after")
     def _trials_are_distinct(self) -> Dataset:
         if min(self.trials) < 1 or len(set(self.trials)) < len(self.trials):
             raise ValueError("trials must be distinct whole numbers from 1")
+        if self.layout != "regdb" and self.trials != [1]:
+            raise ValueError(f"layout {self.layout} has one split: set trials: [1]")
         return self
 
 
@@ -43,7 +46,7 @@ class Synthesize(Section):
 
     num_identities: int = Field(ge=4, description="people; each trial trains on half of them")
     images_per_identity: int = Field(ge=2, description="images of a person in each modality")
-    num_trials: int = Field(ge=1, le=99, description="random splits to write")
+    num_trials: int = Field(ge=1, le=99, description="random splits to write, RegDB's layout only")
     hardness: float = Field(ge=0, le=1, description="0: infrared resembles grey visible; 1: free")
     height: int = Field(ge=32, le=1024, description="image height in pixels")
     width: int = Field(ge=16, le=1024, description="image width in pixels")

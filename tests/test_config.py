@@ -40,6 +40,8 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"fgsal": {"enabled": False}}, ["gpcr.mode: both needs fgsal.enabled: true"]),
         ({"model": {"width": 16}}, ["weights: imagenet needs width: 64"]),
         ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
+        ({"dataset": {"layout": "sysu"}}, ["layout sysu has one split: set trials: [1]"]),
+        ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'regdb', 'sysu' or 'llcm'"]),
         ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
         ({"variants": {"a b": {}}}, ["variants", "'a b' is no name for a folder"]),
         ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from salcr.datasets.people import draw_person, render
 from salcr.datasets.regdb import read_records
-from salcr.datasets.synthetic import synthesize_regdb
+from salcr.datasets.synthetic import synthesize
 from salcr.errors import SalcrError
 
 
 def make(out: Path, **changes: int) -> Path:
     """Write a small data set."""
     sizes = {"num_identities": 5, "images_per_identity": 2, "num_trials": 2, "seed": 1}
-    synthesize_regdb(out, **{**sizes, **changes}, height=48, width=32)
+    synthesize(out, **{**sizes, **changes}, height=48, width=32)
     return out
 
 
@@ -109,3 +110,48 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SalcrError, match="is not empty"):
         make(tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["sysu", "llcm"])
+def test_images_of_any_layout_depend_on_seed_and_number_alone(tmp_path: Path, layout: str) -> None:
+    """More people and images leave an image and its camera as they were; LLCM's may move."""
+
+    def drawn(name: str, num_identities: int, images: int, seed: int) -> dict[str, bytes]:
+        sizes = {"num_identities": num_identities, "images_per_identity": images, "seed": seed}
+        root = tmp_path / name
+        synthesize(root, layout=layout, num_trials=1, **sizes, height=48, width=32)
+        # In LLCM's layout the folder tells whether an image trains or tests.
+        keep = (lambda p: p.name) if layout == "llcm" else (lambda p: str(p.relative_to(root)))
+        return {keep(path): path.read_bytes() for path in root.rglob("*.jpg")}
+
+    small, large = drawn("a", 4, 2, 1), drawn("b", 6, 3, 1)
+    assert len(small) == 16 and small.items() <= large.items()
+    assert not small.items() & drawn("c", 4, 2, 2).items()
+
+
+def test_cameras_differ_mildly(tmp_path: Path) -> None:
+    """The mean brightness of the same drawn scene moves with the camera, by a few per cent."""
+    from salcr.datasets.synthetic import _through_camera
+
+    grey = np.full((8, 8, 3), 128, dtype=np.uint8)
+    seen = [_through_camera(grey, camera, "visible", 0).mean() for camera in range(1, 7)]
+    assert len(set(seen)) == 6 and max(abs(mean / 128 - 1) for mean in seen) < 0.16
+    infrared = _through_camera(grey, 3, "infrared", 0)
+    assert np.ptp(infrared.astype(int), axis=2).max() == 0
+
+
+@pytest.mark.parametrize("layout", ["regdb", "sysu", "llcm"])
+def test_a_drawn_folder_is_replaced_and_a_mixed_one_is_spared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
+) -> None:
+    """Drawing again replaces what was drawn; one image with a real data set's name stops it."""
+    words = ["--out", tmp_path / "d", *tiny.SYNTHESIZE]
+    assert tiny.run("synthesize", *words, "--layout", layout) == 0
+    assert tiny.run("synthesize", *words, "--layout", "regdb") == 0
+    assert {path.name for path in (tmp_path / "d").iterdir()} >= {"Visible", "Thermal", "idx"}
+    assert tiny.run("synthesize", *words, "--layout", layout) == 0
+    real = tmp_path / "d/cam1/0001/0001.jpg"
+    real.parent.mkdir(parents=True, exist_ok=True)
+    real.touch()
+    assert tiny.run("synthesize", *words) == 1
+    assert "holds other files" in capsys.readouterr().err and real.is_file()

@@ -12,7 +12,7 @@ SYNTHESIZE = [
     "--synthesize-num-identities", "12", "--synthesize-images-per-identity", "5",
     "--synthesize-num-trials", "2", "--synthesize-height", "64", "--synthesize-width", "32",
 ]  # fmt: skip
-PREPROCESS = ["--preprocess-height", "64", "--preprocess-width", "32"]
+PREPROCESS = ["--preprocess-height", "64", "--preprocess-width", "32", "--allow-subset"]
 PRETRAIN = [
     "--model-backbone", "resnet18", "--model-width", "8", "--model-weights", "random",
     "--clustering-k1", "6", "--clustering-k2", "2", "--clustering-eps", "0.7",

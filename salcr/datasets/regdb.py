@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+from salcr.datasets.checks import check_images, check_people, check_splits, read_index
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
 
@@ -16,6 +17,7 @@ from salcr.errors import SalcrError
 _SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}
 _INDEX_NAME = re.compile(r"(train|test)_(visible|thermal)_(\d+)\.txt")
 
+SPLIT_FILES = "idx/*.txt"
 LAYOUT = """\
   Visible/<identity>/*.bmp
   Thermal/<identity>/*.bmp
@@ -44,7 +46,12 @@ def read_records(root: Path) -> list[Record]:
         for modality in _SIDES
         for record in _read_split(root, trial, split, modality)
     ]
-    _check_images(root, records)
+
+    def split_file(record: Record) -> Path:
+        return _index_file(root, record.trial, record.split, record.modality)
+
+    check_images(root, records, split_file)
+    check_splits(records, split_file)
     _check_identities(root, records)
     return records
 
@@ -63,57 +70,26 @@ def _index_file(root: Path, trial: int, split: str, modality: str) -> Path:
 
 
 def _read_split(root: Path, trial: int, split: str, modality: str) -> list[Record]:
-    path = _index_file(root, trial, split, modality)
-    try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise SalcrError(f"{path}: cannot be read ({error.strerror})") from None
-    records = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        name, _, label = line.strip().rpartition(" ")
-        if not name or not label.isdigit():
-            raise SalcrError(f"{path}, line {number}: expected `path label`, found {line!r}")
-        file = PurePosixPath(name.strip())
-        if file.is_absolute() or ".." in file.parts:
-            raise SalcrError(f"{path}, line {number}: {name} points outside the data set")
-        camera = _SIDES[modality][1]
-        records.append(Record(trial, split, modality, str(file), camera, int(label)))
-    if not records:
-        raise SalcrError(f"{path}: names no image")
-    return records
-
-
-def _check_images(root: Path, records: list[Record]) -> None:
-    named = {record.file: record for record in records}
-    missing = [file for file in named if not (root / file).is_file()]
-    if missing:
-        record = named[missing[0]]
-        path = _index_file(root, record.trial, record.split, record.modality)
-        shown = "\n  ".join(missing[:20]) + ("\n  ..." if len(missing) > 20 else "")
-        raise SalcrError(
-            f"{path} and other split files name {len(missing)} images that are not in "
-            f"{root.absolute()}:\n  {shown}\nCopy them there, or restore the split files"
-        )
+    lines = read_index(_index_file(root, trial, split, modality))
+    camera = _SIDES[modality][1]
+    return [Record(trial, split, modality, line.file, camera, line.label) for line in lines]
 
 
 def _check_identities(root: Path, records: list[Record]) -> None:
-    """Refuse a trial whose training and test images overlap, or whose labels do not pair up."""
-    images: dict[tuple[int, str], set[str]] = {}
+    """Refuse a trial whose labels do not pair up, or that trains and tests on one person."""
     labels: dict[tuple[int, str, str], set[int]] = {}
+    # Labels count from 0 in each split: only the folder tells who it is.
+    people: dict[tuple[int, str, str], set[int]] = {}
     for record in records:
-        images.setdefault((record.trial, record.split), set()).add(record.file)
         key = (record.trial, record.split, record.modality)
         labels.setdefault(key, set()).add(record.identity)
-    for trial, split in images:
-        both = images[trial, "train"] & images[trial, "test"]
-        if both:
-            raise SalcrError(
-                f"{root / 'idx'}: trial {trial} trains and tests on the same image, {min(both)}"
-            )
+        person = PurePosixPath(record.file).parent.name
+        people.setdefault(key, set()).update([int(person)] if person.isdecimal() else [])
+    for trial, split, modality in labels:
         if labels[trial, split, "visible"] != labels[trial, split, "infrared"]:
             raise SalcrError(
                 f"{_index_file(root, trial, split, 'infrared')}: its labels are not those of "
-                f"{_index_file(root, trial, split, 'visible').name}"
+                f"{_index_file(root, trial, split, 'visible').name}; restore both files"
             )
+        path = _index_file(root, trial, "test", modality)
+        check_people(path, people[trial, "train", modality], people[trial, "test", modality])

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salcr.datasets.people import DEFAULT_HARDNESS, Modality, draw_person, render
+from salcr.datasets.drawn import DRAWN, Drawn, People
+from salcr.datasets.people import DEFAULT_HARDNESS, Modality, Person, draw_person, render
 from salcr.errors import SalcrError
 from salcr.logs import progress
 
 _MODALITIES: tuple[Modality, Modality] = ("visible", "infrared")
-# RegDB's words for the two modalities
-_FOLDERS = {"visible": "Visible", "infrared": "Thermal"}
-_WORDS = {"visible": "visible", "infrared": "thermal"}
-_SEED_OF_PERSON, _SEED_OF_IMAGE, _SEED_OF_SPLIT = range(3)
+_SEED_OF_PERSON, _SEED_OF_IMAGE = range(2)
+_SEED_OF_CAMERA = 4  # 2 and 3: splits and who is seen by which camera, see drawn.py
 
 
-def synthesize_regdb(
+def synthesize(
     out: Path,
     *,
+    layout: str = "regdb",
     num_identities: int,
     images_per_identity: int,
     num_trials: int,
@@ -33,17 +32,18 @@ def synthesize_regdb(
     height: int = 96,
     width: int = 48,
 ) -> None:
-    """Write a data set in RegDB's layout, see `salcr.datasets.regdb`.
+    """Write a data set of drawn people that the reader of a layout accepts.
 
     A person and each image depend on the seed and their number alone, not on how many there are.
-    Every trial halves the identities anew into train and test. The folder appears when it is
-    complete.
+    Half of the identities train and the others test; in RegDB's layout every trial halves them
+    anew. The folder appears when it is complete.
 
     Args:
         out: folder to make; may exist if it is empty.
+        layout: a key of `salcr.datasets.drawn.DRAWN`.
         num_identities: people, at least 4.
         images_per_identity: images of a person in each modality, at least 2.
-        num_trials: splits, at least 1.
+        num_trials: splits, at least 1; layouts other than RegDB's have one whatever it is.
         seed: of everything random.
         hardness: share of surfaces whose brightness the modalities do not share, in [0, 1].
         height: image height in pixels.
@@ -57,59 +57,71 @@ def synthesize_regdb(
         raise ValueError("wanted: at least 4 identities, 2 images of each and 1 trial")
     if out.exists() and any(out.iterdir()):
         raise SalcrError(f"{out}: is not empty; name a new folder with --out")
+    people = People(num_identities, images_per_identity, num_trials, seed)
+    _write(out, DRAWN[layout], people, hardness, (height, width))
+
+
+def _write(
+    out: Path, layout: Drawn, people: People, hardness: float, size: tuple[int, int]
+) -> None:
+    """Write everything under a temporary name, then move it to `out`."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
         whole = Path(name) / out.name
-        for identity in progress(range(num_identities), title="people", total=num_identities):
-            for modality in _MODALITIES:
-                images = _images(
-                    seed, identity, modality, images_per_identity, hardness, (height, width)
-                )
-                for index, image in enumerate(images):
-                    path = whole / _image_name(modality, identity, index)
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(image).save(path)
-        for trial in range(1, num_trials + 1):
-            _write_split(whole / "idx", trial, num_identities, images_per_identity, seed)
+        number = people.num_identities
+        for identity in progress(range(number), title="people", total=number):
+            _draw_images(whole, layout, people, identity, hardness, size)
+        layout.write_splits(whole, people)
         if out.exists():
             out.rmdir()
         shutil.move(whole, out)
 
 
-def _images(
-    seed: int,
+def _draw_images(
+    root: Path,
+    layout: Drawn,
+    people: People,
     identity: int,
-    modality: Modality,
-    count: int,
     hardness: float,
     size: tuple[int, int],
-) -> Iterator[NDArray[np.uint8]]:
-    """Yield `count` images of one person in one modality."""
-    person = draw_person(np.random.default_rng([seed, _SEED_OF_PERSON, identity]))
-    side = _MODALITIES.index(modality)
-    for index in range(count):
-        rng = np.random.default_rng([seed, _SEED_OF_IMAGE, identity, side, index])
-        yield render(
-            person, modality=modality, rng=rng, height=size[0], width=size[1], hardness=hardness
-        )
-
-
-def _image_name(modality: str, identity: int, index: int) -> str:
-    return f"{_FOLDERS[modality]}/{identity + 1}/{_WORDS[modality]}_{index + 1:05d}.bmp"
-
-
-def _write_split(
-    folder: Path, trial: int, num_identities: int, images_per_identity: int, seed: int
 ) -> None:
-    folder.mkdir(exist_ok=True)
-    order = np.random.default_rng([seed, _SEED_OF_SPLIT, trial]).permutation(num_identities)
-    halves = {"train": order[: num_identities // 2], "test": order[num_identities // 2 :]}
-    for split, identities in halves.items():
-        for modality in _MODALITIES:
-            lines = [
-                f"{_image_name(modality, int(identity), index)} {label}\n"
-                for label, identity in enumerate(identities)
-                for index in range(images_per_identity)
-            ]
-            path = folder / f"{split}_{_WORDS[modality]}_{trial}.txt"
-            path.write_text("".join(lines))
+    """Write the images of one person in both modalities."""
+    person = draw_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, identity]))
+    for modality in _MODALITIES:
+        for index in range(people.images_per_identity):
+            image = _image(people, person, modality, identity, index, hardness, size)
+            camera = layout.camera(people, modality, identity, index)
+            if camera is not None:
+                image = _through_camera(image, camera, modality, people.seed)
+            path = root / layout.image_name(people, modality, identity, index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Only jpg knows quality: enough that its noise stays below the drawn one.
+            Image.fromarray(image).save(path, quality=95)
+
+
+def _image(
+    people: People,
+    person: Person,
+    modality: Modality,
+    identity: int,
+    index: int,
+    hardness: float,
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """Draw one image of a person, [height, width, 3]."""
+    side = _MODALITIES.index(modality)
+    rng = np.random.default_rng([people.seed, _SEED_OF_IMAGE, identity, side, index])
+    return render(
+        person, modality=modality, rng=rng, height=size[0], width=size[1], hardness=hardness
+    )
+
+
+def _through_camera(
+    image: NDArray[np.uint8], camera: int, modality: Modality, seed: int
+) -> NDArray[np.uint8]:
+    """Return the image as one camera shows it: mildly brighter, darker or tinted."""
+    rng = np.random.default_rng([seed, _SEED_OF_CAMERA, camera])
+    gain, offset = rng.uniform(0.92, 1.08, size=3), rng.uniform(-8, 8)
+    if modality == "infrared":
+        gain = gain[:1]  # stays grey
+    return np.clip(image * gain + offset + 0.5, 0, 255).astype(np.uint8)

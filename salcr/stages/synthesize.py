@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 from salcr import files, schema
-from salcr.datasets.synthetic import synthesize_regdb
+from salcr.datasets.drawn import DRAWN
+from salcr.datasets.synthetic import synthesize as draw
 from salcr.errors import SalcrError
 from salcr.logs import say
 
@@ -16,7 +17,7 @@ MARKER = "synthesize.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage writes."""
-    parser.add_argument("--layout", choices=["regdb"], default="regdb", help="folder layout")
+    parser.add_argument("--layout", choices=sorted(DRAWN), default="regdb", help="folder layout")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
@@ -28,16 +29,18 @@ def run(arguments: argparse.Namespace, *, seed: int, synthesize: schema.Synthesi
     out: Path = arguments.out
     if out.exists() and any(out.iterdir()):
         _remove_own(out)
-    synthesize_regdb(out, seed=seed, **synthesize.model_dump())
-    files.write_json(out / MARKER, {"seed": seed, **synthesize.model_dump()})
-    say(f"{out}: {synthesize.num_identities} people, {synthesize.num_trials} trials")
+    sizes = synthesize.model_dump()
+    draw(out, layout=arguments.layout, seed=seed, **sizes)
+    files.write_json(out / MARKER, {"seed": seed, "layout": arguments.layout, **sizes})
+    say(f"{out}: {synthesize.num_identities} people in the layout of {arguments.layout}")
 
 
 def _remove_own(out: Path) -> None:
     # Snakemake deletes the marker before it runs the rule again: what is left is recognised by
-    # the names of the images.
-    own = sorted(path.name for path in out.iterdir() if path.name != MARKER)
-    drawn = next((out / "Visible").glob("*/visible_*.bmp"), None)
-    if own != ["Thermal", "Visible", "idx"] or drawn is None:
+    # the names of its files, which no real data set has.
+    found = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
+    names = found - {MARKER}
+    own = any(all(map(drawn.own_files.fullmatch, names)) for drawn in DRAWN.values())
+    if not own or not any(name.endswith((".bmp", ".jpg")) for name in names):
         raise SalcrError(f"{out}: holds other files; name an empty folder with --out")
     shutil.rmtree(out)

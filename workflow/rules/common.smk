@@ -13,7 +13,7 @@ os.environ.update(
 sys.path.insert(0, str(workflow.basedir))
 
 from salcr import codehash, config as configuration, layout
-from salcr.datasets import regdb
+from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 
 
@@ -40,9 +40,10 @@ ROOT = CONFIG.dataset.root
 if CONFIG.dataset.synthetic:
     SOURCE = [f"{ROOT}/synthesize.json"]
 else:
-    SOURCE = sorted(str(path) for path in Path(ROOT, "idx").glob("*.txt"))
+    READER = READERS[CONFIG.dataset.layout]
+    SOURCE = sorted(str(path) for path in Path(ROOT).glob(READER.split_files))
     if not SOURCE:
-        stop(regdb.missing(Path(ROOT)))
+        stop(READER.missing(Path(ROOT)))
 
 RESULTS = f"results/{CONFIG.dataset.name}"
 DATA = f"{RESULTS}/preprocess"

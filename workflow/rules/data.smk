@@ -18,8 +18,10 @@ if CONFIG.dataset.synthetic:
             flags=flags("synthesize"),
             code=code("synthesize"),
             root=subpath(output.marker, parent=True),
+            layout=CONFIG.dataset.layout,
         shell:
-            "python -m salcr synthesize --out {params.root:q} {params.flags} > {log:q} 2>&1"
+            "python -m salcr synthesize --out {params.root:q} --layout {params.layout}"
+            " {params.flags} > {log:q} 2>&1"
 
 
 rule weights:
@@ -65,7 +67,13 @@ rule preprocess:
         code=code("preprocess"),
         root=folder_of_images,
         layout=CONFIG.dataset.layout,
+        # Drawn people are no published data set.
+        subset=(
+            "--allow-subset"
+            if CONFIG.dataset.allow_subset or CONFIG.dataset.synthetic
+            else ""
+        ),
         out=subpath(output.summary, parent=True),
     shell:
         "python -m salcr preprocess --root {params.root:q} --layout {params.layout}"
-        " --out {params.out:q} {params.flags} > {log:q} 2>&1"
+        " {params.subset} --out {params.out:q} {params.flags} > {log:q} 2>&1"

@@ -1,0 +1,169 @@
+"""How drawn people are laid out on disk: the names, cameras and split files of real data sets.
+
+Names differ from the real ones, so that a folder of drawn people is never taken for a real data
+set: `synthesize` replaces the former and refuses the latter.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from salcr.datasets import llcm, sysu
+
+_SEED_OF_SPLIT, _SEED_OF_CAMERAS = 2, 3  # 0 and 1: the person and the image, see synthetic.py
+_MODALITIES = ("visible", "infrared")
+_REGDB_WORDS = {"visible": "visible", "infrared": "thermal"}
+# Camera 3 has no infrared test image (https://github.com/ZYK100/LLCM/issues/12).
+_LLCM_CAMERAS = {"visible": tuple(range(1, 10)), "infrared": (1, 2, 4, 5, 6, 7, 8, 9)}
+
+
+class People(NamedTuple):
+    """Who is drawn, and how often."""
+
+    num_identities: int
+    images_per_identity: int
+    num_trials: int
+    seed: int
+
+    def halves(self, trial: int) -> dict[str, list[int]]:
+        """Return the identities, from 0, that a trial trains and tests on, in random order."""
+        rng = np.random.default_rng([self.seed, _SEED_OF_SPLIT, trial])
+        order = [int(identity) for identity in rng.permutation(self.num_identities)]
+        half = self.num_identities // 2
+        return {"train": order[:half], "test": order[half:]}
+
+
+class Drawn(Protocol):
+    """A layout to draw in. Identities and images count from 0."""
+
+    own_files: re.Pattern[str]
+    """Matches the paths, relative to the data set's folder, that drawing leaves there."""
+
+    def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
+        """Return the camera that took an image; None where there is but one a modality."""
+
+    def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
+        """Return the path of an image, relative to the data set's folder."""
+
+    def write_splits(self, root: Path, people: People) -> None:
+        """Write what else belongs to the layout."""
+
+
+class DrawnRegdb:
+    """RegDB: a camera a modality, every trial halves the identities anew."""
+
+    own_files = re.compile(r"(Visible|Thermal)/\d+/(visible|thermal)_\d{5}\.bmp|idx/\w+\.txt")
+
+    def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
+        """Return None."""
+        return None
+
+    def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
+        """Return the path of an image."""
+        word = _REGDB_WORDS[modality]
+        return f"{word.capitalize()}/{identity + 1}/{word}_{index + 1:05d}.bmp"
+
+    def write_splits(self, root: Path, people: People) -> None:
+        """Write idx/{train,test}_{visible,thermal}_<trial>.txt."""
+        for trial in range(1, people.num_trials + 1):
+            for split, identities in people.halves(trial).items():
+                for modality, word in _REGDB_WORDS.items():
+                    path = root / "idx" / f"{split}_{word}_{trial}.txt"
+                    _write_index(path, self, people, modality, identities)
+
+
+class DrawnSysu:
+    """SYSU-MM01: six cameras, one trial; a few of the training identities stand in val_id.txt."""
+
+    own_files = re.compile(r"cam[1-6]/\d{4}/drawn_\d{5}\.jpg|exp/\w+\.txt")
+
+    def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
+        """Return one of the two to four visible or one or two infrared cameras of a person."""
+        least = {"visible": 2, "infrared": 1}[modality]
+        return _camera(people, sysu.CAMERAS[modality], least, modality, identity, index)
+
+    def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
+        """Return the path of an image."""
+        camera = self.camera(people, modality, identity, index)
+        return f"cam{camera}/{identity + 1:04d}/drawn_{index + 1:05d}.jpg"
+
+    def write_splits(self, root: Path, people: People) -> None:
+        """Write exp/{train,val,test}_id.txt, and folders of cameras that took no image."""
+        for cameras in sysu.CAMERAS.values():
+            for camera in cameras:
+                (root / f"cam{camera}").mkdir(exist_ok=True)
+        halves = people.halves(1)
+        num_val = max(1, len(halves["train"]) // 4)
+        groups = {
+            "train": halves["train"][num_val:],
+            "val": halves["train"][:num_val],
+            "test": halves["test"],
+        }
+        (root / "exp").mkdir(exist_ok=True)
+        for word, identities in groups.items():
+            numbers = ",".join(str(identity + 1) for identity in sorted(identities))
+            (root / "exp" / f"{word}_id.txt").write_text(numbers + "\n")
+
+
+class DrawnLlcm:
+    """LLCM: nine cameras, one trial; training and test images lie where public code reads them."""
+
+    own_files = re.compile(
+        r"((vis|nir)|test_(vis|nir)/cam\d)/\d{4}/\d{4}_c\d\d_s000000_f\d{5}_drawn_(vis|nir)\.jpg"
+        r"|idx/\w+\.txt"
+    )
+
+    def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
+        """Return one of the two to four cameras of a person."""
+        return _camera(people, _LLCM_CAMERAS[modality], 2, modality, identity, index)
+
+    def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
+        """Return the path of an image."""
+        camera, word = self.camera(people, modality, identity, index), llcm.WORDS[modality]
+        tested = identity in people.halves(1)["test"]
+        folder = f"test_{word}/cam{camera}" if tested else word
+        person = f"{identity + 1:04d}"
+        return f"{folder}/{person}/{person}_c{camera:02d}_s000000_f{index + 1:05d}_drawn_{word}.jpg"
+
+    def write_splits(self, root: Path, people: People) -> None:
+        """Write idx/{train,test}_{vis,nir}.txt."""
+        for split, identities in people.halves(1).items():
+            for modality, word in llcm.WORDS.items():
+                path = root / "idx" / f"{split}_{word}.txt"
+                _write_index(path, self, people, modality, sorted(identities))
+
+
+DRAWN: dict[str, Drawn] = {"regdb": DrawnRegdb(), "sysu": DrawnSysu(), "llcm": DrawnLlcm()}
+
+
+def _camera(
+    people: People,
+    cameras: tuple[int, ...],
+    least: int,
+    modality: str,
+    identity: int,
+    index: int,
+) -> int:
+    """Return the camera of an image: those that see a person take turns."""
+    side = _MODALITIES.index(modality)
+    rng = np.random.default_rng([people.seed, _SEED_OF_CAMERAS, identity, side])
+    number = rng.integers(least, min(4, len(cameras)), endpoint=True)
+    seeing = sorted(rng.choice(cameras, size=number, replace=False).tolist())
+    return int(seeing[index % len(seeing)])
+
+
+def _write_index(
+    path: Path, layout: Drawn, people: People, modality: str, identities: list[int]
+) -> None:
+    """Write the lines `path label` of one modality, labels from 0 in the order of identities."""
+    path.parent.mkdir(exist_ok=True)
+    lines = [
+        f"{layout.image_name(people, modality, identity, index)} {label}\n"
+        for label, identity in enumerate(identities)
+        for index in range(people.images_per_identity)
+    ]
+    path.write_text("".join(lines))

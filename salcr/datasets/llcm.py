@@ -1,0 +1,118 @@
+"""LLCM (Zhang and Wang, CVPR 2023) in its own layout.
+
+idx/{train,test}_{vis,nir}.txt      lines `path label`, paths relative to the data set's folder
+<path>: .../<identity>_c<camera>_s<scene>_f<frame>_{vis,nir}.jpg
+
+The split files say where images lie: public code and the authors' own read vis/<identity>/*.jpg
+and nir/<identity>/*.jpg as well as test_vis/cam<camera>/<identity>/*.jpg, so no folder is taken
+for granted. The name of an image tells identity and camera (0351_c06_s200656_f4830_nir.jpg is
+identity 351 seen by camera 6 of 9); a folder cam<camera> on its path must agree. Labels count
+from 0 in each split, so the identity is taken from the name and the labels are only checked
+against it. There is one trial.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+from salcr.datasets.checks import (
+    IndexLine,
+    check_images,
+    check_people,
+    check_splits,
+    read_index,
+)
+from salcr.datasets.records import Record
+from salcr.errors import SalcrError
+
+WORDS = {"visible": "vis", "infrared": "nir"}
+NUM_CAMERAS = 9
+_NAME = re.compile(r"(\d+)_c(\d+)_.*")
+_CAMERA_FOLDER = re.compile(r"cam(\d+)")
+
+SPLIT_FILES = "idx/*.txt"
+LAYOUT = """\
+  idx/{train,test}_{vis,nir}.txt   with lines `path label`
+  the images at these paths, named <identity>_c<camera>_s<scene>_f<frame>_{vis,nir}.jpg
+Its authors at Xiamen University give it out for a signed agreement:
+https://github.com/ZYK100/LLCM
+To try the workflow without it: make demo"""
+
+
+def read_records(root: Path) -> list[Record]:
+    """Return the images of the trial, in the order of the split files.
+
+    Raises:
+        SalcrError: the folder is not there or not laid out like LLCM, a split file is broken,
+            images that it names are missing, or an identity is both trained and tested on.
+    """
+    if not (root / "idx").is_dir():
+        raise SalcrError(missing(root))
+    records = [record for split in ("train", "test") for record in _read_split(root, split)]
+
+    def split_file(record: Record) -> Path:
+        return _index_file(root, record.split, record.modality)
+
+    check_images(root, records, split_file)
+    check_splits(records, split_file)
+    people = {
+        split: {record.identity for record in records if record.split == split}
+        for split in ("train", "test")
+    }
+    check_people(_index_file(root, "test", "visible"), people["train"], people["test"])
+    return records
+
+
+def missing(root: Path) -> str:
+    """Return the message that says what is expected at `root` and where to get it."""
+    return f"no LLCM at {root.absolute()}. Expected there:\n{LAYOUT}"
+
+
+def _index_file(root: Path, split: str, modality: str) -> Path:
+    return root / "idx" / f"{split}_{WORDS[modality]}.txt"
+
+
+def _read_split(root: Path, split: str) -> list[Record]:
+    """Return the images of a split, in which a label is one identity in both modalities."""
+    records = []
+    identities: dict[int, int] = {}
+    labels: dict[int, int] = {}
+    for modality in WORDS:
+        path = _index_file(root, split, modality)
+        for line in read_index(path):
+            identity, camera = _parse(path, line)
+            if (
+                identities.setdefault(line.label, identity) != identity
+                or labels.setdefault(identity, line.label) != line.label
+            ):
+                raise SalcrError(
+                    f"{path}, line {line.number}: {line.file} has label {line.label}, which is not "
+                    f"one to one with identities in the {split} split; restore the file"
+                )
+            records.append(Record(1, split, modality, line.file, camera, identity))
+    return records
+
+
+def _parse(path: Path, line: IndexLine) -> tuple[int, int]:
+    """Return the identity and the camera of an image."""
+    file = PurePosixPath(line.file)
+    match = _NAME.fullmatch(file.name)
+    if match is None:
+        raise SalcrError(
+            f"{path}, line {line.number}: {line.file} has no name like "
+            "<identity>_c<camera>_s<scene>_f<frame>_vis.jpg, which tells the camera"
+        )
+    camera = int(match[2])
+    if not 1 <= camera <= NUM_CAMERAS:
+        raise SalcrError(
+            f"{path}, line {line.number}: {line.file} is of camera {camera}, but LLCM has "
+            f"cameras 1 to {NUM_CAMERAS}; restore the name of the image"
+        )
+    folders = [int(found[1]) for part in file.parts if (found := _CAMERA_FOLDER.fullmatch(part))]
+    if any(folder != camera for folder in folders):
+        raise SalcrError(
+            f"{path}, line {line.number}: {line.file} is of camera {camera} by its name and of "
+            f"another by its folder; restore the image's name or place"
+        )
+    return int(match[1]), camera

@@ -1,0 +1,27 @@
+"""The layouts that can be read, by the name that `dataset.layout` gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from salcr.datasets import llcm, regdb, sysu
+from salcr.datasets.records import Record
+
+
+class Reader(NamedTuple):
+    """What a module in `salcr/datasets/` offers."""
+
+    read_records: Callable[[Path], list[Record]]
+    missing: Callable[[Path], str]
+    """Returns the message that says what is expected in a folder and where to get it."""
+    split_files: str
+    """Pattern of the files that say which images are used, relative to the folder."""
+
+
+READERS = {
+    "regdb": Reader(regdb.read_records, regdb.missing, regdb.SPLIT_FILES),
+    "sysu": Reader(sysu.read_records, sysu.missing, sysu.SPLIT_FILES),
+    "llcm": Reader(llcm.read_records, llcm.missing, llcm.SPLIT_FILES),
+}

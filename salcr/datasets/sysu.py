@@ -1,0 +1,116 @@
+"""SYSU-MM01 (Wu et al., ICCV 2017) in its own layout.
+
+cam1 .. cam6/<identity, 4 digits>/*.jpg      cameras 1, 2, 4, 5 visible; 3, 6 infrared
+exp/{train,val,test}_id.txt                  identities, separated by commas
+
+As usual, the identities of val_id.txt train as well. There is one trial. Every image is the
+`salcr.datasets.records.Record` of its camera and of its identity's number.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from salcr.datasets.checks import check_people, read_lines
+from salcr.datasets.records import Record
+from salcr.errors import SalcrError
+
+CAMERAS = {"visible": (1, 2, 4, 5), "infrared": (3, 6)}
+SPLITS = {"train": ("train", "val"), "test": ("test",)}
+
+SPLIT_FILES = "exp/*.txt"
+LAYOUT = """\
+  cam1 .. cam6/<identity as 4 digits>/*.jpg
+  exp/{train,val,test}_id.txt     with identities, separated by commas
+Its authors at Sun Yat-sen University give it out on request:
+https://www.isee-ai.cn/project/RGBIRReID.html
+To try the workflow without it: make demo"""
+
+
+def read_records(root: Path) -> list[Record]:
+    """Return the images of the trial, in the order of split, modality, identity, camera, name.
+
+    Raises:
+        SalcrError: the folder is not there or not laid out like SYSU-MM01, a split file is
+            broken, or an identity is both trained and tested on.
+    """
+    if not (root / "exp").is_dir():
+        raise SalcrError(missing(root))
+    _check_cameras(root)
+    identities = {split: _read_split(root, split) for split in SPLITS}
+    check_people(_split_file(root, "test"), identities["train"], identities["test"])
+    records = []
+    for split, numbers in identities.items():
+        for modality in CAMERAS:
+            found = [r for number in numbers for r in _images(root, split, modality, number)]
+            if not found:
+                raise SalcrError(
+                    f"{root.absolute()}: no {modality} image of the identities of "
+                    f"{_split_file(root, split)}; copy the cam folders there"
+                )
+            records += found
+    return records
+
+
+def missing(root: Path) -> str:
+    """Return the message that says what is expected at `root` and where to get it."""
+    return f"no SYSU-MM01 at {root.absolute()}. Expected there:\n{LAYOUT}"
+
+
+def _split_file(root: Path, word: str) -> Path:
+    return root / "exp" / f"{word}_id.txt"
+
+
+def _check_cameras(root: Path) -> None:
+    """Refuse a folder that lacks a camera or has one that SYSU-MM01 has not."""
+    wanted = {f"cam{camera}" for cameras in CAMERAS.values() for camera in cameras}
+    folders = [path.name for path in root.iterdir() if path.is_dir()]
+    found = {name for name in folders if name.lower().startswith("cam")}
+    if lacking := sorted(wanted - found):
+        raise SalcrError(f"{root.absolute()}: lacks {', '.join(lacking)}. Expected:\n{LAYOUT}")
+    if unknown := sorted(found - wanted):
+        raise SalcrError(
+            f"{root.absolute()}: {', '.join(unknown)} is no camera of SYSU-MM01, which has "
+            "cam1 to cam6; move it elsewhere"
+        )
+
+
+def _read_split(root: Path, split: str) -> list[int]:
+    """Return the identities that train or test, in ascending order."""
+    seen: dict[int, Path] = {}
+    for word in SPLITS[split]:
+        path = _split_file(root, word)
+        identities = _read_identities(path)
+        if not identities:
+            raise SalcrError(f"{path}: names no identity; restore it")
+        for identity in identities:
+            if identity in seen:
+                other = "" if seen[identity] == path else f", and so does {seen[identity].name}"
+                raise SalcrError(
+                    f"{path}: names identity {identity}{other or ' twice'}; keep it once"
+                )
+            seen[identity] = path
+    return sorted(seen)
+
+
+def _read_identities(path: Path) -> list[int]:
+    identities = []
+    for number, line in read_lines(path):
+        # A comma may end a line.
+        for word in line.rstrip(",").split(","):
+            if not word.strip().isdecimal():
+                raise SalcrError(
+                    f"{path}, line {number}: expected identities separated by commas, "
+                    f"found {word!r}"
+                )
+            identities.append(int(word))
+    return identities
+
+
+def _images(root: Path, split: str, modality: str, identity: int) -> list[Record]:
+    """Return the images of an identity; not every camera saw everyone."""
+    return [
+        Record(1, split, modality, path.relative_to(root).as_posix(), camera, identity)
+        for camera in CAMERAS[modality]
+        for path in sorted((root / f"cam{camera}" / f"{identity:04d}").glob("*.[jJ][pP][gG]"))
+    ]
