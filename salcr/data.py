@@ -58,6 +58,8 @@ class Split(NamedTuple):
     infrared: Images
     data_hash: str
     """Identifies the stored data set."""
+    layout: str
+    """Which data set it is, and so how it is evaluated."""
 
     @property
     def sizes(self) -> str:
@@ -89,7 +91,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
         sides[modality] = Images(
             array, lines["row"].to_numpy(np.int64), lines["camera"].to_numpy(np.int64)
         )
-    return Split(sides["visible"], sides["infrared"], summary["data_hash"])
+    return Split(sides["visible"], sides["infrared"], summary["data_hash"], summary["layout"])
 
 
 def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:

@@ -13,6 +13,9 @@ import pandas as pd
 import pytest
 import tiny
 
+from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.datasets.readers import READERS
+
 REPOSITORY = Path(__file__).parent.parent
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
 CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
@@ -135,10 +138,12 @@ def test_a_deleted_summary_is_made_again_alone(place: Path) -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
-    """Each file in config/ plans its jobs; where it wants RegDB, empty split files stand in."""
-    index = tmp_path / "data/RegDB/idx"
-    index.mkdir(parents=True)
-    (index / "train_visible_1.txt").touch()
+    """Each file in config/ plans its jobs; where it wants real data, an empty split file stands in."""
+    values = merge(load_yaml(DEFAULT_CONFIG), load_yaml(path))
+    dataset = validate(values).dataset
+    split_file = READERS[dataset.layout].split_files.replace("*", "train")
+    (tmp_path / dataset.root / split_file).parent.mkdir(parents=True)
+    (tmp_path / dataset.root / split_file).touch()
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", "--configfile", path)
     assert done.returncode == 0, done.stdout
     assert "pretrain" in done.stdout

@@ -16,6 +16,9 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+from numpy.typing import NDArray
+
 from salcr.datasets.checks import (
     IndexLine,
     check_images,
@@ -25,6 +28,7 @@ from salcr.datasets.checks import (
 )
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
+from salcr.protocol import Places, Setting
 
 WORDS = {"visible": "vis", "infrared": "nir"}
 NUM_CAMERAS = 9
@@ -32,6 +36,23 @@ _NAME = re.compile(r"(\d+)_c(\d+)_.*")
 _CAMERA_FOLDER = re.compile(r"cam(\d+)")
 
 SPLIT_FILES = "idx/*.txt"
+
+
+def _same_person_and_camera(query: Places, gallery: Places) -> NDArray[np.bool_]:
+    """A query does not see the images that its own camera took of its identity."""
+    same_camera = query.camera[:, None] == gallery.camera
+    return same_camera & (query.identity[:, None] == gallery.identity)
+
+
+# The gallery has one random image of each identity and camera.
+SETTINGS = tuple(
+    Setting(
+        f"{query}-to-{gallery}", query=query, gallery=gallery, shots=1, draws=10,
+        identity_once=True, hides=_same_person_and_camera,
+    )
+    for query, gallery in (("visible", "infrared"), ("infrared", "visible"))
+)  # fmt: skip
+
 LAYOUT = """\
   idx/{train,test}_{vis,nir}.txt   with lines `path label`
   the images at these paths, named <identity>_c<camera>_s<scene>_f<frame>_{vis,nir}.jpg

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from salcr.datasets import llcm, regdb, sysu
 from salcr.datasets.records import Record
+from salcr.protocol import Setting
 
 
 class Reader(NamedTuple):
@@ -18,10 +19,12 @@ class Reader(NamedTuple):
     """Returns the message that says what is expected in a folder and where to get it."""
     split_files: str
     """Pattern of the files that say which images are used, relative to the folder."""
+    settings: tuple[Setting, ...]
+    """How the data set is evaluated."""
 
 
 READERS = {
-    "regdb": Reader(regdb.read_records, regdb.missing, regdb.SPLIT_FILES),
-    "sysu": Reader(sysu.read_records, sysu.missing, sysu.SPLIT_FILES),
-    "llcm": Reader(llcm.read_records, llcm.missing, llcm.SPLIT_FILES),
+    "regdb": Reader(regdb.read_records, regdb.missing, regdb.SPLIT_FILES, regdb.SETTINGS),
+    "sysu": Reader(sysu.read_records, sysu.missing, sysu.SPLIT_FILES, sysu.SETTINGS),
+    "llcm": Reader(llcm.read_records, llcm.missing, llcm.SPLIT_FILES, llcm.SETTINGS),
 }

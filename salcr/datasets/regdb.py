@@ -12,12 +12,18 @@ from pathlib import Path, PurePosixPath
 from salcr.datasets.checks import check_images, check_people, check_splits, read_index
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
+from salcr.protocol import Setting
 
 # modality -> (word in the split files' names, camera number)
 _SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}
 _INDEX_NAME = re.compile(r"(train|test)_(visible|thermal)_(\d+)\.txt")
 
 SPLIT_FILES = "idx/*.txt"
+# All images of one modality ask, all of the other answer; the field says "thermal" of RegDB.
+SETTINGS = (
+    Setting("visible-to-thermal", query="visible", gallery="infrared"),
+    Setting("thermal-to-visible", query="infrared", gallery="visible"),
+)
 LAYOUT = """\
   Visible/<identity>/*.bmp
   Thermal/<identity>/*.bmp

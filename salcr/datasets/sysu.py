@@ -11,14 +11,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from salcr.datasets.checks import check_people, read_lines
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
+from salcr.protocol import Places, Setting
 
 CAMERAS = {"visible": (1, 2, 4, 5), "infrared": (3, 6)}
 SPLITS = {"train": ("train", "val"), "test": ("test",)}
 
 SPLIT_FILES = "exp/*.txt"
+
+
+def _same_place(query: Places, gallery: Places) -> NDArray[np.bool_]:
+    """Cameras 2 and 3 hang in one place: a query of camera 3 does not see camera 2."""
+    return (query.camera[:, None] == 3) & (gallery.camera == 2)
+
+
+# Infrared images ask; the gallery has one or ten random images of each identity and camera.
+SETTINGS = tuple(
+    Setting(
+        name, query="infrared", gallery="visible", cameras=cameras, shots=shots, draws=10,
+        identity_once=True, hides=_same_place,
+    )
+    for name, cameras, shots in (
+        ("all", (1, 2, 4, 5), 1),
+        ("indoor", (1, 2), 1),
+        ("all multi-shot", (1, 2, 4, 5), 10),
+        ("indoor multi-shot", (1, 2), 10),
+    )
+)  # fmt: skip
+
 LAYOUT = """\
   cam1 .. cam6/<identity as 4 digits>/*.jpg
   exp/{train,val,test}_id.txt     with identities, separated by commas

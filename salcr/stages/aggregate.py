@@ -63,24 +63,25 @@ def as_text(summary: pd.DataFrame) -> str:
 
 
 def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int) -> pd.DataFrame:
-    """Return one line per variant, evaluated round, trial and setting; scores in percent."""
+    """Return one line per variant, round, setting, trial and drawn gallery, in percent."""
     lines = []
     for run in runs:
         for round_ in run.evaluated(every):
             for trial in trials:
                 found = files.read_json(run.folder(root, trial, round_) / "metrics.json")
-                for setting, scores in found["settings"].items():
-                    lines.append(
-                        {
-                            "variant": run.variant,
-                            "stage": "salcr" if round_ else "pretrain",
-                            "setting": setting,
-                            "rerank": "none",
-                            "round": round_,
-                            "trial": trial,
-                            **_percent(scores),
-                        }
-                    )
+                for setting, draws in found["settings"].items():
+                    key = {
+                        "variant": run.variant,
+                        "stage": "salcr" if round_ else "pretrain",
+                        "setting": setting,
+                        "rerank": "none",
+                        "round": round_,
+                        "trial": trial,
+                    }
+                    lines += [
+                        {**key, "draw": draw, **_percent(scores)}
+                        for draw, scores in enumerate(draws)
+                    ]
     return pd.DataFrame(lines)
 
 
@@ -91,7 +92,11 @@ def _percent(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mean_and_std(lines: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
-    """Return mean and sample standard deviation over trials; blank for a single trial."""
+    """Return mean and sample standard deviation over trials, blank for a single one.
+
+    RegDB's trials are trainings on different splits; where a data set has one split, its trials
+    are the drawn galleries.
+    """
     groups = lines.groupby(_KEYS, sort=False)
     table = groups.size().rename("num_trials").reset_index()
     for score in scores:

@@ -1,4 +1,4 @@
-"""Retrieval on the held-out identities: CMC, mAP and mINP in both directions."""
+"""Retrieval on the held-out identities, as the data set's protocol has it: CMC, mAP, mINP."""
 
 from __future__ import annotations
 
@@ -9,21 +9,16 @@ import numpy as np
 import torch
 
 from salcr import cli, devices, files, schema
-from salcr.clustering import Integers
 from salcr.data import MODALITIES, Images, load_identities, load_split
+from salcr.datasets.readers import READERS
 from salcr.engine import extract, read_model, unit
 from salcr.logs import say
 from salcr.metrics import Retrieval, retrieval_metrics
 from salcr.model import Network
+from salcr.protocol import Places, Setting, draw_gallery
 
 RANKS = 20
 _SHOWN = 10
-
-# setting -> (query modality, gallery modality); the field says "thermal" of RegDB
-SETTINGS = {
-    "visible-to-thermal": ("visible", "infrared"),
-    "thermal-to-visible": ("infrared", "visible"),
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, *, evaluate: schema.Evaluate) -> None:
-    """Write the metrics of both directions, and the nearest gallery images of some queries."""
+    """Write the metrics of every setting, and the nearest gallery images of some queries."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
     say(f"evaluate, trial {arguments.trial}: {split.sizes}")
@@ -47,22 +42,54 @@ def run(arguments: argparse.Namespace, *, evaluate: schema.Evaluate) -> None:
     identities = load_identities(arguments.identities, trial=arguments.trial, split="test")
     images = {"visible": split.visible, "infrared": split.infrared}
     features = {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES}
+    places = {m: Places(identities[m], images[m].camera) for m in MODALITIES}
     metrics, rankings = {}, {}
-    for setting, (query, gallery) in SETTINGS.items():
+    for setting in READERS[split.layout].settings:
+        query, gallery = setting.query, setting.gallery
         distance = 2 - 2 * features[query] @ features[gallery].T  # squared Euclidean, unit rows
-        found = retrieval_metrics(distance, identities[query], identities[gallery], num_ranks=RANKS)
-        metrics[setting] = _as_numbers(found)
-        rankings[setting] = _nearest(
-            distance, images[query], images[gallery], identities[query], identities[gallery],
-            count=evaluate.rankings,
-        )  # fmt: skip
+        found = [
+            _retrieve(setting, distance, places[query], places[gallery], draw)
+            for draw in range(setting.draws)
+        ]
+        metrics[setting.name] = [_as_numbers(one) for one in found]
+        rankings[setting.name] = {
+            "query_modality": query,
+            "gallery_modality": gallery,
+            "queries": _nearest(setting, distance, images, places, count=evaluate.rankings),
+        }
         say(
-            f"{setting}: {distance.shape[0]} queries, {distance.shape[1]} gallery images, rank-1 "
-            f"{found.cmc[0]:.2%}, mAP {found.map:.2%}, mINP {found.minp:.2%}"
+            f"{setting.name}: {len(distance)} queries, {setting.draws} galleries, rank-1 "
+            f"{np.mean([one.cmc[0] for one in found]):.2%}, mAP "
+            f"{np.mean([one.map for one in found]):.2%}, mINP "
+            f"{np.mean([one.minp for one in found]):.2%}"
         )
     provenance = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**provenance, "settings": metrics})
     files.write_json(arguments.rankings, {**provenance, "settings": rankings})
+
+
+def _retrieve(
+    setting: Setting, distance: np.ndarray, query: Places, images: Places, draw: int
+) -> Retrieval:
+    """Return the metrics in one drawn gallery.
+
+    Args:
+        setting: the protocol.
+        distance: [Q, N] of all queries to all images of the gallery's modality.
+        query: identities and cameras of the queries.
+        images: identities and cameras of the gallery's modality.
+        draw: number of the draw.
+    """
+    drawn = draw_gallery(setting, images, draw)
+    gallery = Places(images.identity[drawn], images.camera[drawn])
+    return retrieval_metrics(
+        distance[:, drawn],
+        query.identity,
+        gallery.identity,
+        excluded=None if setting.hides is None else setting.hides(query, gallery),
+        identity_once=setting.identity_once,
+        num_ranks=RANKS,
+    )
 
 
 def mirrored_features(network: Network, images: Images, modality: str) -> torch.Tensor:
@@ -77,22 +104,24 @@ def _as_numbers(found: Retrieval) -> dict[str, object]:
 
 
 def _nearest(
+    setting: Setting,
     distance: np.ndarray,
-    queries: Images,
-    gallery: Images,
-    query_identity: Integers,
-    gallery_identity: Integers,
+    images: dict[str, Images],
+    places: dict[str, Places],
     *,
     count: int,
 ) -> list[dict[str, object]]:
-    """Return evenly spread queries with their nearest gallery images, as rows of the arrays."""
+    """Return evenly spread queries with their nearest in the first gallery, as array rows."""
     chosen = np.linspace(0, len(distance) - 1, num=min(count, len(distance))).round().astype(int)
-    nearest = np.argsort(distance[chosen], axis=1, kind="stable")[:, :_SHOWN]
+    drawn = draw_gallery(setting, places[setting.gallery], draw=0)
+    nearest = drawn[np.argsort(distance[chosen][:, drawn], axis=1, kind="stable")[:, :_SHOWN]]
+    queries, gallery = images[setting.query], images[setting.gallery]
+    who = places[setting.query].identity, places[setting.gallery].identity
     return [
         {
             "query": int(queries.rows[query]),
             "gallery": gallery.rows[found].tolist(),
-            "right": (gallery_identity[found] == query_identity[query]).tolist(),
+            "right": (who[1][found] == who[0][query]).tolist(),
         }
         for query, found in zip(chosen, nearest, strict=True)
     ]

@@ -147,7 +147,11 @@ def _map(arguments: argparse.Namespace) -> Figure:
 def _ranking(arguments: argparse.Namespace) -> Figure:
     """Return some queries with their ten nearest gallery images, right and wrong marked."""
     found = files.read_json(arguments.rankings)["settings"]
-    rows = [(setting, ranking) for setting in found for ranking in found[setting][:_QUERIES_SHOWN]]
+    rows = [
+        (setting, setting["queries"][index])
+        for setting in found.values()
+        for index in _evenly_spread(len(setting["queries"]), _QUERIES_SHOWN)
+    ]
     if not rows:
         raise SalcrError(f"{arguments.rankings}: holds no query; set evaluate.rankings above 0")
     arrays = {m: files.map_array(arguments.data / data.ARRAYS[m]) for m in data.MODALITIES}
@@ -157,7 +161,7 @@ def _ranking(arguments: argparse.Namespace) -> Figure:
         layout="constrained",
     )  # fmt: skip
     for line, (setting, ranking) in zip(grid, rows, strict=True):
-        query, gallery = data.MODALITIES if setting.startswith("vis") else data.MODALITIES[::-1]
+        query, gallery = setting["query_modality"], setting["gallery_modality"]
         for axes in line:
             axes.set_axis_off()
         _picture(line[0], arrays[query][ranking["query"]], "query", _QUERY)

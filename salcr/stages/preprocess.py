@@ -51,7 +51,12 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
     files.write_table(arguments.out / data.IDENTITIES, table[data.IDENTITY_COLUMNS])
     for name in (data.MANIFEST, data.IDENTITIES):
         hashes[name] = files.sha256(arguments.out / name)
-    summary = {"shapes": shapes, "sha256": hashes, "data_hash": _data_hash(hashes)}
+    summary = {
+        "layout": arguments.layout,
+        "shapes": shapes,
+        "sha256": hashes,
+        "data_hash": _data_hash(hashes),
+    }
     files.write_json(arguments.out / data.SUMMARY, summary)
 
 
