@@ -138,7 +138,7 @@ def test_a_deleted_summary_is_made_again_alone(place: Path) -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
-    """Each file in config/ plans its jobs; where it wants real data, an empty split file stands in."""
+    """Each file in config/ plans its jobs; an empty split file stands in for real data."""
     values = merge(load_yaml(DEFAULT_CONFIG), load_yaml(path))
     dataset = validate(values).dataset
     split_file = READERS[dataset.layout].split_files.replace("*", "train")
