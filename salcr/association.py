@@ -1,18 +1,22 @@
-"""Cross-modality pseudo-labels: dual association with global learning (DAGL)."""
+"""Cross-modality pseudo-labels: dual association with global learning (DAGL), and others."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
-from salcr.clustering import Floats, Integers, cluster_means, nearest_neighbours
-from salcr.transport import sinkhorn
+from salcr.clustering import Floats, Integers, cluster_means, nearest_neighbours, unit_rows
+from salcr.matching import match_progressively, match_with_repetition, transport_to_clusters
+
+Method = Literal["dagl", "otla", "pgm", "mbccm"]
+MATCHINGS = {"pgm": match_progressively, "mbccm": match_with_repetition}
+"""Name of a method that matches clusters -> its function."""
 
 
 class Association(NamedTuple):
-    """Labels of every clustered image in both label spaces, 0 .. K-1 of that space."""
+    """Labels of every clustered image in both label spaces, 0 .. K-1 of that space; -1: none."""
 
     visible: Integers
     """[N], visible images in the visible space."""
@@ -42,7 +46,7 @@ def propagate(visible: Floats, infrared: Floats, *, k: int) -> tuple[Floats, Flo
     mixed = []
     for queries in (visible, infrared):
         total = sum(_mixing(queries, side, k) @ side for side in (visible, infrared))
-        mixed.append(_unit_rows(np.asarray(total, dtype=np.float32)))
+        mixed.append(unit_rows(np.asarray(total, dtype=np.float32)))
     return mixed[0], mixed[1]
 
 
@@ -55,42 +59,75 @@ def associate(
     cmfp_k: int | None,
     strength: float,
     relabel_own_modality: bool,
+    method: Method = "dagl",
 ) -> Association:
     """Return the labels of both modalities in both label spaces (paper, section 3.2).
+
+    "pgm", "mbccm" and "otla" are the associations that the paper compares with (METHOD 5). They
+    use the features as they are and keep the DBSCAN label in the own modality. "otla" has the
+    visible space only: there infrared images get a label, `visible_to_infrared` is -1 (none).
 
     Args:
         visible: [N, D] features of the clustered visible images, unit rows.
         infrared: [M, D] features of the clustered infrared images, unit rows.
         visible_cluster: [N] DBSCAN labels 0 .. K-1, no outliers.
         infrared_cluster: [M] DBSCAN labels 0 .. L-1, no outliers.
-        cmfp_k: neighbours of the feature propagation, or None to do without it.
-        strength: lambda of the optimal transport.
+        cmfp_k: neighbours of the feature propagation, or None to do without it; "dagl" only.
+        strength: lambda of the optimal transport; "dagl" and "otla" only.
         relabel_own_modality: also give images a new label in their own modality, the argmax of
             the inner product with the cluster means (released code); else DBSCAN's stays (paper).
+            "dagl" only.
+        method: which association.
 
     Returns:
         Labels in the roles of `Association`.
+
+    Raises:
+        ValueError: there is no such method, or a side has no cluster.
     """
+    if method == "otla":
+        means = cluster_means(visible, visible_cluster)
+        none = np.full(len(visible), -1, dtype=np.int64)
+        moved = transport_to_clusters(infrared, means, strength=strength)
+        return Association(visible_cluster, none, infrared_cluster, moved)
+    if method in MATCHINGS:
+        visible_means = unit_rows(cluster_means(visible, visible_cluster))
+        infrared_means = unit_rows(cluster_means(infrared, infrared_cluster))
+        matched = MATCHINGS[method](visible_means, infrared_means)
+        return Association(
+            visible=visible_cluster,
+            visible_to_infrared=matched.infrared_of_visible[visible_cluster],
+            infrared=infrared_cluster,
+            infrared_to_visible=matched.visible_of_infrared[infrared_cluster],
+        )
+    if method != "dagl":
+        raise ValueError(f"no association is called {method!r}")
     if cmfp_k is not None:
         visible, infrared = propagate(visible, infrared, k=cmfp_k)
+    return _associate_dually(
+        visible, infrared, visible_cluster, infrared_cluster, strength, relabel_own_modality
+    )
+
+
+def _associate_dually(
+    visible: Floats,
+    infrared: Floats,
+    visible_cluster: Integers,
+    infrared_cluster: Integers,
+    strength: float,
+    relabel: bool,
+) -> Association:
     visible_means = cluster_means(visible, visible_cluster)
     infrared_means = cluster_means(infrared, infrared_cluster)
-    if relabel_own_modality:
+    if relabel:
         visible_cluster = np.argmax(visible @ visible_means.T, axis=1)
         infrared_cluster = np.argmax(infrared @ infrared_means.T, axis=1)
     return Association(
         visible=visible_cluster,
-        visible_to_infrared=_transported_labels(visible, infrared_means, strength),
+        visible_to_infrared=transport_to_clusters(visible, infrared_means, strength=strength),
         infrared=infrared_cluster,
-        infrared_to_visible=_transported_labels(infrared, visible_means, strength),
+        infrared_to_visible=transport_to_clusters(infrared, visible_means, strength=strength),
     )
-
-
-def _transported_labels(features: Floats, means: Floats, strength: float) -> Integers:
-    cost = (
-        (features**2).sum(axis=1)[:, None] - 2 * features @ means.T + (means**2).sum(axis=1)
-    )  # squared Euclidean
-    return np.argmax(sinkhorn(cost, strength=strength), axis=1)
 
 
 def _mixing(queries: Floats, database: Floats, k: int) -> sparse.csr_matrix:
@@ -101,9 +138,3 @@ def _mixing(queries: Floats, database: Floats, k: int) -> sparse.csr_matrix:
     start = np.arange(0, indices.size + 1, indices.shape[1])
     shape = (len(queries), len(database))
     return sparse.csr_matrix((weights.ravel(), indices.ravel(), start), shape=shape)
-
-
-def _unit_rows(rows: Floats) -> Floats:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = rows / np.maximum(norms, np.finfo(np.float32).tiny)
-    return unit

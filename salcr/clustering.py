@@ -56,13 +56,14 @@ def jaccard_distance(features: Floats, *, k1: int, k2: int) -> sparse.csr_matrix
     """
     if len(features) == 0:
         return sparse.csr_matrix((0, 0), dtype=np.float32)
-    neighbours = nearest_neighbours(features, features, k1)[0]
-    reciprocal = _reciprocal(neighbours)
-    half = _reciprocal(neighbours[:, : round(k1 / 2) + 1])
-    encodings = _softmax_weights(features, _expanded(reciprocal, half))
+    neighbours, _ = nearest_neighbours(features, features, k1)
+    near = neighbours[:, : round(k1 / 2) + 1]
+    sets = expanded_sets(_mutual(neighbours), _mutual(near))
+    pairs = sets.tocoo()
+    encodings = softmax_rows(pairs, _squared_distance_of_pairs(features, pairs))
     if k2 > 1:
-        encodings = _membership(neighbours[:, :k2]) @ encodings / min(k2, neighbours.shape[1])
-    return _distance_of_encodings(sparse.csr_matrix(encodings, dtype=np.float32))
+        encodings = averaged(encodings, neighbours[:, :k2])
+    return _distance_of_encodings(encodings)
 
 
 def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Integers:
@@ -115,52 +116,111 @@ def cluster_means(features: Floats, labels: Integers, num_clusters: int | None =
     return means
 
 
-def _membership(neighbours: Integers) -> sparse.csr_matrix:
-    """Return the [N, N] 0/1 matrix with a 1 where column j is among row i's neighbours."""
-    num_images, k = neighbours.shape
-    start = np.arange(0, num_images * k + 1, k)
-    ones = np.ones(neighbours.size, dtype=np.float32)
-    return sparse.csr_matrix((ones, neighbours.ravel(), start), shape=(num_images, num_images))
+def squared_distance(rows: Floats, others: Floats) -> Floats:
+    """Return all squared Euclidean distances, [N, M]; rounding can leave one just below 0.
+
+    Args:
+        rows: [N, D].
+        others: [M, D].
+    """
+    squared: Floats = (rows**2).sum(axis=1)[:, None] - 2 * rows @ others.T + (others**2).sum(axis=1)
+    return squared
 
 
-def _reciprocal(neighbours: Integers) -> sparse.csr_matrix:
+def unit_rows(rows: Floats) -> Floats:
+    """Return rows scaled to length 1; a row of zeros stays."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: Floats = rows / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit
+
+
+def _mutual(neighbours: Integers) -> sparse.csr_matrix:
     """Return the 0/1 matrix of mutual neighbours, of which each image is one of its own.
 
     Among many equal images the search may leave out the very one that asks.
     """
-    member = _membership(neighbours)
     itself = sparse.identity(len(neighbours), dtype=np.float32)
-    return sparse.csr_matrix(member.multiply(member.T).maximum(itself))
+    return sparse.csr_matrix(reciprocal(neighbours, neighbours).maximum(itself))
 
 
-def _expanded(reciprocal: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
+def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbours.
+
+    Args:
+        forward: [N, k], the neighbours of each of N rows among M others, without repeats.
+        backward: [M, k'], the neighbours of each of those among the N rows.
+
+    Returns:
+        [N, M], 1 where each is among the other's neighbours.
+    """
+    there = _membership(forward, len(backward))
+    back = _membership(backward, len(forward))
+    return sparse.csr_matrix(there.multiply(back.T))
+
+
+def expanded_sets(near: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
     """Return the expanded k-reciprocal sets R* as a pattern.
 
     R_half(c) joins R(i) for every c in R(i) of which more than two thirds lie in R(i).
+
+    Args:
+        near: [N, M], the sets R as `reciprocal` returns them.
+        half: [M, M], the sets R_half of the columns among themselves.
+
+    Returns:
+        [N, M], positive inside the sets, not stored elsewhere.
     """
-    common = sparse.coo_matrix((reciprocal @ half.T).multiply(reciprocal))
+    common = sparse.coo_matrix((near @ half.T).multiply(near))
     half_size = np.asarray(half.sum(axis=1)).ravel()
     joins = common.data > 2 / 3 * half_size[common.col]
     candidates = sparse.csr_matrix(
         (np.ones(joins.sum(), np.float32), (common.row[joins], common.col[joins])),
-        shape=reciprocal.shape,
+        shape=near.shape,
     )
-    return sparse.csr_matrix(reciprocal + candidates @ half)
+    return sparse.csr_matrix(near + candidates @ half)
 
 
-def _softmax_weights(features: Floats, pattern: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return softmax(-(2 - 2 cos)) over each row's pattern, a float32 matrix."""
-    pairs = pattern.tocoo()
+def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matrix:
+    """Return softmax(-distance) over each row's stored pairs, a float32 matrix.
+
+    Args:
+        pairs: [N, M], each pair stored once; a row may be empty and stays so.
+        distance: of each stored pair, in their order.
+    """
+    weights = np.exp(-distance)
+    totals = np.bincount(pairs.row, weights, minlength=pairs.shape[0])
+    normalised = (weights / totals[pairs.row]).astype(np.float32)
+    return sparse.csr_matrix((normalised, (pairs.row, pairs.col)), shape=pairs.shape)
+
+
+def averaged(encodings: sparse.csr_matrix, neighbours: Integers) -> sparse.csr_matrix:
+    """Return each row's mean encoding over its neighbours.
+
+    Args:
+        encodings: [N, M].
+        neighbours: [N, k], rows of `encodings`.
+    """
+    total = _membership(neighbours, len(neighbours)) @ encodings
+    return sparse.csr_matrix(total / neighbours.shape[1], dtype=np.float32)
+
+
+def _membership(neighbours: Integers, num_columns: int) -> sparse.csr_matrix:
+    """Return the [N, M] 0/1 matrix with a 1 where column j is among row i's neighbours."""
+    num_rows, k = neighbours.shape
+    start = np.arange(0, num_rows * k + 1, k)
+    ones = np.ones(neighbours.size, dtype=np.float32)
+    return sparse.csr_matrix((ones, neighbours.ravel(), start), shape=(num_rows, num_columns))
+
+
+def _squared_distance_of_pairs(features: Floats, pairs: sparse.coo_matrix) -> Floats:
+    """Return 2 - 2 cos of the stored pairs, in their order."""
     squared = np.empty(pairs.nnz, dtype=np.float32)
     step = max(1, _BLOCK_ELEMENTS // features.shape[1])
     for start in range(0, pairs.nnz, step):
         rows, columns = pairs.row[start : start + step], pairs.col[start : start + step]
         cosine = np.einsum("nd,nd->n", features[rows], features[columns])
         squared[start : start + step] = 2 - 2 * cosine
-    weights = np.exp(-squared)
-    totals = np.bincount(pairs.row, weights, minlength=pattern.shape[0])
-    normalised = (weights / totals[pairs.row]).astype(np.float32)
-    return sparse.csr_matrix((normalised, (pairs.row, pairs.col)), shape=pattern.shape)
+    return squared
 
 
 def _distance_of_encodings(encodings: sparse.csr_matrix) -> sparse.csr_matrix:
