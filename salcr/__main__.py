@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
 from typing import Any
 
@@ -53,6 +54,8 @@ def main(words: list[str] | None = None) -> int:
             module.add_arguments(stage_parser)
             _add_config_flags(stage_parser, name)
     arguments = parser.parse_args(words)
+    # A scheduler's time limit ends the job like an exception: temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         module.run(arguments, **_settings(arguments))
     except SalcrError as error:

@@ -1,6 +1,6 @@
 """Clusters of one modality: Jaccard distance on k-reciprocal neighbours, then DBSCAN.
 
-Everything is sparse: a distance of 1 (no shared neighbour) is not stored, so memory grows with
+Everything is sparse: distances that DBSCAN does not look at are not stored, so memory grows with
 the number of images, not with its square.
 """
 
@@ -40,7 +40,9 @@ def nearest_neighbours(queries: Floats, database: Floats, k: int) -> tuple[Integ
     return indices.astype(np.int64), similarities
 
 
-def jaccard_distance(features: Floats, *, k1: int, k2: int) -> sparse.csr_matrix:
+def jaccard_distance(
+    features: Floats, *, k1: int, k2: int, at_most: float = 1.0
+) -> sparse.csr_matrix:
     """Return the Jaccard distance of k-reciprocal encodings (Zhong et al., CVPR 2017).
 
     With V the encodings, d(i, j) = 1 - m / (2 - m) and m = sum_c min(V_ic, V_jc).
@@ -49,6 +51,8 @@ def jaccard_distance(features: Floats, *, k1: int, k2: int) -> sparse.csr_matrix
         features: [N, D], unit rows.
         k1: size of the neighbourhoods, the image itself included.
         k2: neighbours whose encodings are averaged; 1 averages nothing.
+        at_most: larger distances are not stored; DBSCAN needs none above its eps, and without
+            them memory grows with the number of images.
 
     Returns:
         [N, N] float32 in [0, 1], symmetric; pairs that share no neighbour, whose distance is 1,
@@ -63,7 +67,7 @@ def jaccard_distance(features: Floats, *, k1: int, k2: int) -> sparse.csr_matrix
     encodings = softmax_rows(pairs, _squared_distance_of_pairs(features, pairs))
     if k2 > 1:
         encodings = averaged(encodings, neighbours[:, :k2])
-    return _distance_of_encodings(encodings)
+    return _distance_of_encodings(encodings, at_most)
 
 
 def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Integers:
@@ -223,8 +227,8 @@ def _squared_distance_of_pairs(features: Floats, pairs: sparse.coo_matrix) -> Fl
     return squared
 
 
-def _distance_of_encodings(encodings: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return 1 - m / (2 - m), m the sum of minima of two rows, for all pairs with m > 0."""
+def _distance_of_encodings(encodings: sparse.csr_matrix, at_most: float) -> sparse.csr_matrix:
+    """Return 1 - m / (2 - m), m the sum of minima of two rows, up to `at_most`."""
     num_images = encodings.shape[0]
     by_column = encodings.tocsc()
     column_sizes = np.diff(by_column.indptr)
@@ -236,13 +240,16 @@ def _distance_of_encodings(encodings: sparse.csr_matrix) -> sparse.csr_matrix:
     while start < num_images:
         fits = int(np.searchsorted(np.cumsum(work[start:]), limit, side="right"))
         stop = start + min(fits, max(1, limit // num_images))
-        blocks.append(_distance_block(encodings[start:stop], by_column, column_sizes))
+        blocks.append(_distance_block(encodings[start:stop], by_column, column_sizes, at_most))
         start = stop
     return sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
 
 
 def _distance_block(
-    block: sparse.csr_matrix, by_column: sparse.csc_matrix, column_sizes: NDArray[np.int32]
+    block: sparse.csr_matrix,
+    by_column: sparse.csc_matrix,
+    column_sizes: NDArray[np.int32],
+    at_most: float,
 ) -> sparse.csr_matrix:
     num_rows, num_images = block.shape[0], by_column.shape[0]
     entries = block.tocoo()
@@ -256,5 +263,7 @@ def _distance_block(
     shared = np.bincount(pair, smaller, minlength=num_rows * num_images)
     found = np.flatnonzero(shared)
     distance = np.clip(1 - shared[found] / (2 - shared[found]), 0, 1).astype(np.float32)
+    kept = distance <= at_most
+    distance, found = distance[kept], found[kept]
     rows, columns = np.divmod(found, num_images)
     return sparse.csr_matrix((distance, (rows, columns)), shape=(num_rows, num_images))

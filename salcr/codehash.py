@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
+# What only carries settings and words between a person and a stage changes no result.
+_NO_RESULT = {"cli", "config", "errors", "logs", "schema"}
 
 
 def stage_hash(stage: str) -> str:
@@ -16,13 +18,12 @@ def stage_hash(stage: str) -> str:
     Comments, docstrings and layout do not count; an import inside a function does.
     """
     seen: dict[Path, str] = {}
-    waiting = [_PACKAGE / "__main__.py", _PACKAGE / "stages" / f"{stage}.py"]
+    waiting = [_PACKAGE / "stages" / f"{stage}.py"]
     while waiting:
         path = waiting.pop()
         if path not in seen:
             seen[path], imported = _module(path)
-            # What only carries settings and words to a person changes no result.
-            waiting += [other for other in imported if other.name not in ("config.py", "schema.py")]
+            waiting += [other for other in imported if other.stem not in _NO_RESULT]
     text = "\n".join(f"{path.relative_to(_PACKAGE)} {seen[path]}" for path in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -71,7 +71,8 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     """Return the "train" or "test" images of a trial. Identities are not opened.
 
     Raises:
-        SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
+        SalcrError: a file is missing or damaged, an array has not the size that the summary says,
+            or the trial is unknown.
     """
     summary = files.read_json(folder / SUMMARY)
     table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])

@@ -18,7 +18,7 @@ from salcr.data import Images, Split
 from salcr.errors import SalcrError
 from salcr.logs import say
 from salcr.model import Network, inference_features
-from salcr.schema import Clustering
+from salcr.schema import Clustering, Section
 
 _EXTRACTION_BATCH = 128
 _FEWER_OUTLIERS = "raise clustering.eps or lower clustering.min_samples"
@@ -76,7 +76,9 @@ def cluster(features: Tensor, settings: Clustering, modality: str) -> Integers:
     Raises:
         SalcrError: every image is an outlier.
     """
-    distance = clustering.jaccard_distance(features.cpu().numpy(), k1=settings.k1, k2=settings.k2)
+    distance = clustering.jaccard_distance(
+        features.cpu().numpy(), k1=settings.k1, k2=settings.k2, at_most=settings.eps
+    )
     labels = clustering.dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
     num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
     say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
@@ -124,9 +126,26 @@ def descend(losses: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict
 
 
 def write_model(
-    path: Path, network: Network, *, round_: int, trial: int, data_hash: str, config: dict[str, Any]
+    path: Path,
+    network: Network,
+    *,
+    round_: int,
+    trial: int,
+    data_hash: str,
+    seed: int,
+    sections: Iterable[Section],
 ) -> None:
-    """Write a network with everything that says where it comes from."""
+    """Write a network with everything that says where it comes from.
+
+    Args:
+        path: file to write.
+        network: to write.
+        round_: 0 after stage one, else the round of stage two.
+        trial: whose training images it saw.
+        data_hash: of the stored data set.
+        seed: of everything random.
+        sections: the configuration of the stage that trained it.
+    """
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
     }
@@ -145,7 +164,10 @@ def write_model(
             "data_hash": data_hash,
             "model": model,
             "state": state,
-            "config": config,
+            "seed": seed,
+            "config": {
+                type(section).__name__.lower(): section.model_dump() for section in sections
+            },
             "versions": versions,
         },
     )

@@ -90,12 +90,6 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return table if columns is None else table[columns]
 
 
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as .npy."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array)
-
-
 def map_array(path: Path) -> NDArray[Any]:
     """Return a .npy array memory-mapped, read-only.
 

@@ -13,10 +13,12 @@ from salcr.clustering import Integers
 from salcr.data import MODALITIES, Split
 from salcr.errors import SalcrError
 
-COLUMNS = ["modality", "position", "cluster", "visible_space", "infrared_space"]
+COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
 
 
-def write_labels(path: Path, labels: Association, clusters: dict[str, Integers]) -> None:
+def write_labels(
+    path: Path, labels: Association, clusters: dict[str, Integers], *, trial: int
+) -> None:
     """Write one line an image: its DBSCAN cluster and its labels in both spaces, -1 for none."""
     spaces = {
         "visible": (labels.visible, labels.visible_to_infrared),
@@ -25,6 +27,7 @@ def write_labels(path: Path, labels: Association, clusters: dict[str, Integers])
     tables = [
         pd.DataFrame(
             {
+                "trial": trial,
                 "modality": modality,
                 "position": np.arange(len(clusters[modality])),
                 "cluster": clusters[modality],
@@ -37,13 +40,15 @@ def write_labels(path: Path, labels: Association, clusters: dict[str, Integers])
     files.write_table(path, pd.concat(tables))
 
 
-def read_labels(path: Path, split: Split) -> tuple[Association, dict[str, Integers]]:
+def read_labels(path: Path, split: Split, *, trial: int) -> tuple[Association, dict[str, Integers]]:
     """Return the labels and the clusters of the split's images.
 
     Raises:
-        SalcrError: the file is damaged or labels another number of images.
+        SalcrError: the file is damaged, of another trial, or labels another number of images.
     """
     table = files.read_table(path, COLUMNS)
+    if set(table["trial"]) != {trial}:
+        raise SalcrError(f"{path}: holds no labels of trial {trial}; run associate for it")
     columns: dict[str, dict[str, Integers]] = {}
     for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
         lines = table[table["modality"] == modality]
@@ -52,7 +57,7 @@ def read_labels(path: Path, split: Split) -> tuple[Association, dict[str, Intege
                 f"{path}: labels {len(lines)} {modality} images, the split has {len(images)}; "
                 "delete it and run snakemake again"
             )
-        columns[modality] = {name: lines[name].to_numpy(np.int64) for name in COLUMNS[2:]}
+        columns[modality] = {name: lines[name].to_numpy(np.int64) for name in COLUMNS[3:]}
     visible, infrared = columns["visible"], columns["infrared"]
     labels = Association(
         visible=visible["visible_space"],

@@ -84,10 +84,9 @@ class Network(nn.Module):
         """Return the features of a stage-two batch of three groups [S, 3, H, W]."""
         feature_map = self._feature_map(torch.cat([visible, augmented]), infrared)
         stripes, own, query = self._own_parts(feature_map)
-        (query_v, query_a, query_r), (map_v, map_a, map_r) = query.chunk(3), stripes.chunk(3)
-        queries = torch.cat([query_v, query_a, query_r])
-        cross1 = attend(queries, torch.cat([map_r, map_r, map_v]))
-        cross2 = attend(queries, torch.cat([map_a, map_v, map_a]))
+        map_v, map_a, map_r = stripes.chunk(3)
+        cross1 = attend(query, torch.cat([map_r, map_r, map_v]))
+        cross2 = attend(query, torch.cat([map_a, map_v, map_a]))
         return Features(
             self._global(feature_map),
             self._through_neck(own),

@@ -30,6 +30,8 @@ class StageTwoObjective:
         memory: momentum and temperature.
         fgsal: switches of the part losses.
         gpcr: switches of the refinement losses.
+        label_space: "dual", or the one space in which both modalities are trained; the memories
+            of the other space then see the images of their own modality only (Table 4).
     """
 
     def __init__(
@@ -41,8 +43,10 @@ class StageTwoObjective:
         memory: Memory,
         fgsal: Fgsal,
         gpcr: Gpcr,
+        label_space: str,
     ) -> None:
         self.settings, self.fgsal, self.gpcr = memory, fgsal, gpcr
+        self.label_space = label_space
         self.global_memory = {s: initial_memory(global_[s], clusters[s]) for s in SPACES}
         part_start = {s: initial_memory(parts[s], clusters[s]) for s in SPACES}
         self.part_memory = {(side, s): part_start[s] for side in SIDES for s in SPACES}
@@ -62,8 +66,11 @@ class StageTwoObjective:
         global_ = F.normalize(features.global_, dim=-1)
         found = {
             "global": _sum(
-                losses.cluster_loss(global_, self.global_memory[s], labels.of_groups(s), tau)
+                losses.cluster_loss(
+                    global_[rows], self.global_memory[s], labels.of_groups(s)[rows], tau
+                )
                 for s in SPACES
+                for rows in [self._rows(s, len(global_))]
             )
         }
         if self.fgsal.enabled:
@@ -74,27 +81,40 @@ class StageTwoObjective:
         found["total"] = total + self.gpcr.weight * found.get("refine", 0)
         return found
 
+    @torch.no_grad()
     def update(self, features: Features, labels: Labels, rng: np.random.Generator) -> None:
         """Move the cluster memories by a batch, its samples in random order."""
         momentum = self.settings.momentum
-        global_ = F.normalize(features.global_.detach(), dim=-1)
+        global_ = F.normalize(features.global_, dim=-1)
         for space in SPACES:
+            rows = self._rows(space, len(global_))
             self.global_memory[space] = _shuffled_update(
-                self.global_memory[space], global_, labels.of_groups(space), momentum, rng
-            )
+                self.global_memory[space], global_[rows], labels.of_groups(space)[rows],
+                momentum, rng,
+            )  # fmt: skip
         if not self.fgsal.enabled:
             return
         patterns = self._patterns(features)
         for side in SIDES:
-            rows = losses.rows_of_side(patterns, side)
-            for space in SPACES:
+            rows_of_parts = losses.rows_of_side(patterns, side)
+            for space in self._spaces(side):
                 self.part_memory[side, space] = _shuffled_update(
                     self.part_memory[side, space],
-                    rows,
-                    _side_labels(labels, side, space, rows.shape[1]),
+                    rows_of_parts,
+                    _side_labels(labels, side, space, rows_of_parts.shape[1]),
                     momentum,
                     rng,
                 )
+
+    def _spaces(self, side: str) -> list[str]:
+        """Return the label spaces in which the images of one modality are trained."""
+        return [s for s in SPACES if self.label_space in ("dual", s) or s == side]
+
+    def _rows(self, space: str, num_rows: int) -> slice:
+        """Return those of the rows [v; a; r] that the memory of a label space sees."""
+        visible, infrared = (space in self._spaces(side) for side in SIDES)
+        boundary = num_rows * 2 // 3
+        return slice(0 if visible else boundary, num_rows if infrared else boundary)
 
     def _patterns(self, features: Features) -> Tensor:
         own, cross1, cross2 = (F.normalize(part, dim=-1) for part in features[1:])
@@ -105,7 +125,7 @@ class StageTwoObjective:
         found = []
         for side in SIDES:
             rows = losses.rows_of_side(patterns, side)
-            for space in SPACES:
+            for space in self._spaces(side):
                 memory = self.part_memory[side, space]
                 target = _side_labels(labels, side, space, rows.shape[1])
                 tau = self.settings.temperature

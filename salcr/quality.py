@@ -1,4 +1,4 @@
-"""The quality of pseudo-labels. Apart from metrics.py, so that editing one reruns one stage."""
+"""The quality of pseudo-labels. Apart from metrics.py, so that editing that retrains nothing."""
 
 from __future__ import annotations
 

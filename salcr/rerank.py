@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from salcr.association import propagate
 from salcr.clustering import (
     Floats,
     Integers,
@@ -21,6 +20,7 @@ from salcr.clustering import (
     squared_distance,
     unit_rows,
 )
+from salcr.propagation import propagate
 
 # CMRR re-ranks each modality by itself with these, whatever its k (METHOD 4).
 _WITHIN_K2 = 6

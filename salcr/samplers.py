@@ -36,11 +36,18 @@ class PairBatch(NamedTuple):
     infrared: Integers
 
 
-def shared_labels(labels: Association) -> tuple[Integers, Integers]:
-    """Return the labels of the visible and of the infrared space that both modalities carry."""
+def shared_labels(labels: Association, label_space: str = "dual") -> tuple[Integers, Integers]:
+    """Return the labels of the visible and of the infrared space that both modalities carry.
+
+    Args:
+        labels: of the split's images, -1 for none.
+        label_space: "dual", or the one space to take labels of; the other has none then.
+    """
+    visible = np.intersect1d(labels.visible[labels.visible >= 0], labels.infrared_to_visible)
+    infrared = np.intersect1d(labels.infrared[labels.infrared >= 0], labels.visible_to_infrared)
     return (
-        np.intersect1d(labels.visible[labels.visible >= 0], labels.infrared_to_visible),
-        np.intersect1d(labels.infrared[labels.infrared >= 0], labels.visible_to_infrared),
+        visible if label_space in ("dual", "visible") else visible[:0],
+        infrared if label_space in ("dual", "infrared") else infrared[:0],
     )
 
 
@@ -54,10 +61,12 @@ def pair_batch(
 ) -> PairBatch:
     """Return a stage-two batch: half of its labels from the visible space, half from infrared.
 
+    All come from one space where the other has no shared label.
+
     Args:
         labels: of the split's images, -1 for outliers.
         shared: `shared_labels(labels)`, not both empty.
-        num_labels: labels wanted; fewer where a space has fewer than half of it.
+        num_labels: labels wanted; fewer where a space has fewer than its share.
         instances: pairs of each label, with replacement where a modality has no more images.
         rng: random generator.
     """
@@ -65,9 +74,10 @@ def pair_batch(
         (labels.visible, labels.infrared_to_visible),
         (labels.visible_to_infrared, labels.infrared),
     )
+    wanted = num_labels // sum(len(candidates) > 0 for candidates in shared)
     visible, infrared = [], []
     for candidates, (visible_label, infrared_label) in zip(shared, sides, strict=True):
-        size = min(num_labels // 2, len(candidates))
+        size = min(wanted, len(candidates))
         for label in rng.choice(candidates, size=size, replace=False):
             visible.append(_draw(visible_label, label, instances, rng))
             infrared.append(_draw(infrared_label, label, instances, rng))

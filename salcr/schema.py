@@ -19,7 +19,7 @@ Milestones = Field(description="epochs (rounds) of this stage from which the rat
 class Section(BaseModel):
     """A group of keys. A key that is not listed is an error, not a silent no-op."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Section):
@@ -123,11 +123,12 @@ class Pretrain(Section):
 
 
 class Associate(Section):
-    """Cross-modality pseudo-labels (DAGL)."""
+    """Cross-modality pseudo-labels."""
 
+    method: Literal["dagl", "otla", "pgm", "mbccm"] = Field(description="SALCR's dagl, or others'")
     cmfp: bool = Field(description="propagate features across modalities first")
     cmfp_k: int = Field(ge=1, description="largest entries kept in a row of a similarity block")
-    sinkhorn_strength: float = Field(gt=0, description="lambda in the kernel exp(-lambda cost)")
+    sinkhorn_strength: float = Field(gt=0, le=100, description="lambda of the optimal transport")
     relabel_own_modality: bool = Field(description="as the released code; the paper does not")
 
 
@@ -138,7 +139,16 @@ class Train(Section):
     labels: int = Field(ge=2, description="pseudo-labels in a batch, half of each label space")
     instances: int = Field(ge=1, description="visible and infrared images of each label")
     learning_rate: float = Field(gt=0, description="Adam's rate in round 1")
+    label_space: Literal["dual", "visible", "infrared"] = Field(
+        description="spaces in which both modalities are trained (paper, Table 4)"
+    )
     milestones: list[int] = Milestones
+
+    @model_validator(mode="after")
+    def _labels_are_even(self) -> Train:
+        if self.labels % 2:
+            raise ValueError("labels must be even: half come from each label space")
+        return self
 
 
 class Fgsal(Section):
@@ -157,10 +167,24 @@ class Gpcr(Section):
     weight: float = Field(ge=0, description="lambda, weight of the refinement loss")
 
 
+def parts_missing(fgsal: Fgsal, gpcr: Gpcr) -> str | None:
+    """Return what is wrong if the refinement wants part features that nobody trains."""
+    if gpcr.mode in ("both", "part") and not fgsal.enabled:
+        return f"gpcr.mode: {gpcr.mode} needs fgsal.enabled: true"
+    return None
+
+
 class Evaluate(Section):
     """Retrieval on the held-out identities."""
 
-    rankings: int = Field(ge=0, description="queries whose ten nearest are kept for the figure")
+    rankings: int = Field(ge=1, description="queries whose ten nearest are kept for the figure")
+    rerank: list[Literal["cmfp", "aim", "cmrr"]] = Field(
+        description="also report these re-rankings"
+    )
+    cmfp_k: int = Field(ge=1, description="CMFP: largest entries kept in a row")
+    aim_k1: int = Field(ge=1, description="AIM: largest similarities kept in a row")
+    aim_k2: int = Field(ge=1, description="AIM: neighbours averaged")
+    cmrr_k: int = Field(ge=1, description="CMRR: neighbours")
 
 
 class Figures(Section):
@@ -213,10 +237,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:
-        if self.gpcr.mode in ("both", "part") and not self.fgsal.enabled:
-            raise ValueError(f"gpcr.mode: {self.gpcr.mode} needs fgsal.enabled: true")
-        if self.train.labels % 2:
-            raise ValueError("train.labels must be even: half come from each label space")
+        if (complaint := parts_missing(self.fgsal, self.gpcr)) is not None:
+            raise ValueError(complaint)
+        if self.associate.method == "otla" and self.train.label_space != "visible":
+            raise ValueError("associate.method: otla needs train.label_space: visible")
         # The backbone halves the image four times.
         tokens = math.ceil(self.preprocess.height / 16) * math.ceil(self.preprocess.width / 16)
         if tokens < self.fgsal.parts:

@@ -8,7 +8,8 @@ from helpers import close, unit_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salcr.association import Association, associate, propagate
+from salcr.association import Association, associate
+from salcr.propagation import propagate
 from salcr.transport import sinkhorn
 
 ROLES = Association._fields

@@ -168,6 +168,28 @@ def test_labels_of_another_split_are_refused(
     assert not (place / "round01/checkpoint.pt").exists()
 
 
+def test_labels_of_another_trial_are_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every trial of RegDB has as many images: the label file says whose it is."""
+    path = place / "round01/labels.csv"
+    path.write_text(path.read_text().replace("\n1,", "\n2,"))
+    assert tiny.train(place / "data", place, 1) == 1
+    assert f"{path}: holds no labels of trial 1" in said(capsys)
+
+
+def test_the_optimiser_and_the_network_must_be_of_the_last_round(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network or an optimiser's state of another round is refused."""
+    assert tiny.train(place / "data", place, 1) == 0
+    shutil.copytree(place / "round01", place / "round03")
+    assert tiny.associate(place / "data", place, 4) == 0
+    capsys.readouterr()
+    assert tiny.train(place / "data", place, 4) == 1
+    assert "round03/checkpoint.pt: is of round 1, not 3" in said(capsys)
+
+
 def test_array_of_another_preprocessing_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,7 +227,7 @@ def test_no_shared_label_stops_with_what_to_change(
     """If no label is carried by both modalities there is nothing to train on: a clear stop."""
     path = place / "round01/labels.csv"
     rows = [line.split(",") for line in path.read_text().splitlines()]
-    cleared = [row if row[0] != "infrared" else [*row[:3], "-1", "-1"] for row in rows]
+    cleared = [row if row[1] != "infrared" else [*row[:4], "-1", "-1"] for row in rows]
     path.write_text("\n".join(",".join(row) for row in cleared) + "\n")
     assert tiny.train(place / "data", place, 1) == 1
     assert "no pseudo-label is carried by both" in said(capsys)

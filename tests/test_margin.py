@@ -36,4 +36,4 @@ def test_salcr_beats_stage_one_and_a_control_of_the_same_length(tmp_path: Path) 
             stage_one = rows.loc[("salcr", "pretrain", setting), score]
             control = rows.loc[("control", "pretrain", setting), score]
             assert salcr - stage_one >= 15, (setting, score)
-            assert salcr > control, (setting, score)
+            assert salcr - control >= 15, (setting, score)

@@ -36,10 +36,12 @@ def objective(
     mode: str = "both",
     k: int = 3,
     weight: float = 0.5,
+    label_space: str = "dual",
 ) -> StageTwoObjective:
     """Return the objective of (global, parts, clusters) with the paper's settings."""
     return StageTwoObjective(
         *inputs,
+        label_space=label_space,
         memory=Memory(momentum=MOMENTUM, temperature=0.05),
         fgsal=Fgsal(enabled=enabled, parts=PARTS, released_cross_pattern=released),
         gpcr=Gpcr(mode=mode, k=k, weight=weight),

@@ -98,7 +98,8 @@ def test_other_layouts_run_to_their_metrics(tmp_path: Path, layout: str) -> None
     found = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
     assert list(found) == [setting.name for setting in READERS[layout].settings]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
-    for draws in found.values():
+    for rankings in found.values():
+        draws = rankings["none"]
         assert len(draws) == 10
         for scores in draws:
             # The CMC counts each identity once: it is complete at the number of identities.

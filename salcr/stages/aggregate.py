@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def as_text(summary: pd.DataFrame) -> str:
     """Return the main scores, in percent with their standard deviations, as a small table."""
-    shown = summary[["variant", "stage", "setting", "num_trials"]].copy()
+    shown = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
     for name, title in (("rank1", "rank-1"), ("map", "mAP"), ("minp", "mINP")):
         pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
         shown[title] = [
@@ -69,12 +69,12 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
         for round_ in run.evaluated(every):
             for trial in trials:
                 found = files.read_json(run.folder(root, trial, round_) / "metrics.json")
-                for setting, draws in found["settings"].items():
+                for setting, name, draws in _rankings(found["settings"]):
                     key = {
                         "variant": run.variant,
                         "stage": "salcr" if round_ else "pretrain",
                         "setting": setting,
-                        "rerank": "none",
+                        "rerank": name,
                         "round": round_,
                         "trial": trial,
                     }
@@ -83,6 +83,13 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
                         for draw, scores in enumerate(draws)
                     ]
     return pd.DataFrame(lines)
+
+
+def _rankings(settings: dict[str, Any]) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:
+    """Yield setting, re-ranking and the scores of its drawn galleries."""
+    for setting, rankings in settings.items():
+        for name, draws in rankings.items():
+            yield setting, name, draws
 
 
 def _percent(scores: dict[str, Any]) -> dict[str, Any]:

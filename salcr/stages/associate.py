@@ -47,7 +47,7 @@ def run(
     }
     clusters = {m: cluster(features[m], clustering, m) for m in MODALITIES}
     labels = label_images(features, clusters, associate)
-    write_labels(arguments.labels, labels, clusters)
+    write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
     say(f"labels written after {time.monotonic() - started:.1f} s")
 
     quality = _quality(labels, arguments.identities, split, arguments.trial)
@@ -77,6 +77,7 @@ def label_images(
         cmfp_k=settings.cmfp_k if settings.cmfp else None,
         strength=settings.sinkhorn_strength,
         relabel_own_modality=settings.relabel_own_modality,
+        method=settings.method,
     )
     modality_of = ("visible", "visible", "infrared", "infrared")  # of Association's fields
     spread = []

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from salcr import cli, devices, files, schema
+from salcr import cli, devices, files, rerank, schema
 from salcr.data import MODALITIES, Images, load_identities, load_split
 from salcr.datasets.readers import READERS
 from salcr.engine import extract, read_model, unit
@@ -46,44 +48,73 @@ def run(arguments: argparse.Namespace, *, evaluate: schema.Evaluate) -> None:
     metrics, rankings = {}, {}
     for setting in READERS[split.layout].settings:
         query, gallery = setting.query, setting.gallery
-        distance = 2 - 2 * features[query] @ features[gallery].T  # squared Euclidean, unit rows
-        found = [
-            _retrieve(setting, distance, places[query], places[gallery], draw)
-            for draw in range(setting.draws)
-        ]
-        metrics[setting.name] = [_as_numbers(one) for one in found]
+        distance = _squared_euclidean(features[query], features[gallery])
+        found = {
+            name: [
+                _retrieve(setting, rank, features, places, draw) for draw in range(setting.draws)
+            ]
+            for name, rank in _rankings_of(evaluate).items()
+        }
+        metrics[setting.name] = {
+            name: [_as_numbers(one) for one in draws] for name, draws in found.items()
+        }
         rankings[setting.name] = {
             "query_modality": query,
             "gallery_modality": gallery,
             "queries": _nearest(setting, distance, images, places, count=evaluate.rankings),
         }
-        say(
-            f"{setting.name}: {len(distance)} queries, {setting.draws} galleries, rank-1 "
-            f"{np.mean([one.cmc[0] for one in found]):.2%}, mAP "
-            f"{np.mean([one.map for one in found]):.2%}, mINP "
-            f"{np.mean([one.minp for one in found]):.2%}"
-        )
+        for name, draws in found.items():
+            say(
+                f"{setting.name}, rerank {name}: {len(distance)} queries, {setting.draws} "
+                f"galleries, rank-1 {np.mean([one.cmc[0] for one in draws]):.2%}, mAP "
+                f"{np.mean([one.map for one in draws]):.2%}, mINP "
+                f"{np.mean([one.minp for one in draws]):.2%}"
+            )
     provenance = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**provenance, "settings": metrics})
     files.write_json(arguments.rankings, {**provenance, "settings": rankings})
 
 
+def _squared_euclidean(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Return the distances [Q, G] of unit rows."""
+    distance: np.ndarray = 2 - 2 * query @ gallery.T
+    return distance
+
+
+def _rankings_of(settings: schema.Evaluate) -> dict[str, Callable[..., np.ndarray]]:
+    """Return name -> function of query and gallery features that gives distances [Q, G].
+
+    A name says so where a ranking is transductive: it looks at all queries together.
+    """
+    offered: dict[str, tuple[str, Callable[..., np.ndarray]]] = {
+        "cmfp": ("cmfp (transductive)", partial(rerank.cmfp, k=settings.cmfp_k)),
+        "aim": ("aim", partial(rerank.aim, k1=settings.aim_k1, k2=settings.aim_k2)),
+        "cmrr": ("cmrr (transductive)", partial(rerank.cmrr, k=settings.cmrr_k)),
+    }
+    return {"none": _squared_euclidean, **dict(offered[name] for name in settings.rerank)}
+
+
 def _retrieve(
-    setting: Setting, distance: np.ndarray, query: Places, images: Places, draw: int
+    setting: Setting,
+    rank: Callable[..., np.ndarray],
+    features: dict[str, np.ndarray],
+    places: dict[str, Places],
+    draw: int,
 ) -> Retrieval:
     """Return the metrics in one drawn gallery.
 
     Args:
         setting: the protocol.
-        distance: [Q, N] of all queries to all images of the gallery's modality.
-        query: identities and cameras of the queries.
-        images: identities and cameras of the gallery's modality.
+        rank: gives the distances of query to gallery features.
+        features: modality -> [N, C] unit rows of all test images.
+        places: modality -> identities and cameras of all test images.
         draw: number of the draw.
     """
+    query, images = places[setting.query], places[setting.gallery]
     drawn = draw_gallery(setting, images, draw)
     gallery = Places(images.identity[drawn], images.camera[drawn])
     return retrieval_metrics(
-        distance[:, drawn],
+        rank(features[setting.query], features[setting.gallery][drawn]),
         query.identity,
         gallery.identity,
         excluded=None if setting.hides is None else setting.hides(query, gallery),

@@ -111,6 +111,7 @@ def _label_quality(arguments: argparse.Namespace) -> Figure:
 def _cmc(arguments: argparse.Namespace) -> Figure:
     """Return the cumulative matching characteristic of every variant and stage."""
     table = files.read_table(arguments.tables / "cmc.csv")
+    table = table[table["rerank"] == "none"]
     figure, axes_of = _panels(table)
     for setting, axes in axes_of.items():
         curves = table[table["setting"] == setting].groupby(["variant", "stage"], sort=False)
@@ -133,6 +134,7 @@ def _cmc(arguments: argparse.Namespace) -> Figure:
 def _map(arguments: argparse.Namespace) -> Figure:
     """Return mAP over the rounds of stage two; round 0 is the end of stage one."""
     table = files.read_table(arguments.tables / "trials.csv")
+    table = table[table["rerank"] == "none"]
     figure, axes_of = _panels(table)
     for setting, axes in axes_of.items():
         for variant, lines in table[table["setting"] == setting].groupby("variant", sort=False):

@@ -87,7 +87,8 @@ def run(
         say(f"epoch {epoch + 1}/{pretrain.epochs}: {shown}, {time.monotonic() - started:.1f} s")
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
-        data_hash=split.data_hash, config={"seed": seed, "pretrain": pretrain.model_dump()},
+        data_hash=split.data_hash, seed=seed,
+        sections=[model, clustering, memory, augment, optimizer, pretrain],
     )  # fmt: skip
     files.write_table(arguments.losses, pd.DataFrame(records))
 
@@ -102,14 +103,19 @@ def load_backbone(network: Network, path: Path | None) -> None:
         raise SalcrError("--weights-file is needed unless --model-weights is random")
     state = files.read_state_dict(path)
     for module in (network.trunk, network.visible_stem, network.infrared_stem):
-        wanted = module.state_dict()
+        # Counters of batches are not in torchvision's older files, nor does anything use them.
+        wanted = {
+            name: value
+            for name, value in module.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
         for name, value in wanted.items():
             if name not in state or state[name].shape != value.shape:
                 raise SalcrError(
                     f"{path}: does not fit model.backbone {network.backbone} of model.width "
                     f"{network.width}: {name} is missing or has another shape"
                 )
-        module.load_state_dict({name: state[name] for name in wanted})
+        module.load_state_dict({name: state[name] for name in wanted}, strict=False)
 
 
 def _train_epoch(

@@ -66,24 +66,33 @@ def run(
     gpcr: schema.Gpcr,
 ) -> None:
     """Train one epoch and write the checkpoint, the optimiser's state and the losses."""
+    if (complaint := schema.parts_missing(fgsal, gpcr)) is not None:
+        raise SalcrError(complaint)
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
     split = load_split(arguments.data, trial=trial, split="train")
     say(f"train, trial {arguments.trial}: {split.sizes}")
-    network, _ = read_model(arguments.checkpoint, device, split=split, trial=trial)
-    labels, clusters = read_labels(arguments.labels, split)
+    network, checkpoint = read_model(arguments.checkpoint, device, split=split, trial=trial)
+    if checkpoint["round"] != round_ - 1:
+        raise SalcrError(
+            f"{arguments.checkpoint}: is of round {checkpoint['round']}, not {round_ - 1}"
+        )
+    labels, clusters = read_labels(arguments.labels, split, trial=trial)
     if round_ == 1:
         seed_torch(seed, trial, _SEED_OF_PARTS)
         network.reset_parts(fgsal.parts)
         network.to(device)
+    origin = {"trial": trial, "data_hash": split.data_hash}
     adam = make_optimizer(network, train.learning_rate, optimizer.weight_decay)
     if round_ > 1:
-        _restore(adam, arguments.optimizer_state)
+        _restore(adam, arguments.optimizer_state, origin={**origin, "round": round_ - 1})
     rate = decayed_rate(train.learning_rate, train.milestones, round_)
     set_rate(adam, rate)
 
     started = time.monotonic()
-    objective = _objective(network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr)
+    objective = _objective(
+        network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, space=train.label_space
+    )
     means = _train_epoch(
         network, adam, objective, split, labels,
         settings=train, augment=augment, seeds=(seed, trial, _SEED_OF_BATCHES, round_),
@@ -91,22 +100,26 @@ def run(
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
 
-    sections = {"train": train, "fgsal": fgsal, "gpcr": gpcr, "memory": memory}
     write_model(
         arguments.out_checkpoint, network, round_=round_, trial=trial,
-        data_hash=split.data_hash,
-        config={"seed": seed, **{name: value.model_dump() for name, value in sections.items()}},
+        data_hash=split.data_hash, seed=seed,
+        sections=[memory, augment, optimizer, train, fgsal, gpcr],
     )  # fmt: skip
-    files.write_checkpoint(arguments.out_optimizer_state, {"adam": adam.state_dict()})
+    state = {**origin, "round": round_, "adam": adam.state_dict()}
+    files.write_checkpoint(arguments.out_optimizer_state, state)
     record = {"round": round_, "learning_rate": rate, **means}
     files.write_table(arguments.losses, pd.DataFrame([record]))
 
 
-def _restore(adam: torch.optim.Optimizer, path: Path | None) -> None:
+def _restore(adam: torch.optim.Optimizer, path: Path | None, *, origin: dict[str, object]) -> None:
     if path is None:
         raise SalcrError("--optimizer-state is needed from round 2 on: the file of the last round")
+    saved = files.read_checkpoint(path)
+    for name, wanted in origin.items():
+        if saved.get(name) != wanted:
+            raise SalcrError(f"{path}: is of {name} {saved.get(name)}, not of {wanted}")
     try:
-        adam.load_state_dict(files.read_checkpoint(path)["adam"])
+        adam.load_state_dict(saved["adam"])
     except (KeyError, ValueError) as error:
         raise SalcrError(f"{path}: does not fit the network ({error})") from None
 
@@ -119,13 +132,16 @@ def _objective(
     memory: schema.Memory,
     fgsal: schema.Fgsal,
     gpcr: schema.Gpcr,
+    space: str,
 ) -> StageTwoObjective:
     """Return the objective with memories started from the network's present features."""
     global_, parts = {}, {}
     for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
         global_[modality], joint = extract(network, images, modality)
         parts[modality] = part_blocks(joint, network.num_parts)
-    return StageTwoObjective(global_, parts, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr)
+    return StageTwoObjective(
+        global_, parts, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, label_space=space
+    )
 
 
 def _train_epoch(
@@ -165,17 +181,18 @@ def _train_epoch(
 def _checked_shared_labels(
     labels: Association, settings: schema.Train
 ) -> tuple[Integers, Integers]:
-    shared = shared_labels(labels)
+    shared = shared_labels(labels, settings.label_space)
     if not any(len(candidates) for candidates in shared):
         raise SalcrError(
             "no pseudo-label is carried by both a visible and an infrared image: raise "
             "clustering.eps or lower clustering.min_samples, so that more images are clustered"
         )
     for space, candidates in zip(("visible", "infrared"), shared, strict=True):
-        if len(candidates) < settings.labels // 2:
+        wanted = {"dual": settings.labels // 2, space: settings.labels}.get(settings.label_space, 0)
+        if len(candidates) < wanted:
             warn(
                 f"{space} space: {len(candidates)} labels are shared by both modalities, a batch "
-                f"wants {settings.labels // 2} (half of train.labels); the batches are smaller"
+                f"wants {wanted} of the {settings.labels} in train.labels; the batches are smaller"
             )
     return shared
 

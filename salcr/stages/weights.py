@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
-import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from salcr import files
@@ -51,7 +51,7 @@ def download(url: str, out: Path) -> str:
                 while chunk := response.read(_CHUNK):
                     digest.update(chunk)
                     file.write(chunk)
-        except (urllib.error.URLError, TimeoutError) as error:
+        except (HTTPException, OSError) as error:  # URLError and time-outs are OSErrors
             raise SalcrError(
                 f"{url}: cannot be downloaded ({error}); fetch it on another machine and set "
                 "model.weights to its path"

@@ -6,10 +6,13 @@ from pathlib import Path
 
 # Jobs run `python -m salcr` of this checkout with the Python that runs Snakemake, from whatever
 # folder and whether or not the environment is activated.
-os.environ.update(
-    PATH=os.pathsep.join([str(Path(sys.executable).parent), os.getenv("PATH", "")]),
-    PYTHONPATH=os.pathsep.join([str(workflow.basedir), os.getenv("PYTHONPATH", "")]),
-)
+for name, folder in (
+    ("PATH", Path(sys.executable).parent),
+    ("PYTHONPATH", workflow.basedir),
+):
+    os.environ.update(
+        {name: os.pathsep.join(filter(None, [str(folder), os.getenv(name)]))}
+    )
 sys.path.insert(0, str(workflow.basedir))
 
 from salcr import codehash, config as configuration, layout
@@ -54,6 +57,7 @@ if not CONFIG.compute.keep_optimizer_states:
 LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
 
+AFTER_STAGE_ONE = r"(?!00$)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
 FIGURES = ["losses", "cmc", "map", "ranking"]
 if any(run.rounds for run in RUNS.values()):

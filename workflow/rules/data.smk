@@ -32,6 +32,7 @@ rule weights:
         f"{LOG}/weights/{{backbone}}.log",
     benchmark:
         f"{TIME}/weights/{{backbone}}.tsv"
+    localrule: True
     conda:
         "../../environment.yml"
     threads: 1

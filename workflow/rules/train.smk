@@ -50,6 +50,8 @@ rule associate:
         f"{LOG}/associate/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
         f"{TIME}/associate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    wildcard_constraints:
+        round=AFTER_STAGE_ONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
@@ -83,6 +85,8 @@ rule train:
         f"{LOG}/train/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
         f"{TIME}/train/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    wildcard_constraints:
+        round=AFTER_STAGE_ONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
@@ -102,7 +106,3 @@ rule train:
         " --labels {input.labels:q} --out-checkpoint {output.checkpoint:q}"
         " --out-optimizer-state {output.optimizer:q} --losses {output.losses:q}"
         " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
-
-
-# Both write round folders: round 0 is stage one's.
-ruleorder: pretrain > train
