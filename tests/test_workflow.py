@@ -176,3 +176,51 @@ def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert (tmp_path / root / "Visible/1").is_dir()
     assert not list(tmp_path.rglob("hacked"))
+
+
+def test_the_report_holds_every_figure_with_its_caption(place: Path) -> None:
+    """`snakemake --report` writes one HTML file from the finished results."""
+    path = place / "report.html"
+    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--report", path)
+    assert done.returncode == 0, done.stdout
+    text = path.read_text()
+    assert "label_quality.png" in text and "summary.csv" in text
+    assert "Dashed: after stage one" in text and "No identity label was used" in text
+
+
+def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:
+    """The profile's options are ones that Snakemake and its SLURM plugin accept."""
+    words = ["--profile", REPOSITORY / "profiles/slurm", "--configfile", tiny.TINY_CONFIG]
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
+    assert done.returncode == 0, done.stdout
+    assert "pretrain" in done.stdout
+
+
+def test_states_of_the_optimiser_can_be_temporary(place: Path) -> None:
+    """With keep_optimizer_states: false, what is finished stays finished without them."""
+    for path in place.rglob("optimizer.pt"):
+        path.unlink()
+    assert planned(place, "--config", "compute={keep_optimizer_states: false}") == {}
+
+
+def test_dvc_accepts_its_stage() -> None:
+    """dvc.yaml is valid and its one stage calls the workflow."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "workflow" in done.stdout and "results/regdb" in done.stdout
+
+
+def test_the_study_is_laid_over_the_demo(tmp_path: Path) -> None:
+    """The README's command for one seed plans salcr, dagl and control, and one shared stage one."""
+    words = ["--configfile", REPOSITORY / "config/demo.yaml", REPOSITORY / "config/study.yaml"]
+    words += ["--config", "seed=1", "dataset={name: study1, root: data/study1}"]
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
+    assert done.returncode == 0, done.stdout
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
+    assert counts["pretrain"] == "4" and counts["train"] == "48"
