@@ -32,6 +32,7 @@ SUMMARIES = {
     "evaluate": "CMC, mAP and mINP on the held-out identities",
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
+    "verify": "hold every module against values of the released code",
 }
 
 

@@ -29,6 +29,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate",),
     "aggregate": (),
     "figures": ("figures",),
+    "verify": (),
 }
 SEEDED_STAGES = ("synthesize", "pretrain", "train")
 

@@ -99,6 +99,20 @@ def map_array(path: Path) -> NDArray[Any]:
     return _read(path, lambda: np.load(path, mmap_mode="r"), "is damaged or no .npy file")
 
 
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a .npz file by name; none is unpickled.
+
+    Raises:
+        SalcrError: the file is missing or damaged.
+    """
+
+    def read() -> dict[str, NDArray[Any]]:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    return _read(path, read, "is damaged or no .npz file")
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -1,0 +1,47 @@
+"""A result beside its reference value."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+RTOL, ATOL = 1e-4, 1e-5
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+
+
+class Comparison(NamedTuple):
+    """One result beside its reference."""
+
+    name: str
+    actual: Array
+    expected: Array
+    atol: float = ATOL
+    """Absolute tolerance; the relative one is 1e-4. 0 for labels, which must be equal."""
+
+    @property
+    def absolute_error(self) -> float:
+        """The largest absolute difference; infinite if shapes or not-a-numbers differ."""
+        if self.actual.shape != self.expected.shape or not np.isfinite(self.actual).all():
+            return float("inf")
+        return float(np.abs(self._difference()).max(initial=0))
+
+    @property
+    def relative_error(self) -> float:
+        """The largest difference as a share of the largest reference value."""
+        scale = float(np.abs(self.expected.astype(np.float64)).max(initial=0))
+        return self.absolute_error / scale if scale else self.absolute_error
+
+    @property
+    def passes(self) -> bool:
+        """Tell whether every entry is within atol + 1e-4 of its reference's size."""
+        if not np.isfinite(self.absolute_error):
+            return False
+        rtol = RTOL if self.atol else 0
+        allowed = self.atol + rtol * np.abs(self.expected.astype(np.float64))
+        return bool((np.abs(self._difference()) <= allowed).all())
+
+    def _difference(self) -> Array:
+        return self.actual.astype(np.float64) - self.expected.astype(np.float64)

@@ -1,0 +1,71 @@
+"""Hold every module against reference values computed with the released code."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from salcr import cli, devices, files
+from salcr.comparison import RTOL, Arrays, Comparison
+from salcr.errors import SalcrError
+from salcr.logs import say
+from salcr.verification import CHECKS
+
+OWN_GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where the reference values are."""
+    parser.add_argument(
+        "--golden", type=Path, default=OWN_GOLDEN,
+        help="folder in the format of tests/golden/README.md (default: the project's own)",
+    )  # fmt: skip
+    cli.add_compute(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print a line per module and refuse if one does not agree."""
+    device = devices.prepare(arguments.device, arguments.threads)
+    say(f"reference values: {arguments.golden}")
+    failures = []
+    print(
+        f"{'module':<20}{'values':>7}{'largest abs':>13}{'largest rel':>13}{'tolerance':>20}  pass"
+    )
+    for name in CHECKS:
+        found = _compare(name, arguments.golden, device)
+        failures += [f"{name}: {one.name}" for one in found if not one.passes]
+        print(_line(name, found))
+    if failures:
+        raise SalcrError(f"{len(failures)} values disagree:\n  " + "\n  ".join(failures))
+
+
+def _compare(name: str, golden: Path, device: torch.device) -> list[Comparison]:
+    data = _load(golden, name)
+    try:
+        return list(CHECKS[name](data, golden, device))
+    except KeyError as error:
+        raise SalcrError(
+            f"{golden / name}.npz: holds no {error}; restore the folder, see its README.md"
+        ) from None
+    except FileNotFoundError as error:
+        raise SalcrError(f"{error.filename}: no such file; restore the golden folder") from None
+
+
+def _load(golden: Path, name: str) -> Arrays:
+    """Return the arrays of NAME.npz and of any NAME_*.npz beside it, as large files are split."""
+    paths = [golden / f"{name}.npz", *sorted(golden.glob(f"{name}_*.npz"))]
+    return {key: value for path in paths for key, value in files.read_arrays(path).items()}
+
+
+def _line(name: str, found: list[Comparison]) -> str:
+    absolute = max(one.absolute_error for one in found)
+    relative = max(one.relative_error for one in found)
+    atol = max(one.atol for one in found)
+    tolerance = f"{atol:.0e} + {RTOL:.0e} rel" if atol else "equal"
+    passes = "yes" if all(one.passes for one in found) else "NO"
+    return (
+        f"{name:<20}{len(found):>7}{absolute:>13.1e}{relative:>13.1e}{tolerance:>20}  {passes}"
+    ).replace(str(np.inf), "inf")

@@ -1,0 +1,96 @@
+"""`python -m salcr verify`: agrees with the project's golden values, and notices when not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from helpers import GOLDEN
+
+from salcr.comparison import Comparison
+from salcr.verification import CHECKS
+
+# file -> an array whose change its check must notice
+RESULTS = {
+    "jaccard": "distance",
+    "sinkhorn": "plan",
+    "cmfp": "propagated",
+    "association": "plain_visible_to_infrared",
+    "other_associations": "pgm_visible_to_infrared",
+    "memory": "updated",
+    "losses": "released_grad_part_pg2_visible",
+    "metrics": "sysu_minp",
+    "rerank": "aim_k1_8_k2_2",
+}
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Path:
+    """Return a copy of the golden folder that a test may damage."""
+    return Path(shutil.copytree(GOLDEN, tmp_path / "golden"))
+
+
+def verify(golden: Path) -> int:
+    """Run the command."""
+    return tiny.run("verify", "--golden", golden, "--device", "cpu")
+
+
+def test_every_module_agrees(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All ten modules pass on the project's values, wherever the folder lies: exit 0."""
+    assert verify(golden) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(CHECKS)
+    assert all(line.endswith("  yes") for line in lines) and len(lines) == 10
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_changed_reference_fails(
+    golden: Path, capsys: pytest.CaptureFixture[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One entry off by a hundredth, or a label by one: exit 1, and the module is named."""
+    monkeypatch.setattr("salcr.stages.verify.CHECKS", {name: CHECKS[name]})
+    with np.load(golden / f"{name}.npz") as archive:
+        arrays = {key: archive[key].copy() for key in archive.files}
+    changed = arrays[RESULTS[name]]
+    changed.flat[0] += 1 if changed.dtype.kind == "i" else 0.01
+    np.savez(golden / f"{name}.npz", **arrays)
+    assert verify(golden) == 1
+    captured = capsys.readouterr()
+    assert "NO" in captured.out and f"{name}: " in captured.err
+
+
+def test_a_missing_or_damaged_file_is_named(
+    golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is gone, truncated or without an array is named; no traceback."""
+    path = golden / "jaccard.npz"
+    content = path.read_bytes()
+    path.unlink()
+    assert verify(golden) == 1
+    assert f"{path}: no such file" in capsys.readouterr().err
+    path.write_bytes(content[:1000])
+    assert verify(golden) == 1
+    assert f"{path}: is damaged" in capsys.readouterr().err
+    np.savez(path, features=np.eye(3))
+    assert verify(golden) == 1
+    assert f"{path}: holds no 'k1'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("actual", "atol", "passes"),
+    [
+        ([1.0, 2.0], 1e-5, True),
+        ([1.0, 2.0001], 1e-5, True),
+        ([1.0, 2.001], 1e-5, False),
+        ([1.0, np.nan], 1e-5, False),
+        ([1.0], 1e-5, False),
+        ([1.0, 2.0001], 0, False),
+    ],
+)
+def test_comparison_is_strict(actual: list[float], atol: float, passes: bool) -> None:
+    """Within atol + 1e-4 of the size; not-a-numbers and other shapes fail; labels are equal."""
+    compared = Comparison("x", np.array(actual), np.array([1.0, 2.0]), atol)
+    assert compared.passes is passes
