@@ -115,7 +115,8 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
     """Compare the network's forward pass in evaluation and training mode."""
     shapes = json.loads((folder / "reference_state_dict.json").read_text())
     released = {
-        name: _drawn(name, shape, int(data["weight_seed"])) for name, shape in shapes.items()
+        name: drawn_parameter(name, shape, int(data["weight_seed"]))
+        for name, shape in shapes.items()
     }
     state, _ = renamed(released)
     num_parts = shapes["attn_pool.part_tokens"][0]
@@ -147,7 +148,7 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
             yield Comparison(f"train_{name}_{side}", _array(output)[rows], expected, 2e-3)
 
 
-def _drawn(name: str, shape: list[int], seed: int) -> Tensor:
+def drawn_parameter(name: str, shape: list[int], seed: int) -> Tensor:
     """Return a released parameter, drawn as tests/golden/README.md says."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     if name.endswith("num_batches_tracked"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zlib
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from salcr.model import (
     Network,
     inference_features,
 )
+from salcr.verification_torch import drawn_parameter
 
 # names in a released checkpoint -> ours; the others are never read
 RELEASED_NAMES = {
@@ -27,25 +27,6 @@ RELEASED_NAMES = {
     r"attn_pool\.(part_tokens)": r"\1",
 }
 CROSS = {"self": "own", "pg1": "cross1", "pg2": "cross2"}
-
-
-def drawn_parameter(name: str, shape: list[int], seed: int) -> Tensor:
-    """Return a parameter as golden/README.md says that it was drawn."""
-    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    if name.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.long)
-    if name.endswith("running_var"):
-        values = rng.uniform(0.5, 1.5, shape)
-    elif name.endswith("running_mean"):
-        values = rng.normal(0, 0.1, shape)
-    elif name.endswith("bias"):
-        values = rng.normal(0, 0.05, shape)
-    elif len(shape) == 1:
-        values = rng.uniform(0.8, 1.2, shape)
-    else:
-        scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.02
-        values = rng.normal(0, scale, shape)
-    return torch.tensor(values, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
