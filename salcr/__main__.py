@@ -6,6 +6,7 @@ import argparse
 import importlib
 import signal
 import sys
+import time
 from typing import Any
 
 import yaml
@@ -20,6 +21,7 @@ from salcr.config import (
     parse_section,
 )
 from salcr.errors import SalcrError
+from salcr.logs import say
 from salcr.schema import section_model
 
 SUMMARIES = {
@@ -57,8 +59,10 @@ def main(words: list[str] | None = None) -> int:
     arguments = parser.parse_args(words)
     # A scheduler's time limit ends the job like an exception: temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    started = time.monotonic()
     try:
         module.run(arguments, **_settings(arguments))
+        say(f"{arguments.stage}: finished after {time.monotonic() - started:.1f} s")
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

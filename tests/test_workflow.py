@@ -101,9 +101,16 @@ def test_variants_share_one_pretraining(finished: Path) -> None:
 
 def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> None:
     """The log of a job tells a person what it did, in plain lines."""
-    text = (finished / "results/tiny/logs/pretrain/salcr-trial01.log").read_text()
-    for part in ("device: CPU, 1 thread", "30 visible, 30 infrared", "clusters", "total", " s\n"):
-        assert part in text
+    logs = finished / "results/tiny/logs"
+    for name, part in (
+        ("pretrain/salcr-trial01", "clusters"),
+        ("associate/salcr-trial01-round01", "visible space: ari"),
+        ("train/salcr-trial01-round01", "refine"),
+        ("evaluate/salcr-trial01-round01", "rank-1"),
+    ):
+        text = (logs / f"{name}.log").read_text()
+        for wanted in ("device: CPU, 1 thread", "30 visible, 30 infrared", part, "finished after"):
+            assert wanted in text, name
 
 
 def test_a_second_run_has_nothing_to_do(finished: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,6 @@ def run(
     arguments: argparse.Namespace, *, clustering: schema.Clustering, associate: schema.Associate
 ) -> None:
     """Write the labels, then their quality."""
-    started = time.monotonic()
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
     say(f"associate, trial {arguments.trial}: {split.sizes}")
@@ -48,7 +46,7 @@ def run(
     clusters = {m: cluster(features[m], clustering, m) for m in MODALITIES}
     labels = label_images(features, clusters, associate)
     write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
-    say(f"labels written after {time.monotonic() - started:.1f} s")
+    say("labels written")
 
     quality = _quality(labels, arguments.identities, split, arguments.trial)
     files.write_json(arguments.quality, quality)
