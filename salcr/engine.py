@@ -21,7 +21,6 @@ from salcr.model import Network, inference_features
 from salcr.schema import Clustering, Section
 
 _EXTRACTION_BATCH = 128
-_FEWER_OUTLIERS = "raise clustering.eps or lower clustering.min_samples"
 
 
 def generator(*seeds: int) -> np.random.Generator:
@@ -83,7 +82,10 @@ def cluster(features: Tensor, settings: Clustering, modality: str) -> Integers:
     num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
     say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
     if num_clusters == 0:
-        raise SalcrError(f"no cluster among the {modality} images: {_FEWER_OUTLIERS}")
+        raise SalcrError(
+            f"no cluster among the {modality} images: raise clustering.eps or lower "
+            "clustering.min_samples"
+        )
     return labels
 
 

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NUM_GROUPS = 3
-PATTERNS = ("own", "cross 1", "cross 2")
 
 
 class Labels(NamedTuple):

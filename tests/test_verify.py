@@ -24,6 +24,7 @@ RESULTS = {
     "losses": "released_grad_part_pg2_visible",
     "metrics": "sysu_minp",
     "rerank": "aim_k1_8_k2_2",
+    "network": "train_global_visible",
 }
 
 
