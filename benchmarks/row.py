@@ -1,0 +1,92 @@
+"""One row of the benchmark: a computation of ours and a plain formulation of the same."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+_STATUS = Path("/proc/self/status")
+_CLEAR = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A computation to measure. `ours` and `plain` get what `prepare` returns and may not alter it."""
+
+    name: str
+    wanted: str
+    """The figure to reach, in words."""
+    prepare: Callable[[], Any]
+    """Return the inputs; not measured."""
+    ours: Callable[[Any], Any]
+    plain: Callable[[Any], Any]
+    agree: Callable[[Any, Any], None]
+    """Raise AssertionError unless the results of ours and plain, in this order, agree."""
+    repeat: int = 3
+    """Runs of each side, taken in turns."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a row took."""
+
+    name: str
+    wanted: str
+    ours_seconds: float
+    """Median over the runs."""
+    plain_seconds: float
+    ratio: float
+    """Plain over ours, from the medians."""
+    ours_peak_gb: float
+    """Most memory above that of the inputs."""
+    plain_peak_gb: float
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the fields by name."""
+        return asdict(self)
+
+
+def measure(row: Row) -> Measured:
+    """Run both sides in turns and return medians and peaks.
+
+    Raises:
+        AssertionError: the two sides do not agree.
+    """
+    inputs = row.prepare()
+    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    peaks: dict[str, list[float]] = {"ours": [], "plain": []}
+    results: dict[str, Any] = {}
+    for _ in range(row.repeat):
+        for side, compute in (("ours", row.ours), ("plain", row.plain)):
+            results.pop(side, None)
+            before = _reset_peak()
+            started = time.perf_counter()
+            results[side] = compute(inputs)
+            seconds[side].append(time.perf_counter() - started)
+            peaks[side].append((_kilobytes("VmHWM") - before) / 2**20)
+    row.agree(results["ours"], results["plain"])
+    medians = {side: statistics.median(found) for side, found in seconds.items()}
+    return Measured(
+        name=row.name,
+        wanted=row.wanted,
+        ours_seconds=medians["ours"],
+        plain_seconds=medians["plain"],
+        ratio=medians["plain"] / medians["ours"],
+        ours_peak_gb=max(peaks["ours"]),
+        plain_peak_gb=max(peaks["plain"]),
+    )
+
+
+def _reset_peak() -> int:
+    """Set the peak to the present size and return that, in kB."""
+    _CLEAR.write_text("5")
+    return _kilobytes("VmRSS")
+
+
+def _kilobytes(field: str) -> int:
+    (line,) = (line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    return int(line.split()[1])
