@@ -35,6 +35,7 @@ SUMMARIES = {
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
     "verify": "hold every module against values of the released code",
+    "import-checkpoint": "turn a checkpoint of the released code into one of ours",
 }
 
 
@@ -52,7 +53,7 @@ def main(words: list[str] | None = None) -> int:
     for name, summary in SUMMARIES.items():
         stage_parser = stages.add_parser(name, help=summary, description=summary)
         if name == chosen:  # only the chosen stage is imported: torch takes seconds
-            module = importlib.import_module(f"salcr.stages.{name}")
+            module = importlib.import_module(f"salcr.stages.{name.replace('-', '_')}")
             stage_parser.description = module.__doc__
             module.add_arguments(stage_parser)
             _add_config_flags(stage_parser, name)

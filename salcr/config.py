@@ -30,6 +30,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "aggregate": (),
     "figures": ("figures",),
     "verify": (),
+    "import-checkpoint": (),
 }
 SEEDED_STAGES = ("synthesize", "pretrain", "train")
 

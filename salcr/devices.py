@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+import threadpoolctl
 import torch
 
 from salcr.errors import SalcrError
@@ -24,7 +25,7 @@ def prepare(device: str, threads: int) -> torch.device:
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
-        threads: CPU threads of torch and of the neighbour search.
+        threads: CPU threads of torch, NumPy and the neighbour search. Sums of floats depend on it.
 
     Raises:
         SalcrError: "cuda" is asked for and there is none.
@@ -32,6 +33,7 @@ def prepare(device: str, threads: int) -> torch.device:
     import faiss
 
     torch.set_num_threads(threads)
+    threadpoolctl.threadpool_limits(threads, user_api="blas")  # NumPy's; for the whole process
     faiss.omp_set_num_threads(threads)
     num_gpus = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and num_gpus == 0:

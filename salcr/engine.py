@@ -16,7 +16,7 @@ from salcr import __version__, clustering, files, transforms
 from salcr.clustering import Integers
 from salcr.data import Images, Split
 from salcr.errors import SalcrError
-from salcr.logs import say
+from salcr.logs import say, warn
 from salcr.model import Network, inference_features
 from salcr.schema import Clustering, Section
 
@@ -133,8 +133,8 @@ def write_model(
     *,
     round_: int,
     trial: int,
-    data_hash: str,
-    seed: int,
+    data_hash: str | None,
+    seed: int | None,
     sections: Iterable[Section],
 ) -> None:
     """Write a network with everything that says where it comes from.
@@ -144,8 +144,8 @@ def write_model(
         network: to write.
         round_: 0 after stage one, else the round of stage two.
         trial: whose training images it saw.
-        data_hash: of the stored data set.
-        seed: of everything random.
+        data_hash: of the stored data set; None for an imported network, where nobody knows.
+        seed: of everything random; None where nobody knows.
         sections: the configuration of the stage that trained it.
     """
     state = {
@@ -185,8 +185,10 @@ def read_model(
             Training on one split and testing on another would inflate every number.
     """
     checkpoint = files.read_checkpoint(path, device)
+    if checkpoint["data_hash"] is None:
+        warn(f"{path}: imported, so on which images it was trained cannot be checked")
     for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):
-        if checkpoint[name] != wanted:
+        if checkpoint[name] is not None and checkpoint[name] != wanted:
             raise SalcrError(
                 f"{path}: was trained on {name} {checkpoint[name]}, not on {wanted}; a model may "
                 "only be used with the split that it was trained on"

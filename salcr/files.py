@@ -141,7 +141,10 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         "is damaged or no checkpoint; delete it and run snakemake again",
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
-        raise SalcrError(f"{path}: not a checkpoint of this version; delete it and run again")
+        raise SalcrError(
+            f"{path}: not a checkpoint of this version; if the workflow wrote it, delete it and "
+            "run again; one of the released code needs `python -m salcr import-checkpoint` first"
+        )
     return checkpoint
 
 
@@ -151,12 +154,40 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         SalcrError: the file is missing, damaged, or holds something else.
     """
+    state, _ = read_foreign_checkpoint(path)
+    return state
+
+
+def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Return the state dict of a file by another program, and what else the file holds.
+
+    The state dict is the entry `state_dict`, or the file itself. Tensors, plain values and NumPy
+    scalars are unpickled, never code.
+
+    Raises:
+        SalcrError: the file is missing, damaged, or holds something else.
+    """
     import torch
 
-    state = _read(path, lambda: _load_tensors(path, "cpu"), "is damaged or no state dict")
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    def read() -> Any:
+        # Training scripts often store their best score as a NumPy scalar. Files written with
+        # NumPy 1 name its function by another path.
+        scalar: Any = np.float64(0).__reduce__()[0]
+        names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+        kinds = [type(np.dtype(name)) for name in ("f8", "f4", "f2", "i8", "i4", "?")]
+        with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
+            return _load_tensors(path, "cpu")
+
+    content = _read(path, read, "is damaged or no state dict")
+    rest = {}
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        rest = {name: value for name, value in content.items() if name != "state_dict"}
+        content = content["state_dict"]
+    if not (isinstance(content, dict) and content) or not all(
+        isinstance(value, torch.Tensor) for value in content.values()
+    ):
         raise SalcrError(f"{path}: holds no state dict (name -> tensor)")
-    return state
+    return content, rest
 
 
 def _load_tensors(path: Path, device: torch.device | str) -> Any:

@@ -114,6 +114,10 @@ class Optimizer(Section):
 class Pretrain(Section):
     """Stage one: contrastive learning inside each modality."""
 
+    checkpoint: str | None = Field(
+        description="a trained or imported checkpoint that takes the place of stage one; `{trial}` "
+        "in it stands for the number of the trial"
+    )
     epochs: int = Field(ge=1, description="clusterings, each followed by `iterations` steps")
     iterations: int = Field(ge=1, description="steps an epoch")
     clusters: int = Field(ge=1, description="clusters in a batch, per modality")

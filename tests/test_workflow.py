@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -157,6 +158,24 @@ def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
     assert done.returncode == 0, done.stdout
     assert "pretrain" in done.stdout
+
+
+def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
+    """Evaluated by configuration alone: the same figures as where it comes from, none trained."""
+    given = place / "given-trial1.pt"
+    shutil.copy(place / "results/tiny/salcr/trial01/round01/checkpoint.pt", given)
+    keys = ["rounds=0", "pretrain={checkpoint: 'given-trial{trial}.pt'}", "variants={dagl: {}}"]
+    keys += ["dataset={trials: [1], name: given}"]
+    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--config", *keys)
+    assert done.returncode == 0, done.stdout
+    found, wanted = (
+        json.loads((place / f"results/{folder}/metrics.json").read_text())["settings"]
+        for folder in ("given/salcr/trial01/round00", "tiny/salcr/trial01/round01")
+    )
+    assert found == wanted
+    assert "takes the place of stage one" in (
+        place / "results/given/logs/pretrain/salcr-trial01.log"
+    ).read_text()
 
 
 def test_missing_data_is_one_message(tmp_path: Path) -> None:

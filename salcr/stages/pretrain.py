@@ -22,6 +22,7 @@ from salcr.engine import (
     extract,
     generator,
     make_optimizer,
+    read_model,
     seed_torch,
     set_rate,
     to_device,
@@ -38,6 +39,7 @@ from salcr.samplers import cluster_batch
 # Stage one trains no parts: stage two draws its own. One is the least that a network can hold.
 _NUM_PARTS = 1
 _SEED_OF_WEIGHTS, _SEED_OF_BATCHES = 0, 1
+_COLUMNS = ["epoch", "learning_rate", "visible", "infrared", "total"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights-file", type=Path,
         help="state dict to start from; needed unless --model-weights is random",
+    )  # fmt: skip
+    parser.add_argument(
+        "--from-checkpoint", type=Path,
+        help="the file of --pretrain-checkpoint; nothing is trained then",
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, required=True, help="network to write")
     parser.add_argument("--losses", type=Path, required=True, help="csv to write, a line an epoch")
@@ -63,34 +69,55 @@ def run(
     optimizer: schema.Optimizer,
     pretrain: schema.Pretrain,
 ) -> None:
-    """Train from initial weights and write the checkpoint and the losses."""
+    """Train from initial weights, or take a trained network, and write it and the losses."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
     say(f"pretrain, trial {arguments.trial}: {split.sizes}")
-    seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
-    network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
-    if model.weights != "random":
-        load_backbone(network, arguments.weights_file)
-    to_device(network, device)
-    adam = make_optimizer(network, pretrain.learning_rate, optimizer.weight_decay)
     records = []
-    for epoch in range(pretrain.epochs):
-        started = time.monotonic()
-        rate = decayed_rate(pretrain.learning_rate, pretrain.milestones, epoch)
-        set_rate(adam, rate)
-        means = _train_epoch(
-            network, adam, split, seeds=(seed, arguments.trial, _SEED_OF_BATCHES, epoch),
-            settings=pretrain, clustering=clustering, memory=memory, augment=augment,
-        )  # fmt: skip
-        records.append({"epoch": epoch, "learning_rate": rate, **means})
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-        say(f"epoch {epoch + 1}/{pretrain.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+    if pretrain.checkpoint is not None:
+        network = _trained_network(
+            arguments.from_checkpoint, device, split=split, trial=arguments.trial, model=model
+        )
+    else:
+        seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
+        network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
+        if model.weights != "random":
+            load_backbone(network, arguments.weights_file)
+        to_device(network, device)
+        adam = make_optimizer(network, pretrain.learning_rate, optimizer.weight_decay)
+        for epoch in range(pretrain.epochs):
+            started = time.monotonic()
+            rate = decayed_rate(pretrain.learning_rate, pretrain.milestones, epoch)
+            set_rate(adam, rate)
+            means = _train_epoch(
+                network, adam, split, seeds=(seed, arguments.trial, _SEED_OF_BATCHES, epoch),
+                settings=pretrain, clustering=clustering, memory=memory, augment=augment,
+            )  # fmt: skip
+            records.append({"epoch": epoch, "learning_rate": rate, **means})
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            say(f"epoch {epoch + 1}/{pretrain.epochs}: {shown}, {time.monotonic() - started:.1f} s")
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
         data_hash=split.data_hash, seed=seed,
         sections=[model, clustering, memory, augment, optimizer, pretrain],
     )  # fmt: skip
-    files.write_table(arguments.losses, pd.DataFrame(records))
+    files.write_table(arguments.losses, pd.DataFrame(records, columns=_COLUMNS))
+
+
+def _trained_network(
+    path: Path | None, device: torch.device, *, split: Split, trial: int, model: schema.Model
+) -> Network:
+    """Return the network of a checkpoint that takes the place of stage one."""
+    if path is None:
+        raise SalcrError("--from-checkpoint is needed where --pretrain-checkpoint is set")
+    network, _ = read_model(path, device, split=split, trial=trial)
+    if (network.backbone, network.width) != (model.backbone, model.width):
+        raise SalcrError(
+            f"{path}: is a {network.backbone} of width {network.width}; set model.backbone and "
+            "model.width to these"
+        )
+    say(f"{path}: takes the place of stage one")
+    return network
 
 
 def load_backbone(network: Network, path: Path | None) -> None:

@@ -59,9 +59,11 @@ TIME = f"{RESULTS}/benchmarks"
 
 AFTER_STAGE_ONE = r"(?!00$)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
-FIGURES = ["losses", "cmc", "map", "ranking"]
+FIGURES = ["cmc", "map", "ranking"]
 if any(run.rounds for run in RUNS.values()):
-    FIGURES.append("label_quality")
+    FIGURES += ["label_quality", "losses"]
+elif not all(variant.pretrain.checkpoint for variant in VARIANTS.values()):
+    FIGURES.append("losses")
 
 
 wildcard_constraints:
@@ -93,13 +95,20 @@ def code(stage):
 
 
 def initial_weights(wildcards):
-    """Return the state dict that stage one starts from; nothing for random weights."""
-    model = VARIANTS[wildcards.variant].model
-    if model.weights == "random":
+    """Return the state dict that stage one starts from; nothing where it needs none."""
+    variant = VARIANTS[wildcards.variant]
+    model = variant.model
+    if model.weights == "random" or variant.pretrain.checkpoint:
         return []
     if model.weights == "imagenet":
         return f"data/weights/{model.backbone}.pth"
     return model.weights
+
+
+def instead_of_stage_one(wildcards):
+    """Return the checkpoint that takes the place of stage one, if the configuration has one."""
+    path = VARIANTS[wildcards.variant].pretrain.checkpoint
+    return path.replace("{trial}", str(int(wildcards.trial))) if path else []
 
 
 def of_previous_round(name):

@@ -17,6 +17,7 @@ rule evaluate:
     resources:
         gpu=1,
         device=CONFIG.compute.device,
+        torch_threads=CONFIG.compute.threads,
         mem_mb=8000,
         runtime=60,
     params:
@@ -27,7 +28,7 @@ rule evaluate:
         "python -m salcr evaluate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
         " --metrics {output.metrics:q} --rankings {output.rankings:q}"
-        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
 
 
 rule aggregate:

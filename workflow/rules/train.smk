@@ -1,3 +1,6 @@
+# Snakemake lowers `threads` to the cores that it has; results hang on the number of threads, so a
+# job gets `torch_threads` whatever the cores.
+#
 # The method: stage one, then rounds of association and training. Arrays are `ancient`: the
 # summary carries their hashes, and comparing gigabytes by content would take longer.
 STORED = {
@@ -12,6 +15,7 @@ rule pretrain:
     input:
         **STORED,
         weights=initial_weights,
+        start=instead_of_stage_one,
     output:
         checkpoint=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/checkpoint.pt",
         losses=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/losses.csv",
@@ -25,6 +29,7 @@ rule pretrain:
     resources:
         gpu=1,
         device=CONFIG.compute.device,
+        torch_threads=CONFIG.compute.threads,
         mem_mb=16000,
         runtime=720,
     params:
@@ -32,10 +37,11 @@ rule pretrain:
         code=code("pretrain"),
         data=subpath(input.summary, parent=True),
         weights=option("--weights-file", "weights"),
+        start=option("--from-checkpoint", "start"),
     shell:
         "python -m salcr pretrain --data {params.data:q} --trial {wildcards.trial}"
-        " {params.weights} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+        " {params.weights} {params.start} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
 
 
 rule associate:
@@ -58,6 +64,7 @@ rule associate:
     resources:
         gpu=1,
         device=CONFIG.compute.device,
+        torch_threads=CONFIG.compute.threads,
         mem_mb=16000,
         runtime=60,
     params:
@@ -68,7 +75,7 @@ rule associate:
         "python -m salcr associate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
         " --labels {output.labels:q} --quality {output.quality:q}"
-        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
 
 
 rule train:
@@ -93,6 +100,7 @@ rule train:
     resources:
         gpu=1,
         device=CONFIG.compute.device,
+        torch_threads=CONFIG.compute.threads,
         mem_mb=16000,
         runtime=120,
     params:
@@ -105,4 +113,4 @@ rule train:
         " --round {wildcards.round} --checkpoint {input.checkpoint:q} {params.state}"
         " --labels {input.labels:q} --out-checkpoint {output.checkpoint:q}"
         " --out-optimizer-state {output.optimizer:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"

@@ -1,0 +1,94 @@
+"""Turn a checkpoint of the released SALCR code into one of ours, for `pretrain.checkpoint`."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from salcr import files
+from salcr.engine import write_model
+from salcr.errors import SalcrError
+from salcr.logs import say
+from salcr.model import Network
+from salcr.released import renamed
+from salcr.resnet import ARCHITECTURES
+
+_WIDTH = 64  # the released code has torchvision's stems only
+_TOKENS = "part_tokens"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is read and written."""
+    parser.add_argument("source", type=Path, metavar="IN", help="released file, .pth.tar or .pth")
+    parser.add_argument("out", type=Path, metavar="OUT", help="checkpoint to write")
+    parser.add_argument(
+        "--trial", type=int, default=1,
+        help="split that it was trained on; it is refused on others (default: 1)",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the checkpoint and say what of the file was left out."""
+    released, others = files.read_foreign_checkpoint(arguments.source)
+    state, unused = renamed(released)
+    network = _network_of(state, arguments.source)
+    write_model(
+        arguments.out, network, round_=0, trial=arguments.trial, data_hash=None, seed=None,
+        sections=(),
+    )  # fmt: skip
+    say(f"{arguments.source}: sha256 {files.sha256(arguments.source)}")
+    for name, value in others.items():
+        say(f"ignored: entry {name} ({value})")
+    groups = Counter(_group(name) for name in unused)
+    if groups:
+        counted = ", ".join(f"{name} ({number})" for name, number in groups.items())
+        say(f"ignored, since the network does not use them: parameters of {counted}")
+    say(
+        f"{arguments.out}: {network.backbone}, {network.num_parts} parts, trial {arguments.trial}; "
+        "to evaluate it or to train stage two from it, set pretrain.checkpoint to this path"
+    )
+
+
+def _network_of(state: dict[str, Tensor], source: Path) -> Network:
+    """Return a network with the state, of the backbone that it fits.
+
+    Raises:
+        SalcrError: it fits none.
+    """
+    tokens = state.get(_TOKENS)
+    if tokens is None or tokens.dim() != 2:
+        raise SalcrError(
+            f"{source}: no checkpoint of the released SALCR code: it has no attn_pool.part_tokens"
+        )
+    complaints = {}
+    for backbone in ARCHITECTURES:
+        with torch.device("meta"):  # no memory, no random numbers
+            network = Network(backbone=backbone, width=_WIDTH, num_parts=len(tokens))
+        complaints[backbone] = _misfits(network, state)
+        if not complaints[backbone]:
+            network.load_state_dict(state, assign=True)
+            return network
+    backbone, found = min(complaints.items(), key=lambda item: len(item[1]))
+    raise SalcrError(
+        f"{source}: fits no known backbone; nearest is {backbone}, where {len(found)} parameters "
+        f"are missing, unknown or of another shape: {', '.join(found[:3])} ..."
+    )
+
+
+def _misfits(network: Network, state: dict[str, Tensor]) -> list[str]:
+    wanted = {name: value.shape for name, value in network.state_dict().items()}
+    return [
+        name
+        for name in [*wanted, *(name for name in state if name not in wanted)]
+        if name not in state or name not in wanted or state[name].shape != wanted[name]
+    ]
+
+
+def _group(name: str) -> str:
+    """Return the module that a parameter stands in, at most three levels deep."""
+    words = name.removeprefix("module.").split(".")
+    return ".".join(words[: 3 if len(words) > 3 else 2])
