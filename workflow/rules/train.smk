@@ -1,8 +1,8 @@
-# Snakemake lowers `threads` to the cores that it has; results hang on the number of threads, so a
-# job gets `torch_threads` whatever the cores.
+# The method: stage one, then rounds of association and training.
 #
-# The method: stage one, then rounds of association and training. Arrays are `ancient`: the
-# summary carries their hashes, and comparing gigabytes by content would take longer.
+# Arrays are `ancient`: the summary carries their hashes, and comparing gigabytes by content would
+# take longer. Sums of floats hang on the number of threads, and Snakemake lowers `threads` to the
+# cores that it has: a job computes with `torch_threads`, whatever the cores.
 STORED = {
     "visible": ancient(f"{DATA}/visible.npy"),
     "infrared": ancient(f"{DATA}/infrared.npy"),
