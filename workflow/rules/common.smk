@@ -57,7 +57,7 @@ if not CONFIG.compute.keep_optimizer_states:
 LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
 
-AFTER_STAGE_ONE = r"(?!00$)\d\d+"  # round 0 is stage one's
+AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
 FIGURES = ["cmc", "map", "ranking"]
 if any(run.rounds for run in RUNS.values()):
