@@ -173,9 +173,10 @@ def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
         for folder in ("given/salcr/trial01/round00", "tiny/salcr/trial01/round01")
     )
     assert found == wanted
-    assert "takes the place of stage one" in (
-        place / "results/given/logs/pretrain/salcr-trial01.log"
-    ).read_text()
+    assert (
+        "takes the place of stage one"
+        in (place / "results/given/logs/pretrain/salcr-trial01.log").read_text()
+    )
 
 
 def test_missing_data_is_one_message(tmp_path: Path) -> None:

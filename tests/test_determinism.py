@@ -1,0 +1,65 @@
+"""Equal results: whatever the cores and the order of jobs; close ones with other thread counts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tiny
+import torch
+from test_workflow import snakemake
+
+# Sums of floats in another order, through a whole network; README and REPRODUCIBILITY state it.
+TOLERANCE = 1e-4
+RESULTS = (
+    "labels.csv",
+    "quality.json",
+    "losses.csv",
+    "checkpoint.pt",
+    "optimizer.pt",
+    "metrics.json",
+)
+
+
+@pytest.mark.slow
+def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
+    """Jobs side by side, or one at a time with the trials the other way round: equal files."""
+    found = []
+    for cores, trials in ((2, [1, 2]), (1, [2, 1])):
+        folder = tmp_path / f"cores{cores}"
+        folder.mkdir()
+        words = ["--configfile", tiny.TINY_CONFIG, "--cores", cores, "--resources", "gpu=2"]
+        words += ["--config", "compute={threads: 2}", f"dataset={{trials: {trials}}}", "rounds=2"]
+        ends = [f"results/tiny/salcr/trial0{trial}/round02/metrics.json" for trial in trials]
+        done = snakemake(folder, *ends, *words)
+        assert done.returncode == 0, done.stdout
+        root = folder / "results/tiny"
+        paths = sorted(path for path in root.rglob("round*/*") if path.name in RESULTS)
+        found.append({path.relative_to(root): path.read_bytes() for path in paths})
+    first, second = found
+    assert len(first) == 2 * (2 + 5 + 6) and first.keys() == second.keys()  # trials x rounds 0-2
+    assert [path for path in first if first[path] != second[path]] == []
+
+
+def test_other_thread_counts_agree_until_training_magnifies(tmp_path: Path) -> None:
+    """The first step's losses, and the metrics of one checkpoint, are close with 1 to 4 threads."""
+    data = tiny.make_data(tmp_path)
+    losses, scores = [], []
+    for threads in (1, 2, 4):
+        out = tmp_path / f"threads{threads}"
+        words = ["--threads", threads, "--pretrain-epochs", 1, "--pretrain-iterations", 1]
+        assert tiny.pretrain(data, out, *words) == 0
+        losses.append(pd.read_csv(out / "round00/losses.csv").to_numpy())
+        (tmp_path / "round00").mkdir(exist_ok=True)
+        if threads == 1:
+            shutil.copy(out / "round00/checkpoint.pt", tmp_path / "round00")
+        assert tiny.evaluate(data, tmp_path, 0, "--threads", threads) == 0
+        settings = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
+        scores.append([draws["none"][0]["map"] for draws in settings.values()])
+    torch.set_num_threads(1)
+    for found in (losses, scores):
+        assert all(np.allclose(other, found[0], rtol=TOLERANCE, atol=0) for other in found[1:])
