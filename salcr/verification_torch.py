@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from salcr import losses
+from salcr import files, losses
 from salcr.comparison import Array, Arrays, Comparison
 from salcr.memory import updated_memory
 from salcr.model import Network, inference_features
@@ -113,7 +112,7 @@ def _five_losses(
 
 def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare the network's forward pass in evaluation and training mode."""
-    shapes = json.loads((folder / "reference_state_dict.json").read_text())
+    shapes = files.read_json(folder / "reference_state_dict.json")
     released = {
         name: drawn_parameter(name, shape, int(data["weight_seed"]))
         for name, shape in shapes.items()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +80,49 @@ def test_a_missing_or_damaged_file_is_named(
     np.savez(path, features=np.eye(3))
     assert verify(golden) == 1
     assert f"{path}: holds no 'k1'" in capsys.readouterr().err
+
+
+def without_a_parameter(golden: Path) -> None:
+    """Take a name out of the reference state dict."""
+    path = golden / "reference_state_dict.json"
+    shapes = json.loads(path.read_text())
+    del shapes["bottleneck.weight"]
+    path.write_text(json.dumps(shapes))
+
+
+def with_narrow_features(golden: Path) -> None:
+    """Cut the visible features of cmfp.npz to half their width."""
+    with np.load(golden / "cmfp.npz") as archive:
+        arrays = dict(archive)
+    np.savez(golden / "cmfp.npz", **{**arrays, "visible": arrays["visible"][:, :32]})
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "complaint"),
+    [
+        (lambda g: (g / "reference_state_dict.json").unlink(), "network", "no such file"),
+        (lambda g: (g / "reference_state_dict.json").write_text("{"), "network", "not valid JSON"),
+        (without_a_parameter, "network", "network.npz: its arrays do not fit together"),
+        (with_narrow_features, "cmfp", "cmfp.npz: its arrays do not fit together"),
+    ],
+)
+def test_files_that_do_not_fit_are_named_and_the_rest_compared(
+    golden: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], None],
+    name: str,
+    complaint: str,
+) -> None:
+    """A damaged state dict or an array of another size fails its module only, with the file."""
+    damage(golden)
+    chosen = {key: CHECKS[key] for key in (name, "memory")}
+    monkeypatch.setattr("salcr.stages.verify.CHECKS", chosen)
+    assert verify(golden) == 1
+    captured = capsys.readouterr()
+    assert complaint in captured.err and "Traceback" not in captured.err
+    ends = {line.split()[0]: line.split()[-1] for line in captured.out.splitlines()[1:]}
+    assert ends == {name: "NO", "memory": "yes"}
 
 
 @pytest.mark.parametrize(
