@@ -167,10 +167,12 @@ def _train_epoch(
         device = network.part_tokens.device
         visible = split.visible.batch(batch.visible).to(device)
         infrared = split.infrared.batch(batch.infrared).to(device)
-        features = network.forward_aligned(
-            channels_last(transforms.visible_view(visible, rng, augment, ltg=False)),
-            channels_last(transforms.augmented_view(visible, rng, augment)),
-            channels_last(transforms.infrared_view(infrared, rng, augment)),
+        features = objective.normalised(
+            network.forward_aligned(
+                channels_last(transforms.visible_view(visible, rng, augment, ltg=False)),
+                channels_last(transforms.augmented_view(visible, rng, augment)),
+                channels_last(transforms.infrared_view(infrared, rng, augment)),
+            )
         )
         targets = _targets(labels, batch, device)
         totals.update(descend(objective.losses(features, targets), adam))
