@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salcr import __version__, clustering, files, transforms
+from salcr.adam import Adam
 from salcr.clustering import Integers
 from salcr.data import Images, Split
 from salcr.errors import SalcrError
@@ -89,12 +90,10 @@ def cluster(features: Tensor, settings: Clustering, modality: str) -> Integers:
     return labels
 
 
-def make_optimizer(
-    network: nn.Module, learning_rate: float, weight_decay: float
-) -> torch.optim.Adam:
+def make_optimizer(network: nn.Module, learning_rate: float, weight_decay: float) -> Adam:
     """Return Adam over the parameters that are trained."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.Adam(trained, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    return Adam(trained, learning_rate=learning_rate, weight_decay=weight_decay)
 
 
 def decayed_rate(learning_rate: float, milestones: Iterable[int], epoch: int) -> float:
@@ -102,13 +101,7 @@ def decayed_rate(learning_rate: float, milestones: Iterable[int], epoch: int) ->
     return learning_rate * 0.1 ** sum(epoch >= milestone for milestone in milestones)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all parameters."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-
-
-def descend(losses: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, float]:
+def descend(losses: dict[str, Tensor], optimizer: Adam) -> dict[str, float]:
     """Take one step down losses["total"] and return all losses as numbers.
 
     Raises:
@@ -121,7 +114,7 @@ def descend(losses: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> dict
             f"the loss is not finite ({shown}): lower the learning rate "
             "(pretrain.learning_rate, train.learning_rate) or raise memory.temperature"
         )
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     losses["total"].backward()
     optimizer.step()
     return values

@@ -79,53 +79,55 @@ def rows_of_side(patterns: Tensor, side: str) -> Tensor:
     return rows.flatten(0, 1).transpose(0, 1)
 
 
-def nearest_mask(similarity: Tensor, k: int) -> Tensor:
-    """Return the bool mask of the `k` largest entries of each row, all where there are fewer."""
-    nearest = similarity.detach().topk(min(k, similarity.shape[-1]), dim=-1, sorted=False).indices
-    return torch.zeros_like(similarity, dtype=torch.bool).scatter_(-1, nearest, True)
+def instance_logits(features: Tensor, instances: Tensor, temperature: float) -> Tensor:
+    """Return the cosines [..., B, N] of features [..., B, C] with instances [N, C], over tau."""
+    return (features / temperature) @ instances.T  # N may be ten times C: divide the shorter rows
 
 
-def instance_loss(logits: Tensor, positives: Tensor) -> Tensor:
+def nearest(logits: Tensor, k: int) -> Tensor:
+    """Return the indices [..., min(k, N)] of the largest logits [..., N], in no order."""
+    return logits.detach().topk(min(k, logits.shape[-1]), dim=-1, sorted=False).indices
+
+
+def among(indices: Tensor, others: Tensor) -> Tensor:
+    """Return which of `indices` [..., k] are in the same row of `others` [..., l], bool."""
+    return (indices.unsqueeze(-1) == others.unsqueeze(-2)).any(dim=-1)
+
+
+def instance_loss(logits: Tensor, candidates: Tensor, positive: Tensor) -> Tensor:
     """Return the mean of -log of the softmax mass on an anchor's positive instances.
 
     Args:
-        logits: [B, N] cosines with all instances, divided by tau.
-        positives: [B, N] bool.
+        logits: [..., N] cosines of each anchor with all instances, divided by tau.
+        candidates: [..., k] indices of instances, no two the same.
+        positive: [..., k] bool, which candidates are positives.
 
     Returns:
         A scalar over the anchors that have a positive; 0 (with zero gradient) if none has.
     """
-    valid = positives.any(dim=-1)
-    if not valid.any():
-        return logits.sum() * 0
-    logits, positives = logits[valid], positives[valid]
-    on_positives = logits.masked_fill(~positives, -torch.inf).logsumexp(dim=-1)
-    return (logits.logsumexp(dim=-1) - on_positives).mean()
+    has_positive = positive.any(dim=-1)
+    kept = positive | ~has_positive.unsqueeze(-1)  # without one: any finite value, times 0 below
+    on_candidates = logits.log_softmax(dim=-1).gather(-1, candidates)
+    loss = -on_candidates.masked_fill(~kept, -torch.inf).logsumexp(dim=-1)
+    return (loss * has_positive).sum() / has_positive.sum().clamp_min(1)
 
 
-def refine_global(features: Tensor, instances: Tensor, k: int, temperature: float) -> Tensor:
+def refine_global(logits: Tensor, near: Tensor) -> Tensor:
     """Return the global refinement loss in one modality's instance memory (GPCR).
 
     An instance is a positive of the triplet (v, a, r) if it is among the k nearest of each.
 
     Args:
-        features: [3S, C] unit rows [v; a; r].
-        instances: [N, C] unit rows, constants.
-        k: neighbourhood size.
-        temperature: tau.
+        logits: [3S, N] of the rows [v; a; r], from `instance_logits`.
+        near: [3S, k] nearest instances of these rows, from `nearest`.
     """
-    logits = features @ instances.T / temperature
-    v, a, r = nearest_mask(logits, k).chunk(NUM_GROUPS)
-    return instance_loss(logits, (v & a & r).repeat(NUM_GROUPS, 1))
+    v, a, r = near.chunk(NUM_GROUPS)
+    positive = among(v, a) & among(v, r)
+    return instance_loss(logits, v.repeat(NUM_GROUPS, 1), positive.repeat(NUM_GROUPS, 1))
 
 
 def refine_parts(
-    features: Tensor,
-    instances: Tensor,
-    patterns: Tensor,
-    part_instances: Tensor,
-    k: int,
-    temperature: float,
+    near: Tensor, patterns: Tensor, part_instances: Tensor, temperature: float
 ) -> Tensor:
     """Return the part refinement loss in one modality's instance memories (GPCR).
 
@@ -133,21 +135,18 @@ def refine_parts(
     among the k nearest of q's part feature on at least one of the other two maps.
 
     Args:
-        features: [3S, C] global unit rows [v; a; r].
-        instances: [N, C] global instance memory, unit rows.
+        near: [3S, k] instances nearest to the global features of the rows [v; a; r].
         patterns: [3, 3S, P, C] unit vectors, as `aligned_patterns` orders them.
         part_instances: [P, N, C] part instance memories, unit rows.
-        k: neighbourhood size.
         temperature: tau.
 
     Returns:
         A scalar, the mean over the parts.
     """
-    near_global = nearest_mask(features @ instances.T, k)
     losses = []
     for part, memory in enumerate(part_instances):
-        logits = patterns[:, :, part] @ memory.T / temperature
-        own, cross1, cross2 = nearest_mask(logits, k)
-        near_other = torch.stack([cross1 | cross2, own | cross2, own | cross1])
-        losses.append(instance_loss(logits.flatten(0, 1), (near_other & near_global).flatten(0, 1)))
+        logits = instance_logits(patterns[:, :, part], memory, temperature)
+        own, cross1, cross2 = among(near, nearest(logits, near.shape[-1]))
+        positive = torch.stack([cross1 | cross2, own | cross2, own | cross1])
+        losses.append(instance_loss(logits, near.expand_as(positive), positive))
     return torch.stack(losses).mean()

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from salcr.clustering import Floats, Integers, squared_distance
 from salcr.transport import sinkhorn
@@ -98,7 +97,7 @@ def _match_in_rounds(cost: NDArray[np.floating]) -> tuple[Integers, Integers]:
     column_of_row = np.full(cost.shape[0], -1, dtype=np.int64)
     row_of_column = np.full(cost.shape[1], -1, dtype=np.int64)
     while (left := np.flatnonzero(column_of_row < 0)).size:
-        rows, columns = linear_sum_assignment(cost[left])
+        rows, columns = _assignment(cost[left])
         column_of_row[left[rows]] = columns
         fresh = row_of_column[columns] < 0
         row_of_column[columns[fresh]] = left[rows[fresh]]
@@ -107,5 +106,13 @@ def _match_in_rounds(cost: NDArray[np.floating]) -> tuple[Integers, Integers]:
 
 def _match_copies(cost: NDArray[np.floating], copies: int) -> Integers:
     """Return the column of each row, [K], each column taken `copies` times at most."""
-    _, columns = linear_sum_assignment(np.tile(cost, (1, copies)))
+    _, columns = _assignment(np.tile(cost, (1, copies)))
     return np.asarray(columns % cost.shape[1], dtype=np.int64)
+
+
+def _assignment(cost: NDArray[np.floating]) -> tuple[Integers, Integers]:
+    """Return rows and columns of the assignment of least cost."""
+    from scipy.optimize import linear_sum_assignment  # its import takes a third of a second
+
+    rows, columns = linear_sum_assignment(cost)
+    return rows, columns

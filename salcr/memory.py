@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from salcr.clustering import Integers
+
+# Distance of two unit vectors that float32, which resolves 6e-8, does not tell apart.
+_UNFELT = 1e-9
 
 
 def initial_memory(features: Tensor, labels: Integers) -> Tensor:
@@ -27,34 +33,64 @@ def initial_memory(features: Tensor, labels: Integers) -> Tensor:
     return F.normalize(sums.index_add_(-2, target, rows), dim=-1)
 
 
-def updated_memory(memory: Tensor, features: Tensor, labels: Integers, momentum: float) -> Tensor:
+@torch.no_grad()
+def updated_memory(
+    memory: Tensor,
+    features: Tensor,
+    labels: Integers,
+    momentum: float,
+    order: Integers | None = None,
+) -> Tensor:
     """Return the memory after the samples of a batch have moved it one after another.
 
     m_y <- normalise(momentum * m_y + (1 - momentum) * f). Clusters do not touch each other, so
-    the first samples of all clusters are applied together, then the second ones, and so on; the
-    result is that of the sample-by-sample rule.
+    one sample of every cluster acts at a time, the last ones of all clusters together; samples
+    that too many of their own cluster follow are left out, their trace is below rounding.
 
     Args:
         memory: [..., K, C] unit rows.
-        features: [..., B, C] unit rows, in the order in which they act.
+        features: [..., B, C] unit rows.
         labels: [B], 0 .. K-1.
         momentum: share of the old value that stays, in [0, 1).
+        order: [B], the samples in the order in which they act; that of the batch if left out.
 
     Returns:
         [..., K, C], a new tensor; no gradient flows into it.
     """
-    memory, features = memory.clone(), features.detach()
-    for samples in _turns(labels):
-        rows = torch.from_numpy(samples).to(memory.device)
-        cluster = torch.from_numpy(labels[samples]).to(memory.device)
-        mixed = momentum * memory[..., cluster, :] + (1 - momentum) * features[..., rows, :]
+    memory = memory.clone()
+    order = np.arange(len(labels)) if order is None else order
+    turns = [order[turn] for turn in _turns(labels[order], _num_felt(momentum))]
+    if not turns:
+        return memory
+    acting, sizes = np.concatenate(turns), [len(turn) for turn in turns]
+    rows, clusters = (  # to the device at once, not turn by turn
+        torch.from_numpy(indices).to(memory.device).split(sizes)
+        for indices in (acting, labels[acting])
+    )
+    for row, cluster in zip(rows, clusters, strict=True):
+        mixed = torch.lerp(features[..., row, :], memory[..., cluster, :], momentum)
         memory[..., cluster, :] = F.normalize(mixed, dim=-1)
     return memory
 
 
-def _turns(labels: Integers) -> list[Integers]:
-    """Return the samples that act in the first, second, ... turn of their clusters."""
+def _turns(labels: Integers, most: int) -> list[Integers]:
+    """Return the positions that act together, turn after turn: the last `most` of every label."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
-    turn = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
-    return [order[turn == t] for t in range(turn.max(initial=-1) + 1)]
+    followers = np.searchsorted(ordered, ordered, side="right") - np.arange(len(labels)) - 1
+    num_turns = min(int(followers.max(initial=-1)) + 1, most)
+    return [order[followers == turn] for turn in reversed(range(num_turns))]
+
+
+def _num_felt(momentum: float) -> int:
+    """Return how many of a cluster's last samples can be felt in float32: 11 where mu is 0.1.
+
+    mu * m + (1 - mu) * f is at least 1 - 2 mu long, and normalising vectors no shorter than that
+    stretches their distance by 1 / (1 - 2 mu) at most. So each sample shrinks the distance, at
+    first at most 2, of memories that started apart, at least by mu / (1 - 2 mu).
+    """
+    if momentum == 0:
+        return 1
+    if momentum >= 1 / 3:  # the bound shrinks nothing
+        return sys.maxsize
+    return math.ceil(math.log(_UNFELT / 2) / math.log(momentum / (1 - 2 * momentum)))

@@ -44,38 +44,42 @@ def retrieval_metrics(
     Raises:
         ValueError: no query has a match left in its gallery.
     """
-    same = query_identity[:, None] == gallery_identity
-    if excluded is not None:
-        distance = np.where(excluded, np.inf, distance)
-        same = same & ~excluded
-    has_match = same.any(axis=1)
-    if not has_match.any():
+    num_before, precision, penalty = [], [], []
+    for query, identity in enumerate(query_identity):
+        row, names = distance[query], gallery_identity
+        if excluded is not None:
+            row, names = row[~excluded[query]], names[~excluded[query]]
+        right = np.flatnonzero(names == identity)
+        if len(right) == 0:
+            continue
+        place = _places(row, right)
+        if identity_once:
+            ahead = _ahead(row, right[place.argmin()])
+            num_before.append(len(np.unique(names[ahead])))
+        else:
+            num_before.append(int(place.min()))
+        place.sort()
+        precision.append(np.mean(np.arange(1, len(place) + 1) / (place + 1)))
+        penalty.append(len(place) / (place[-1] + 1))
+    if not num_before:
         raise ValueError("no query identity occurs in the gallery")
-    distance, same = distance[has_match], same[has_match]
-    order = np.argsort(distance, axis=1, kind="stable")
-    hits = np.take_along_axis(same, order, axis=1)
-
-    num_found = np.cumsum(hits, axis=1)
-    position = np.arange(1, hits.shape[1] + 1)
-    average_precision = (hits * num_found / position).sum(axis=1) / num_found[:, -1]
-    last = hits.shape[1] - np.argmax(hits[:, ::-1], axis=1)
-    first = np.argmax(hits, axis=1)
-    if identity_once:
-        first = _identities_before(order, gallery_identity, first)
-        num_ranks = min(num_ranks, len(np.unique(gallery_identity)))
-    num_ranks = min(num_ranks, hits.shape[1])
-    cmc = np.cumsum(np.bincount(first, minlength=hits.shape[1])[:num_ranks]) / len(first)
-    return Retrieval(cmc, float(average_precision.mean()), float((num_found[:, -1] / last).mean()))
+    longest = len(np.unique(gallery_identity)) if identity_once else len(gallery_identity)
+    num_ranks = min(num_ranks, longest)
+    cmc = np.cumsum(np.bincount(num_before, minlength=num_ranks)[:num_ranks]) / len(num_before)
+    return Retrieval(cmc, float(np.mean(precision)), float(np.mean(penalty)))
 
 
-def _identities_before(
-    order: Integers, gallery_identity: Integers, first: NDArray[np.intp]
-) -> NDArray[np.intp]:
-    """Return how many distinct identities come before the first right match of each query."""
-    position = np.empty_like(order)
-    np.put_along_axis(position, order, np.arange(order.shape[1])[None], axis=1)
-    by_identity = np.argsort(gallery_identity, kind="stable")
-    starts = np.unique(gallery_identity[by_identity], return_index=True)[1]
-    best = np.minimum.reduceat(position[:, by_identity], starts, axis=1)
-    before: NDArray[np.intp] = (best < first[:, None]).sum(axis=1)
-    return before
+def _places(row: NDArray[np.floating], images: Integers) -> Integers:
+    """Return how many of a query's distances [G] come before each of some images [M]."""
+    ordered = np.sort(row)  # several times faster than argsort, and few places are wanted
+    place = ordered.searchsorted(row[images])
+    tied = ordered.searchsorted(row[images], side="right") - place > 1
+    place[tied] = [np.count_nonzero(_ahead(row, image)) for image in images[tied]]
+    return place
+
+
+def _ahead(row: NDArray[np.floating], image: int) -> NDArray[np.bool_]:
+    """Return which images come before one: closer, or as close and of a smaller index."""
+    ahead: NDArray[np.bool_] = row < row[image]
+    ahead[:image] = row[:image] <= row[image]
+    return ahead

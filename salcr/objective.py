@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,17 @@ from salcr.schema import Fgsal, Gpcr, Memory
 
 SPACES = ("visible", "infrared")  # of labels
 SIDES = ("visible", "infrared")  # of part patterns: whose image asks
+
+
+class UnitFeatures(NamedTuple):
+    """The normalised features of a batch, which several losses and the memories look at."""
+
+    global_: Tensor
+    """[3S, C] rows [v; a; r]."""
+    patterns: Tensor | None
+    """[3, 3S, P, C], as `losses.aligned_patterns` orders them; None where no loss needs them."""
+    sides: dict[str, Tensor]
+    """Side -> [P, B, C], as `losses.rows_of_side`; empty without part losses."""
 
 
 class StageTwoObjective:
@@ -57,54 +69,58 @@ class StageTwoObjective:
         self.instances = {s: global_[s][kept[s]] for s in SPACES}
         self.part_instances = {s: F.normalize(parts[s][:, kept[s]], dim=-1) for s in SPACES}
 
-    def losses(self, features: Features, labels: Labels) -> dict[str, Tensor]:
+    def normalised(self, features: Features) -> UnitFeatures:
+        """Return a batch's features as `losses` and `update` take them."""
+        global_ = F.normalize(features.global_, dim=-1)
+        if not (self.fgsal.enabled or self.gpcr.mode in ("both", "part")):
+            return UnitFeatures(global_, None, {})
+        released = self.fgsal.released_cross_pattern
+        patterns = losses.aligned_patterns(*features[1:], released=released)
+        patterns = F.normalize(patterns, dim=-1)
+        sides = {s: losses.rows_of_side(patterns, s) for s in SIDES} if self.fgsal.enabled else {}
+        return UnitFeatures(global_, patterns, sides)
+
+    def losses(self, features: UnitFeatures, labels: Labels) -> dict[str, Tensor]:
         """Return the scalar losses of a batch: "global", "part", "refine" and their "total".
 
         A loss that is switched off is left out.
         """
         tau = self.settings.temperature
-        global_ = F.normalize(features.global_, dim=-1)
         found = {
             "global": _sum(
                 losses.cluster_loss(
-                    global_[rows], self.global_memory[s], labels.of_groups(s)[rows], tau
+                    features.global_[rows], self.global_memory[s], labels.of_groups(s)[rows], tau
                 )
                 for s in SPACES
-                for rows in [self._rows(s, len(global_))]
+                for rows in [self._rows(s, len(features.global_))]
             )
         }
         if self.fgsal.enabled:
-            found["part"] = self._part_loss(self._patterns(features), labels)
+            found["part"] = _sum(
+                losses.cluster_loss(rows, self.part_memory[side, space], target, tau)
+                for side, space, rows, target in self._parts(features, labels)
+            )
         if self.gpcr.mode != "none":
-            found["refine"] = self._refine_loss(global_, features)
+            found["refine"] = self._refine_loss(features)
         total = found["global"] + found.get("part", 0)
         found["total"] = total + self.gpcr.weight * found.get("refine", 0)
         return found
 
-    @torch.no_grad()
-    def update(self, features: Features, labels: Labels, rng: np.random.Generator) -> None:
+    def update(self, features: UnitFeatures, labels: Labels, rng: np.random.Generator) -> None:
         """Move the cluster memories by a batch, its samples in random order."""
-        momentum = self.settings.momentum
-        global_ = F.normalize(features.global_, dim=-1)
+
+        def moved(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
+            order = rng.permutation(len(label))
+            momentum = self.settings.momentum
+            return updated_memory(memory, rows, label.cpu().numpy(), momentum, order)
+
         for space in SPACES:
-            rows = self._rows(space, len(global_))
-            self.global_memory[space] = _shuffled_update(
-                self.global_memory[space], global_[rows], labels.of_groups(space)[rows],
-                momentum, rng,
-            )  # fmt: skip
-        if not self.fgsal.enabled:
-            return
-        patterns = self._patterns(features)
-        for side in SIDES:
-            rows_of_parts = losses.rows_of_side(patterns, side)
-            for space in self._spaces(side):
-                self.part_memory[side, space] = _shuffled_update(
-                    self.part_memory[side, space],
-                    rows_of_parts,
-                    _side_labels(labels, side, space, rows_of_parts.shape[1]),
-                    momentum,
-                    rng,
-                )
+            rows = self._rows(space, len(features.global_))
+            self.global_memory[space] = moved(
+                self.global_memory[space], features.global_[rows], labels.of_groups(space)[rows]
+            )
+        for side, space, parts, target in self._parts(features, labels):
+            self.part_memory[side, space] = moved(self.part_memory[side, space], parts, target)
 
     def _spaces(self, side: str) -> list[str]:
         """Return the label spaces in which the images of one modality are trained."""
@@ -116,35 +132,25 @@ class StageTwoObjective:
         boundary = num_rows * 2 // 3
         return slice(0 if visible else boundary, num_rows if infrared else boundary)
 
-    def _patterns(self, features: Features) -> Tensor:
-        own, cross1, cross2 = (F.normalize(part, dim=-1) for part in features[1:])
-        released = self.fgsal.released_cross_pattern
-        return losses.aligned_patterns(own, cross1, cross2, released=released)
-
-    def _part_loss(self, patterns: Tensor, labels: Labels) -> Tensor:
-        found = []
-        for side in SIDES:
-            rows = losses.rows_of_side(patterns, side)
+    def _parts(
+        self, features: UnitFeatures, labels: Labels
+    ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+        """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is trained."""
+        for side, rows in features.sides.items():
             for space in self._spaces(side):
-                memory = self.part_memory[side, space]
-                target = _side_labels(labels, side, space, rows.shape[1])
-                tau = self.settings.temperature
-                found.append(losses.cluster_loss(rows, memory, target, tau))
-        return _sum(found)
+                yield side, space, rows, _side_labels(labels, side, space, rows.shape[1])
 
-    def _refine_loss(self, global_: Tensor, features: Features) -> Tensor:
-        k, tau, mode = self.gpcr.k, self.settings.temperature, self.gpcr.mode
+    def _refine_loss(self, features: UnitFeatures) -> Tensor:
+        tau, mode = self.settings.temperature, self.gpcr.mode
         found = []
-        if mode in ("both", "global"):
-            found += [losses.refine_global(global_, self.instances[s], k, tau) for s in SPACES]
-        if mode in ("both", "part"):
-            patterns = self._patterns(features)
-            found += [
-                losses.refine_parts(
-                    global_, self.instances[s], patterns, self.part_instances[s], k, tau
-                )
-                for s in SPACES
-            ]
+        for space in SPACES:
+            logits = losses.instance_logits(features.global_, self.instances[space], tau)
+            near = losses.nearest(logits, self.gpcr.k)
+            if mode in ("both", "global"):
+                found.append(losses.refine_global(logits, near))
+            if features.patterns is not None and mode in ("both", "part"):
+                memory = self.part_instances[space]
+                found.append(losses.refine_parts(near, features.patterns, memory, tau))
         return _sum(found)
 
 
@@ -160,11 +166,3 @@ def _side_labels(labels: Labels, side: str, space: str, num_rows: int) -> Tensor
         ("infrared", "infrared"): labels.infrared,
     }[side, space]
     return own.repeat(num_rows // len(own))
-
-
-def _shuffled_update(
-    memory: Tensor, rows: Tensor, labels: Tensor, momentum: float, rng: np.random.Generator
-) -> Tensor:
-    order = rng.permutation(len(labels))
-    shuffled = rows[..., torch.from_numpy(order).to(rows.device), :]
-    return updated_memory(memory, shuffled, labels.cpu().numpy()[order], momentum)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,16 +97,13 @@ def _five_losses(
             )
             for space, target in zip(_SPACES, targets, strict=True)
         )
-    instances = {s: memory_of(f"instance_global_{s}") for s in _SPACES}
-    found["instance_global"] = _sum(
-        losses.refine_global(global_, instances[s], k, tau) for s in _SPACES
-    )
-    found["instance_part"] = _sum(
-        losses.refine_parts(
-            global_, instances[s], patterns, memories_of(f"instance_part_{s}"), k, tau
-        )
-        for s in _SPACES
-    )
+    refined = []
+    for s in _SPACES:
+        logits = losses.instance_logits(global_, memory_of(f"instance_global_{s}"), tau)
+        near, of_parts = losses.nearest(logits, k), memories_of(f"instance_part_{s}")
+        of_patterns = losses.refine_parts(near, patterns, of_parts, tau)
+        refined.append((losses.refine_global(logits, near), of_patterns))
+    found["instance_global"], found["instance_part"] = map(_sum, zip(*refined, strict=True))
     return found
 
 
@@ -168,7 +165,7 @@ def drawn_parameter(name: str, shape: list[int], seed: int) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _sum(terms: Iterator[Tensor]) -> Tensor:
+def _sum(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum()
 
 

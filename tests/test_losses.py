@@ -90,6 +90,27 @@ def patterns_of(f: dict) -> torch.Tensor:
     )
 
 
+def refined_global(
+    features: torch.Tensor, instances: torch.Tensor, k: int, tau: float = TAU
+) -> torch.Tensor:
+    """Return the global refinement loss of features [3S, C] in a memory [N, C]."""
+    logits = losses.instance_logits(features, instances, tau)
+    return losses.refine_global(logits, losses.nearest(logits, k))
+
+
+def refined_parts(
+    features: torch.Tensor,
+    instances: torch.Tensor,
+    patterns: torch.Tensor,
+    part_instances: torch.Tensor,
+    k: int,
+    tau: float = TAU,
+) -> torch.Tensor:
+    """Return the part refinement loss of features [3S, C] and their patterns."""
+    near = losses.nearest(losses.instance_logits(features, instances, tau), k)
+    return losses.refine_parts(near, patterns, part_instances, tau)
+
+
 @pytest.mark.parametrize("prefix", ["", "released_"])
 def test_step_matches_the_released_code(golden, device, prefix):
     """All five losses and the gradient of their sum are those of the released code."""
@@ -107,13 +128,9 @@ def test_step_matches_the_released_code(golden, device, prefix):
             losses.cluster_loss(global_, step.global_memory[s], labels.of_groups(s), tau)
             for s in SPACES
         ),
-        "instance_global": sum(
-            losses.refine_global(global_, step.instances[s], k, tau) for s in SPACES
-        ),
+        "instance_global": sum(refined_global(global_, step.instances[s], k, tau) for s in SPACES),
         "instance_part": sum(
-            losses.refine_parts(
-                global_, step.instances[s], patterns, step.part_instances[s], k, tau
-            )
+            refined_parts(global_, step.instances[s], patterns, step.part_instances[s], k, tau)
             for s in SPACES
         ),
     }
@@ -201,7 +218,7 @@ def test_global_refinement_matches_sets(rng, device, k):
     features, instances = unit_rows(rng, 12, 3), unit_rows(rng, 15, 3)
     expected = slow_refine_global(features, instances, k)
     inputs = (torch.from_numpy(a).to(device) for a in (features, instances))
-    found = losses.refine_global(*inputs, k, TAU)
+    found = refined_global(*inputs, k)
     close(found, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 15), "all instances positive cost nothing, else something"
 
@@ -215,7 +232,7 @@ def test_part_refinement_matches_sets(rng, device, k):
     expected = slow_refine_parts(features, instances, f, part_instances, k)
     arrays = (torch.from_numpy(a).to(device) for a in (features, instances, part_instances))
     global_, memory, part_memory = arrays
-    found = losses.refine_parts(global_, memory, patterns_of(f).to(device), part_memory, k, TAU)
+    found = refined_parts(global_, memory, patterns_of(f).to(device), part_memory, k)
     close(found, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 14), "all instances positive cost nothing, else something"
 
@@ -224,7 +241,7 @@ def test_no_positive_costs_nothing(device):
     """Groups without a common neighbour give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(3, device=device)
     features = torch.eye(3, device=device).requires_grad_()  # v, a and r each near another one
-    loss = losses.refine_global(features, instances, 1, TAU)
+    loss = refined_global(features, instances, 1)
     loss.backward()
     assert loss.item() == 0 and torch.equal(features.grad, torch.zeros_like(features))
 
@@ -234,7 +251,7 @@ def test_no_part_positive_costs_nothing(device):
     instances = torch.eye(2, 4, device=device)
     global_ = instances[[0, 0, 0]]
     patterns = instances[[1] * 9].view(3, 3, 1, 4).clone().requires_grad_()
-    loss = losses.refine_parts(global_, instances, patterns, instances[None], 1, TAU)
+    loss = refined_parts(global_, instances, patterns, instances[None], 1)
     loss.backward()
     assert loss.item() == 0 and torch.equal(patterns.grad, torch.zeros_like(patterns))
 
@@ -243,7 +260,8 @@ def test_anchors_without_a_positive_get_no_gradient(rng):
     """In a mixed batch only anchors with a positive move, and by the mean over those alone."""
     logits = (unit_tensor(rng, 3, 6) / TAU).requires_grad_()
     positives = torch.tensor([[1, 0, 0, 1, 0, 0], [0] * 6, [0, 0, 1, 0, 0, 0]]).bool()
-    losses.instance_loss(logits, positives).backward()
+    candidates = torch.tensor([[5, 0, 3], [1, 2, 3], [4, 2, 0]])
+    losses.instance_loss(logits, candidates, positives.gather(1, candidates)).backward()
     softmax = logits.detach().softmax(dim=1)
     on_positives = softmax * positives
     share = on_positives / on_positives.sum(dim=1, keepdim=True).clamp_min(1e-30)
@@ -252,8 +270,15 @@ def test_anchors_without_a_positive_get_no_gradient(rng):
     close(logits.grad, expected, atol=1e-6)
 
 
-def test_masks_carry_no_more_than_they_can():
-    """The mask holds the k largest of a row, all where there are fewer."""
-    similarity = torch.tensor([[0.1, 0.9, 0.5], [-0.2, -0.9, -0.1]])
-    assert losses.nearest_mask(similarity, 2).tolist() == [[False, True, True], [True, False, True]]
-    assert losses.nearest_mask(similarity, 9).all()
+def test_nearest_are_no_more_than_there_are(rng):
+    """The k largest of a row are those of a full sort, all where there are fewer."""
+    logits = unit_tensor(rng, 2, 5, 9)
+    for k in (1, 4, 9, 20):
+        wanted = np.argsort(-logits.numpy(), axis=-1)[..., :k]
+        assert np.array_equal(np.sort(losses.nearest(logits, k)), np.sort(wanted))
+
+
+def test_among_is_membership_row_by_row():
+    """Each index is looked for in the other list of its own row."""
+    found = losses.among(torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]]))
+    assert found.tolist() == [[False, True], [True, True]]

@@ -25,17 +25,40 @@ def test_update_matches_the_released_code(golden, device):
     close(found, data["updated"])
 
 
-@given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 6), st.sampled_from([0, 0.1, 0.7]))
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 200),
+    st.integers(1, 6),
+    st.sampled_from([0, 0.1, 0.25, 0.3, 0.7]),
+)
 def test_update_is_that_of_one_sample_after_another(seed, num_samples, num_clusters, momentum):
-    """Taking turns across clusters equals the sample-by-sample rule, whatever the order."""
+    """Acting cluster by cluster side by side equals the rule, whatever labels, order and mu."""
     rng = np.random.default_rng(seed)
     memory, features = unit_rows(rng, 2, num_clusters, 5), unit_rows(rng, 2, num_samples, 5)
-    labels = rng.integers(0, num_clusters, num_samples)
-    found = updated_memory(torch.tensor(memory), torch.tensor(features), labels, momentum)
+    labels, order = rng.integers(0, num_clusters, num_samples), rng.permutation(num_samples)
+    found = updated_memory(torch.tensor(memory), torch.tensor(features), labels, momentum, order)
     for part in range(2):
-        expected = sequential_memory(memory[part], features[part], labels, momentum)
-        close(found[part], expected, atol=1e-5)
+        acting = features[part][order], labels[order]
+        close(found[part], sequential_memory(memory[part], *acting, momentum), atol=1e-6)
     close(found.norm(dim=-1), np.ones((2, num_clusters)))
+
+
+@pytest.mark.parametrize("momentum", [0.1, 0.2, 0.3])
+def test_the_samples_left_out_are_not_felt(momentum):
+    """Where samples oppose the memory, old values fade slowest; the result is still the rule's.
+
+    In the plane the worst sample is the one opposite to the memory, up to a small angle that
+    keeps it from lying on the line for ever.
+    """
+    memory = np.array([[1.0, 0.0]])
+    features, angle = [], 0.0
+    for _ in range(100):
+        angle += np.pi + 0.02
+        features.append([np.cos(angle), np.sin(angle)])
+    features, labels = np.array(features), np.zeros(100, np.int64)
+    expected = sequential_memory(memory, features, labels, momentum)
+    found = updated_memory(torch.tensor(memory), torch.tensor(features), labels, momentum)
+    assert np.abs(found.numpy() - expected).max() < 1e-9
 
 
 def test_update_keeps_its_inputs_and_other_clusters(rng, device):

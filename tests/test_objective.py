@@ -108,9 +108,8 @@ def with_golden_memories(step: Any, inputs: tuple, **switches: Any) -> StageTwoO
 def test_losses_match_the_released_code(golden, device, start, prefix):
     """The named losses, their total and its gradient are those of the released code."""
     data, step = golden("losses"), golden_step(device)
-    found = with_golden_memories(step, start, released=bool(prefix)).losses(
-        step.features, step.labels
-    )
+    of = with_golden_memories(step, start, released=bool(prefix))
+    found = of.losses(of.normalised(step.features), step.labels)
     names = ("global", "part_visible", "part_infrared", "instance_global", "instance_part")
     released = {name: data[f"{prefix}loss_{name}"] for name in names}
     expected = {
@@ -141,9 +140,8 @@ def test_losses_match_the_released_code(golden, device, start, prefix):
 def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kept):
     """Each switch takes its own terms out of the total and of the report, and no others."""
     data, step = golden("losses"), golden_step(device)
-    found = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25).losses(
-        step.features, step.labels
-    )
+    of = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25)
+    found = of.losses(of.normalised(step.features), step.labels)
     expected = {"global": float(data["loss_global"])}
     if "part" in kept:
         expected["part"] = float(data["loss_part_visible"] + data["loss_part_infrared"])
@@ -200,7 +198,8 @@ def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
     """Exactly the rows of the labels that each memory sees move, and stay unit vectors."""
     of = objective(start)
     before = memories(of)
-    of.update(*batch, rng)
+    features, labels = batch
+    of.update(of.normalised(features), labels, rng)
     for key, after in memories(of).items():
         moved = (after != before[key]).any(dim=-1)
         for part in moved.reshape(-1, moved.shape[-1]).tolist():
@@ -213,7 +212,7 @@ def test_update_in_batch_order_matches_a_loop(start, batch):
     features, labels = batch
     of = objective(start)
     before = {key: value.cpu().numpy() for key, value in memories(of).items()}
-    of.update(features, labels, InOrder())
+    of.update(of.normalised(features), labels, InOrder())
     v, vr, r, rv = (side.cpu().numpy() for side in labels)
     group_labels = {"visible": [v, v, rv], "infrared": [vr, vr, r]}
     after = memories(of)
@@ -238,7 +237,7 @@ def test_the_order_of_samples_is_random(start, batch):
     found = []
     for seed in (1, 1, 2):
         of = objective(start)
-        of.update(*batch, np.random.default_rng(seed))
+        of.update(of.normalised(batch[0]), batch[1], np.random.default_rng(seed))
         found.append(memories(of))
     for key in TOUCHED:
         assert torch.equal(found[0][key], found[1][key])
@@ -254,7 +253,7 @@ def test_samples_keep_their_labels_in_random_order(start, rng, device):
     labels = Labels(*[torch.from_numpy(numbers).to(device)] * 4)
     of = objective(start)
     before = memories(of)
-    of.update(features, labels, rng)
+    of.update(of.normalised(features), labels, rng)
     for key, after in memories(of).items():
         repeats = {"visible": 6, "infrared": 3}[key[0]] if isinstance(key, tuple) else 3
         used, targets = rows[np.tile(np.arange(PAIRS), repeats)], np.tile(numbers, repeats)
@@ -267,7 +266,7 @@ def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
     of = objective(start, enabled=False, mode="global")
     before = memories(of)
     instances = {s: of.instances[s].clone() for s in SPACES}
-    of.update(*batch, rng)
+    of.update(of.normalised(batch[0]), batch[1], rng)
     changed = {key for key, value in memories(of).items() if not torch.equal(value, before[key])}
     assert changed == set(SPACES)
     assert all(torch.equal(of.instances[s], instances[s]) for s in SPACES)
@@ -279,7 +278,7 @@ def test_losses_leave_the_memories_alone(start, batch):
     before = memories(of)
     features, labels = batch
     features = Features(*(part.clone().requires_grad_() for part in features))
-    of.losses(features, labels)["total"].backward()
+    of.losses(of.normalised(features), labels)["total"].backward()
     assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in features)
     for key, value in memories(of).items():
         assert torch.equal(value, before[key]) and not value.requires_grad

@@ -69,14 +69,19 @@ def associate(
 
 def train(data: Path, out: Path, round_: int, *extra: object) -> int:
     """Run the training of a round."""
+    return run(*train_words(data, out, round_), *extra)
+
+
+def train_words(data: Path, out: Path, round_: int) -> list[object]:
+    """Return the command line of the training of a round."""
     before, here = folder(out, round_ - 1), folder(out, round_)
-    words = ["--data", data, "--trial", 1, "--round", round_, "--labels", here / "labels.csv"]
-    words += ["--checkpoint", before / "checkpoint.pt", "--losses", here / "losses.csv"]
-    words += ["--out-checkpoint", here / "checkpoint.pt"]
+    words: list[object] = ["train", "--data", data, "--trial", 1, "--round", round_]
+    words += ["--labels", here / "labels.csv", "--checkpoint", before / "checkpoint.pt"]
+    words += ["--losses", here / "losses.csv", "--out-checkpoint", here / "checkpoint.pt"]
     words += ["--out-optimizer-state", here / "optimizer.pt"]
     if round_ > 1:
         words += ["--optimizer-state", before / "optimizer.pt"]
-    return run("train", *words, *TRAIN, *extra)
+    return [*words, *TRAIN]
 
 
 def evaluate(data: Path, out: Path, round_: int, *extra: object, trial: int = 1) -> int:

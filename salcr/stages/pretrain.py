@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from salcr import cli, devices, files, schema, transforms
+from salcr.adam import Adam
 from salcr.clustering import Integers
 from salcr.data import Split, load_split
 from salcr.engine import (
@@ -24,7 +25,6 @@ from salcr.engine import (
     make_optimizer,
     read_model,
     seed_torch,
-    set_rate,
     to_device,
     unit,
     write_model,
@@ -88,7 +88,7 @@ def run(
         for epoch in range(pretrain.epochs):
             started = time.monotonic()
             rate = decayed_rate(pretrain.learning_rate, pretrain.milestones, epoch)
-            set_rate(adam, rate)
+            adam.learning_rate = rate
             means = _train_epoch(
                 network, adam, split, seeds=(seed, arguments.trial, _SEED_OF_BATCHES, epoch),
                 settings=pretrain, clustering=clustering, memory=memory, augment=augment,
@@ -147,7 +147,7 @@ def load_backbone(network: Network, path: Path | None) -> None:
 
 def _train_epoch(
     network: Network,
-    adam: torch.optim.Optimizer,
+    adam: Adam,
     split: Split,
     *,
     seeds: tuple[int, ...],

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from salcr import cli, devices, files, schema, transforms
+from salcr.adam import Adam
 from salcr.association import Association
 from salcr.clustering import Integers
 from salcr.data import MODALITIES, Split, load_split
@@ -25,7 +26,6 @@ from salcr.engine import (
     part_blocks,
     read_model,
     seed_torch,
-    set_rate,
     write_model,
 )
 from salcr.errors import SalcrError
@@ -83,16 +83,17 @@ def run(
         network.reset_parts(fgsal.parts)
         network.to(device)
     origin = {"trial": trial, "data_hash": split.data_hash}
-    adam = make_optimizer(network, train.learning_rate, optimizer.weight_decay)
+    rate = decayed_rate(train.learning_rate, train.milestones, round_)
+    adam = make_optimizer(network, rate, optimizer.weight_decay)
     if round_ > 1:
         _restore(adam, arguments.optimizer_state, origin={**origin, "round": round_ - 1})
-    rate = decayed_rate(train.learning_rate, train.milestones, round_)
-    set_rate(adam, rate)
 
     started = time.monotonic()
     objective = _objective(
         network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, space=train.label_space
     )
+    sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
+    say(f"first of {train.iterations} batches; clusters: {sizes}")
     means = _train_epoch(
         network, adam, objective, split, labels,
         settings=train, augment=augment, seeds=(seed, trial, _SEED_OF_BATCHES, round_),
@@ -111,7 +112,7 @@ def run(
     files.write_table(arguments.losses, pd.DataFrame([record]))
 
 
-def _restore(adam: torch.optim.Optimizer, path: Path | None, *, origin: dict[str, object]) -> None:
+def _restore(adam: Adam, path: Path | None, *, origin: dict[str, object]) -> None:
     if path is None:
         raise SalcrError("--optimizer-state is needed from round 2 on: the file of the last round")
     saved = files.read_checkpoint(path)
@@ -146,7 +147,7 @@ def _objective(
 
 def _train_epoch(
     network: Network,
-    adam: torch.optim.Optimizer,
+    adam: Adam,
     objective: StageTwoObjective,
     split: Split,
     labels: Association,
@@ -167,10 +168,12 @@ def _train_epoch(
         device = network.part_tokens.device
         visible = split.visible.batch(batch.visible).to(device)
         infrared = split.infrared.batch(batch.infrared).to(device)
-        features = network.forward_aligned(
-            channels_last(transforms.visible_view(visible, rng, augment, ltg=False)),
-            channels_last(transforms.augmented_view(visible, rng, augment)),
-            channels_last(transforms.infrared_view(infrared, rng, augment)),
+        features = objective.normalised(
+            network.forward_aligned(
+                channels_last(transforms.visible_view(visible, rng, augment, ltg=False)),
+                channels_last(transforms.augmented_view(visible, rng, augment)),
+                channels_last(transforms.infrared_view(infrared, rng, augment)),
+            )
         )
         targets = _targets(labels, batch, device)
         totals.update(descend(objective.losses(features, targets), adam))
