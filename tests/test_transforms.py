@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,27 +11,9 @@ from helpers import close
 from scipy.stats import ks_2samp
 from torch import Tensor
 from torchvision.transforms.v2 import functional as oracle
+from views import FILL, LUMA, OFF, PAPER, VIEWS, pictures
 
 from salcr import transforms
-from salcr.schema import Augment
-
-OFF = Augment(pad=0, jitter=0, erasing_probability=0, erasing_max_area=0.4, linear_probability=0)
-PAPER = Augment(
-    pad=10, jitter=0.5, erasing_probability=0.5, erasing_max_area=0.4, linear_probability=0.5
-)
-LUMA = torch.tensor([0.2989, 0.587, 0.114])
-FILL = torch.tensor([0.4914, 0.4822, 0.4465])
-VIEWS = {
-    "visible": lambda images, rng, augment: transforms.visible_view(images, rng, augment, ltg=True),
-    "augmented": transforms.augmented_view,
-    "infrared": transforms.infrared_view,
-}
-
-
-def pictures(rng: np.random.Generator, batch: int, height: int, width: int, device: Any) -> Tensor:
-    """Return random uint8 images [B, H, W, 3]."""
-    values = rng.integers(1, 256, (batch, height, width, 3), dtype=np.uint8)
-    return torch.from_numpy(values).to(device)
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -92,7 +73,9 @@ def crop_of(crop: np.ndarray, image: np.ndarray, pad: int) -> list[tuple[int, in
 def test_crops_are_shifted_copies_with_a_zero_border(rng, device):
     """Every crop is one window of the padded image; all windows and both mirrorings occur."""
     images, pad = pictures(rng, 300, 7, 5, device), 2
-    crops = transforms._crop_and_flip(images, rng, pad)
+    windows = transforms._draw_windows(len(images), rng, pad)
+    crops = torch.full(images.shape, 9.0, device=device)
+    transforms._crop(images, windows, out=crops)
     places = []
     for crop, image in zip(crops.cpu().numpy(), images.cpu().numpy(), strict=True):
         found = crop_of(crop, image, pad)
@@ -117,13 +100,14 @@ def rectangle(changed: Tensor) -> tuple[int, int]:
 @pytest.mark.parametrize("area", [0.4, 0.1])
 def test_erasing_fills_a_rectangle_of_the_wanted_size(rng, device, area):
     """Half of the images lose one rectangle of 2 % to `area`, of bounded aspect, to the mean."""
-    augment = OFF.model_copy(update={"erasing_probability": 0.5, "erasing_max_area": area})
-    images = torch.full((500, 3, 60, 40), 9.0, device=device)
-    erased = transforms._erased(images, rng, augment).cpu()
-    changed = (erased != 9).any(dim=1)
+    images = torch.full((500, 60, 40, 3), 9.0, device=device)
+    rectangles = transforms._draw_rectangles(images, rng, 0.5, area)
+    transforms._erase(images, rectangles, FILL.to(device).expand(500, 3))
+    erased = images.cpu()
+    changed = (erased != 9).any(dim=3)
     shapes = np.array([rectangle(mask) for mask in changed if mask.any()])
     assert 200 < len(shapes) < 300
-    assert torch.equal(erased, torch.where(changed[:, None], FILL.view(3, 1, 1), 9.0))
+    assert torch.equal(erased, torch.where(changed[..., None], FILL, 9.0))
     shares, aspects = shapes.prod(axis=1) / 2400, shapes[:, 0] / shapes[:, 1]
     slack = 0.02  # sides are rounded to pixels
     assert 0.02 - slack < shares.min() < 0.03 and area * 0.85 < shares.max() < area + slack
@@ -134,11 +118,15 @@ def test_erasing_fills_a_rectangle_of_the_wanted_size(rng, device, area):
 
 def test_rectangles_reach_every_pixel(rng):
     """Rectangles lie anywhere, the borders included; none is drawn at probability 0."""
-    mask = transforms._rectangles((20, 10), rng, np.ones(6000), 0.4)
+    images = torch.empty(6000, 20, 10, 3, dtype=torch.uint8)
+    mask = np.zeros((6000, 20, 10), dtype=bool)
+    drawn = transforms._draw_rectangles(images, rng, 1.0, 0.4)
+    for index, (top, bottom, left, right) in enumerate(drawn):
+        mask[index, top:bottom, left:right] = True
     counts = mask.sum(axis=0)
     assert counts.min() > 0 and mask.any(axis=(1, 2)).all()
     close(counts / counts.max(), (counts / counts.max())[::-1, ::-1], atol=0.1)
-    assert not transforms._rectangles((20, 10), rng, np.zeros(400), 0.4).any()
+    assert not np.any(transforms._draw_rectangles(images, rng, 0.0, 0.4))
 
 
 def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
@@ -152,11 +140,14 @@ def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
 
 def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
     """Inside one rectangle all channels are one convex mixture; outside nothing changes."""
-    images = torch.from_numpy(rng.random((600, 3, 16, 8))).float().to(device)
+    images = torch.from_numpy(rng.random((600, 16, 8, 3))).float().to(device)
     mixed = images.clone()
-    transforms._mix_channels_locally(mixed, rng, 0.5)
+    rectangles = transforms._draw_rectangles(images, rng, 0.5, 0.4)
+    mixtures = transforms._on(images, transforms._draw_mixtures(600, rng))
+    transforms._mix_channels(mixed, rectangles, mixtures)
     found = []
-    for before, after in zip(images.cpu(), mixed.cpu(), strict=True):
+    pairs = zip(images.cpu().permute(0, 3, 1, 2), mixed.cpu().permute(0, 3, 1, 2), strict=True)
+    for before, after in pairs:
         changed = (before != after).any(dim=0)
         if changed.any():
             rectangle(changed)
