@@ -19,7 +19,7 @@ from salcr.data import Images, Split
 from salcr.errors import SalcrError
 from salcr.logs import say, warn
 from salcr.model import Network, inference_features
-from salcr.schema import Clustering, Section
+from salcr.schema import Clustering, Numerics, Section
 
 _EXTRACTION_BATCH = 128
 
@@ -55,7 +55,7 @@ def extract(
     ):
         batch = transforms.plain(images.batch(positions).to(device))
         batch = batch.flip(3) if mirrored else batch
-        found.append(inference_features(*network(channels_last(batch), modality)))
+        found.append(inference_features(*network(batch, modality)))
     global_, joint = (torch.cat(side) for side in zip(*found, strict=True))
     if not torch.isfinite(joint).all():
         raise SalcrError(
@@ -169,7 +169,7 @@ def write_model(
 
 
 def read_model(
-    path: Path, device: torch.device, *, split: Split, trial: int
+    path: Path, device: torch.device, numerics: Numerics, *, split: Split, trial: int
 ) -> tuple[Network, dict[str, Any]]:
     """Return the network of a checkpoint, on the device, and the checkpoint itself.
 
@@ -188,17 +188,19 @@ def read_model(
             )
     network = Network(**checkpoint["model"])
     network.load_state_dict(checkpoint["state"])
-    return to_device(network, device), checkpoint
+    return to_device(network, device, numerics), checkpoint
 
 
-def to_device(network: Network, device: torch.device) -> Network:
-    """Return the network on the device, in the memory layout that convolutions like best."""
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def channels_last(images: Tensor) -> Tensor:
-    """Return images in the memory layout of the network's convolutions."""
-    return images.contiguous(memory_format=torch.channels_last)
+def to_device(network: Network, device: torch.device, numerics: Numerics) -> Network:
+    """Return the network on the device, to be computed as the configuration says."""
+    network.autocast = {"auto": device.type == "cuda", "always": True, "never": False}[
+        numerics.autocast
+    ]
+    if numerics.channels_last:
+        network.memory_format = torch.channels_last
+    if numerics.compile:
+        network.trunk.compile()
+    return network.to(device, memory_format=network.memory_format)  # type: ignore[call-overload]
 
 
 def unit(features: Tensor) -> Tensor:

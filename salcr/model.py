@@ -39,6 +39,8 @@ class Network(nn.Module):
     def __init__(self, *, backbone: str, width: int, num_parts: int) -> None:
         super().__init__()
         self.backbone, self.width = backbone, width
+        self.autocast = False  # compute stem and trunk, nearly all of the work, in bfloat16?
+        self.memory_format = torch.contiguous_format
         self.visible_stem, self.infrared_stem = Stem(width), Stem(width)
         self.trunk = Trunk(backbone, width)
         initialise(self)
@@ -72,17 +74,17 @@ class Network(nn.Module):
         Returns:
             global features [B, C] and part features f(x, x) [B, P, C].
         """
-        stem = self.visible_stem if modality == "visible" else self.infrared_stem
-        feature_map = self.trunk(stem(images))
+        feature_map = self._feature_map({modality: images})
         return self._global(feature_map), self._through_neck(self._own_parts(feature_map)[1])
 
     def forward_global(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return global features [B, C] of a stage-one batch, the visible rows first."""
-        return self._global(self._feature_map(visible, infrared))
+        return self._global(self._feature_map({"visible": visible, "infrared": infrared}))
 
     def forward_aligned(self, visible: Tensor, augmented: Tensor, infrared: Tensor) -> Features:
         """Return the features of a stage-two batch of three groups [S, 3, H, W]."""
-        feature_map = self._feature_map(torch.cat([visible, augmented]), infrared)
+        both = torch.cat([visible, augmented])
+        feature_map = self._feature_map({"visible": both, "infrared": infrared})
         stripes, own, query = self._own_parts(feature_map)
         map_v, map_a, map_r = stripes.chunk(3)
         cross1 = attend(query, torch.cat([map_r, map_r, map_v]))
@@ -94,8 +96,15 @@ class Network(nn.Module):
             self._through_neck(cross2),
         )
 
-    def _feature_map(self, visible: Tensor, infrared: Tensor) -> Tensor:
-        return self.trunk(torch.cat([self.visible_stem(visible), self.infrared_stem(infrared)]))
+    def _feature_map(self, images: dict[str, Tensor]) -> Tensor:
+        """Return the float32 map [B, C, H', W'] of images by modality, one after another."""
+        stems = {"visible": self.visible_stem, "infrared": self.infrared_stem}
+        with torch.autocast(self.part_tokens.device.type, torch.bfloat16, self.autocast):
+            stemmed = [
+                stems[modality](side.contiguous(memory_format=self.memory_format))
+                for modality, side in images.items()
+            ]
+            return self.trunk(torch.cat(stemmed)).float()
 
     def _global(self, feature_map: Tensor) -> Tensor:
         return self.global_neck(generalised_mean(feature_map))
@@ -111,7 +120,7 @@ class Network(nn.Module):
 
 def generalised_mean(feature_map: Tensor) -> Tensor:
     """Return the GeM pooling (mean(x^3) + 1e-12)^(1/3), [B, C] from [B, C, H, W]."""
-    powered = feature_map.float().pow(_GEM_POWER).mean(dim=(2, 3))
+    powered = feature_map.pow(_GEM_POWER).mean(dim=(2, 3))
     return (powered + _GEM_FLOOR).pow(1 / _GEM_POWER)
 
 
@@ -120,7 +129,7 @@ def split_stripes(feature_map: Tensor, num_parts: int) -> Tensor:
 
     Tokens beyond P*T, where H*W is no multiple of P, are left out.
     """
-    tokens = feature_map.flatten(2).mT.float()
+    tokens = feature_map.flatten(2).mT
     length = tokens.shape[1] // num_parts
     return tokens[:, : num_parts * length].unflatten(1, (num_parts, length))
 

@@ -79,6 +79,16 @@ class Model(Section):
         return self
 
 
+class Numerics(Section):
+    """How the network is computed. Results change by rounding, which training magnifies."""
+
+    autocast: Literal["auto", "always", "never"] = Field(
+        description="convolutions in bfloat16; auto: on a GPU"
+    )
+    channels_last: bool = Field(description="memory layout that most devices prefer")
+    compile: bool = Field(description="torch.compile; takes minutes a job and a C++ compiler")
+
+
 class Clustering(Section):
     """Jaccard distance on k-reciprocal neighbours, then DBSCAN."""
 
@@ -216,6 +226,7 @@ class Config(Section):
     synthesize: Synthesize
     preprocess: Preprocess
     model: Model
+    numerics: Numerics
     clustering: Clustering
     memory: Memory
     augment: Augment

@@ -32,13 +32,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(
-    arguments: argparse.Namespace, *, clustering: schema.Clustering, associate: schema.Associate
+    arguments: argparse.Namespace,
+    *,
+    numerics: schema.Numerics,
+    clustering: schema.Clustering,
+    associate: schema.Associate,
 ) -> None:
     """Write the labels, then their quality."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
     say(f"associate, trial {arguments.trial}: {split.sizes}")
-    network, _ = read_model(arguments.checkpoint, device, split=split, trial=arguments.trial)
+    network, _ = read_model(
+        arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
+    )
     features = {
         modality: extract(network, images, modality)[0]
         for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)

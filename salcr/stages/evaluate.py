@@ -33,13 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(arguments: argparse.Namespace, *, evaluate: schema.Evaluate) -> None:
+def run(
+    arguments: argparse.Namespace, *, numerics: schema.Numerics, evaluate: schema.Evaluate
+) -> None:
     """Write the metrics of every setting, and the nearest gallery images of some queries."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
     say(f"evaluate, trial {arguments.trial}: {split.sizes}")
     network, checkpoint = read_model(
-        arguments.checkpoint, device, split=split, trial=arguments.trial
+        arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
     )
     identities = load_identities(arguments.identities, trial=arguments.trial, split="test")
     images = {"visible": split.visible, "infrared": split.infrared}

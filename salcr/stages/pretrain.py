@@ -16,7 +16,6 @@ from salcr.adam import Adam
 from salcr.clustering import Integers
 from salcr.data import Split, load_split
 from salcr.engine import (
-    channels_last,
     cluster,
     decayed_rate,
     descend,
@@ -63,6 +62,7 @@ def run(
     *,
     seed: int,
     model: schema.Model,
+    numerics: schema.Numerics,
     clustering: schema.Clustering,
     memory: schema.Memory,
     augment: schema.Augment,
@@ -76,14 +76,15 @@ def run(
     records = []
     if pretrain.checkpoint is not None:
         network = _trained_network(
-            arguments.from_checkpoint, device, split=split, trial=arguments.trial, model=model
-        )
+            arguments.from_checkpoint, device, split=split, trial=arguments.trial, model=model,
+            numerics=numerics,
+        )  # fmt: skip
     else:
         seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
         network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
         if model.weights != "random":
             load_backbone(network, arguments.weights_file)
-        to_device(network, device)
+        to_device(network, device, numerics)
         adam = make_optimizer(network, pretrain.learning_rate, optimizer.weight_decay)
         for epoch in range(pretrain.epochs):
             started = time.monotonic()
@@ -99,18 +100,24 @@ def run(
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
         data_hash=split.data_hash, seed=seed,
-        sections=[model, clustering, memory, augment, optimizer, pretrain],
+        sections=[model, numerics, clustering, memory, augment, optimizer, pretrain],
     )  # fmt: skip
     files.write_table(arguments.losses, pd.DataFrame(records, columns=_COLUMNS))
 
 
 def _trained_network(
-    path: Path | None, device: torch.device, *, split: Split, trial: int, model: schema.Model
+    path: Path | None,
+    device: torch.device,
+    *,
+    split: Split,
+    trial: int,
+    model: schema.Model,
+    numerics: schema.Numerics,
 ) -> Network:
     """Return the network of a checkpoint that takes the place of stage one."""
     if path is None:
         raise SalcrError("--from-checkpoint is needed where --pretrain-checkpoint is set")
-    network, _ = read_model(path, device, split=split, trial=trial)
+    network, _ = read_model(path, device, numerics, split=split, trial=trial)
     if (network.backbone, network.width) != (model.backbone, model.width):
         raise SalcrError(
             f"{path}: is a {network.backbone} of width {network.width}; set model.backbone and "
@@ -213,5 +220,5 @@ def _forward(
     v = transforms.visible_view(visible, rng, augment, ltg=True)
     a = transforms.augmented_view(visible, rng, augment)
     r = transforms.infrared_view(infrared, rng, augment)
-    features = unit(network.forward_global(channels_last(torch.cat([v, a])), channels_last(r)))
+    features = unit(network.forward_global(torch.cat([v, a]), r))
     return {"visible": features[: 2 * len(v)], "infrared": features[2 * len(v) :]}

@@ -17,7 +17,6 @@ from salcr.association import Association
 from salcr.clustering import Integers
 from salcr.data import MODALITIES, Split, load_split
 from salcr.engine import (
-    channels_last,
     decayed_rate,
     descend,
     extract,
@@ -58,6 +57,7 @@ def run(
     arguments: argparse.Namespace,
     *,
     seed: int,
+    numerics: schema.Numerics,
     memory: schema.Memory,
     augment: schema.Augment,
     optimizer: schema.Optimizer,
@@ -72,7 +72,9 @@ def run(
     trial, round_ = arguments.trial, arguments.round
     split = load_split(arguments.data, trial=trial, split="train")
     say(f"train, trial {arguments.trial}: {split.sizes}")
-    network, checkpoint = read_model(arguments.checkpoint, device, split=split, trial=trial)
+    network, checkpoint = read_model(
+        arguments.checkpoint, device, numerics, split=split, trial=trial
+    )
     if checkpoint["round"] != round_ - 1:
         raise SalcrError(
             f"{arguments.checkpoint}: is of round {checkpoint['round']}, not {round_ - 1}"
@@ -89,14 +91,9 @@ def run(
         _restore(adam, arguments.optimizer_state, origin={**origin, "round": round_ - 1})
 
     started = time.monotonic()
-    objective = _objective(
-        network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, space=train.label_space
-    )
-    sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
-    say(f"first of {train.iterations} batches; clusters: {sizes}")
-    means = _train_epoch(
-        network, adam, objective, split, labels,
-        settings=train, augment=augment, seeds=(seed, trial, _SEED_OF_BATCHES, round_),
+    means = train_round(
+        network, adam, split, labels, clusters, seeds=(seed, trial, _SEED_OF_BATCHES, round_),
+        memory=memory, augment=augment, train=train, fgsal=fgsal, gpcr=gpcr,
     )  # fmt: skip
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
@@ -104,7 +101,7 @@ def run(
     write_model(
         arguments.out_checkpoint, network, round_=round_, trial=trial,
         data_hash=split.data_hash, seed=seed,
-        sections=[memory, augment, optimizer, train, fgsal, gpcr],
+        sections=[numerics, memory, augment, optimizer, train, fgsal, gpcr],
     )  # fmt: skip
     state = {**origin, "round": round_, "adam": adam.state_dict()}
     files.write_checkpoint(arguments.out_optimizer_state, state)
@@ -125,6 +122,52 @@ def _restore(adam: Adam, path: Path | None, *, origin: dict[str, object]) -> Non
         raise SalcrError(f"{path}: does not fit the network ({error})") from None
 
 
+def train_round(
+    network: Network,
+    adam: Adam,
+    split: Split,
+    labels: Association,
+    clusters: dict[str, Integers],
+    *,
+    seeds: tuple[int, ...],
+    memory: schema.Memory,
+    augment: schema.Augment,
+    train: schema.Train,
+    fgsal: schema.Fgsal,
+    gpcr: schema.Gpcr,
+) -> dict[str, float]:
+    """Train the network for an epoch, in place, and return the mean losses by name.
+
+    `labels` are those of the round in both label spaces; from the DBSCAN labels `clusters`, by
+    modality, the memories start; `seeds` are those of this unit of work.
+    """
+    objective = _objective(
+        network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, space=train.label_space
+    )
+    shared = _checked_shared_labels(labels, train)
+    network.train()
+    totals: Counter[str] = Counter()
+    for iteration in progress(range(train.iterations), title="train"):
+        rng = generator(*seeds, iteration)
+        batch = pair_batch(
+            labels, shared, num_labels=train.labels, instances=train.instances, rng=rng
+        )
+        device = network.part_tokens.device
+        visible = split.visible.batch(batch.visible).to(device)
+        infrared = split.infrared.batch(batch.infrared).to(device)
+        features = objective.normalised(
+            network.forward_aligned(
+                transforms.visible_view(visible, rng, augment, ltg=False),
+                transforms.augmented_view(visible, rng, augment),
+                transforms.infrared_view(infrared, rng, augment),
+            )
+        )
+        targets = _targets(labels, batch, device)
+        totals.update(descend(objective.losses(features, targets), adam))
+        objective.update(features, targets, rng)
+    return {name: total / train.iterations for name, total in totals.items()}
+
+
 def _objective(
     network: Network,
     split: Split,
@@ -143,42 +186,6 @@ def _objective(
     return StageTwoObjective(
         global_, parts, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, label_space=space
     )
-
-
-def _train_epoch(
-    network: Network,
-    adam: Adam,
-    objective: StageTwoObjective,
-    split: Split,
-    labels: Association,
-    *,
-    settings: schema.Train,
-    augment: schema.Augment,
-    seeds: tuple[int, ...],
-) -> dict[str, float]:
-    """Train `iterations` steps and return the mean losses."""
-    shared = _checked_shared_labels(labels, settings)
-    network.train()
-    totals: Counter[str] = Counter()
-    for iteration in progress(range(settings.iterations), title="train"):
-        rng = generator(*seeds, iteration)
-        batch = pair_batch(
-            labels, shared, num_labels=settings.labels, instances=settings.instances, rng=rng
-        )
-        device = network.part_tokens.device
-        visible = split.visible.batch(batch.visible).to(device)
-        infrared = split.infrared.batch(batch.infrared).to(device)
-        features = objective.normalised(
-            network.forward_aligned(
-                channels_last(transforms.visible_view(visible, rng, augment, ltg=False)),
-                channels_last(transforms.augmented_view(visible, rng, augment)),
-                channels_last(transforms.infrared_view(infrared, rng, augment)),
-            )
-        )
-        targets = _targets(labels, batch, device)
-        totals.update(descend(objective.losses(features, targets), adam))
-        objective.update(features, targets, rng)
-    return {name: total / settings.iterations for name, total in totals.items()}
 
 
 def _checked_shared_labels(
