@@ -52,31 +52,28 @@ def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: 
     return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
-def aligned_patterns(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) -> Tensor:
-    """Return the part features f(query, map) as one tensor [3, 3S, ...], pattern by row.
+def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) -> dict[str, Tensor]:
+    """Return the part features f(query, map) by the query's modality, "visible" or "infrared".
 
     Args:
-        own: [3S, ...] rows f(v,v), f(a,a), f(r,r).
-        cross1: [3S, ...] rows f(v,r), f(a,r), f(r,v).
-        cross2: [3S, ...] rows f(v,a), f(a,v), f(r,a).
+        own: [3S, P, C] rows f(v,v), f(a,a), f(r,r).
+        cross1: [3S, P, C] rows f(v,r), f(a,r), f(r,v).
+        cross2: [3S, P, C] rows f(v,a), f(a,v), f(r,a).
         released: replace f(a,r) by f(a,v), as the released code does.
+
+    Returns:
+        side -> [P, B, C] unit rows: own, cross 1 and cross 2 one after another, each of v and a
+        (visible, B = 6S) or of r (infrared, B = 3S).
     """
+    patterns = [own.chunk(NUM_GROUPS), cross1.chunk(NUM_GROUPS), cross2.chunk(NUM_GROUPS)]
     if released:
-        v, _, r = cross1.chunk(NUM_GROUPS)
-        cross1 = torch.cat([v, cross2.chunk(NUM_GROUPS)[1], r])
-    return torch.stack([own, cross1, cross2])
-
-
-def rows_of_side(patterns: Tensor, side: str) -> Tensor:
-    """Return the part rows of one side as [P, B, C], ready for that side's memories.
-
-    Args:
-        patterns: [3, 3S, P, C] unit vectors, as `aligned_patterns` orders them.
-        side: "visible" takes the rows of v and a (B = 6S), "infrared" those of r (B = 3S).
-    """
-    v, a, r = patterns.chunk(NUM_GROUPS, dim=1)
-    rows = torch.cat([v, a], dim=1) if side == "visible" else r
-    return rows.flatten(0, 1).transpose(0, 1)
+        v, _, r = patterns[1]
+        patterns[1] = (v, patterns[2][1], r)
+    rows = {
+        "visible": torch.cat([group for v, a, _ in patterns for group in (v, a)]),
+        "infrared": torch.cat([r for _, _, r in patterns]),
+    }
+    return {side: F.normalize(found, dim=-1).transpose(0, 1) for side, found in rows.items()}
 
 
 def instance_logits(features: Tensor, instances: Tensor, temperature: float) -> Tensor:
@@ -127,7 +124,7 @@ def refine_global(logits: Tensor, near: Tensor) -> Tensor:
 
 
 def refine_parts(
-    near: Tensor, patterns: Tensor, part_instances: Tensor, temperature: float
+    near: Tensor, rows: dict[str, Tensor], part_instances: Tensor, temperature: float
 ) -> Tensor:
     """Return the part refinement loss in one modality's instance memories (GPCR).
 
@@ -136,17 +133,27 @@ def refine_parts(
 
     Args:
         near: [3S, k] instances nearest to the global features of the rows [v; a; r].
-        patterns: [3, 3S, P, C] unit vectors, as `aligned_patterns` orders them.
+        rows: part features by side, from `part_rows`.
         part_instances: [P, N, C] part instance memories, unit rows.
         temperature: tau.
 
     Returns:
         A scalar, the mean over the parts.
     """
+    boundary = len(near) * 2 // 3
+    near_of_sides = (near[:boundary], near[boundary:])
+    candidates = torch.cat([side.repeat(NUM_GROUPS, 1) for side in near_of_sides])
     losses = []
     for part, memory in enumerate(part_instances):
-        logits = instance_logits(patterns[:, :, part], memory, temperature)
-        own, cross1, cross2 = among(near, nearest(logits, near.shape[-1]))
-        positive = torch.stack([cross1 | cross2, own | cross2, own | cross1])
-        losses.append(instance_loss(logits, near.expand_as(positive), positive))
+        of_sides = [rows[side][part] for side in ("visible", "infrared")]
+        logits = instance_logits(torch.cat(of_sides), memory, temperature)
+        near_parts = nearest(logits, near.shape[-1]).split([len(side) for side in of_sides])
+        positive = [_on_another_map(*pair) for pair in zip(near_of_sides, near_parts, strict=True)]
+        losses.append(instance_loss(logits, candidates, torch.cat(positive)))
     return torch.stack(losses).mean()
+
+
+def _on_another_map(near: Tensor, near_parts: Tensor) -> Tensor:
+    """Return bool [3B, k]: which of near [B, k] are in near_parts [3B, k] of another map."""
+    own, cross1, cross2 = among(near, near_parts.unflatten(0, (NUM_GROUPS, -1)))
+    return torch.cat([cross1 | cross2, own | cross2, own | cross1])

@@ -57,29 +57,35 @@ def updated_memory(
     Returns:
         [..., K, C], a new tensor; no gradient flows into it.
     """
-    memory = memory.clone()
     order = np.arange(len(labels)) if order is None else order
-    turns = [order[turn] for turn in _turns(labels[order], _num_felt(momentum))]
-    if not turns:
-        return memory
-    acting, sizes = np.concatenate(turns), [len(turn) for turn in turns]
-    rows, clusters = (  # to the device at once, not turn by turn
-        torch.from_numpy(indices).to(memory.device).split(sizes)
-        for indices in (acting, labels[acting])
+    clusters, turns = _turns(labels[order], _num_felt(momentum))
+    used, rows = (  # to the device at once, not turn by turn
+        torch.from_numpy(indices).to(memory.device)
+        for indices in (clusters, order[np.concatenate(turns)])
     )
-    for row, cluster in zip(rows, clusters, strict=True):
-        mixed = torch.lerp(features[..., row, :], memory[..., cluster, :], momentum)
-        memory[..., cluster, :] = F.normalize(mixed, dim=-1)
+    moving = memory[..., used, :]
+    for sample in features[..., rows, :].split([len(turn) for turn in turns], dim=-2):
+        acting = moving[..., : sample.shape[-2], :]
+        F.normalize(torch.lerp(sample, acting, momentum), dim=-1, out=acting)
+    memory = memory.clone()
+    memory[..., used, :] = moving
     return memory
 
 
-def _turns(labels: Integers, most: int) -> list[Integers]:
-    """Return the positions that act together, turn after turn: the last `most` of every label."""
+def _turns(labels: Integers, most: int) -> tuple[Integers, list[Integers]]:
+    """Return which samples of a batch act together, the last `most` of every cluster.
+
+    Returns:
+        the clusters that have a sample, those with most samples first; and for each turn the
+        positions that act in it, one for each of the first so many clusters.
+    """
     order = np.argsort(labels, kind="stable")
-    ordered = labels[order]
-    followers = np.searchsorted(ordered, ordered, side="right") - np.arange(len(labels)) - 1
-    num_turns = min(int(followers.max(initial=-1)) + 1, most)
-    return [order[followers == turn] for turn in reversed(range(num_turns))]
+    clusters, sizes = np.unique(labels, return_counts=True)
+    ends = np.cumsum(sizes)  # in `order`, each cluster's samples end here
+    largest_first = np.argsort(-sizes, kind="stable")
+    sizes, ends = sizes[largest_first], ends[largest_first]
+    followers = reversed(range(min(sizes.max(initial=1), most)))
+    return clusters[largest_first], [order[ends[sizes > f] - 1 - f] for f in followers]
 
 
 def _num_felt(momentum: float) -> int:

@@ -26,10 +26,8 @@ class UnitFeatures(NamedTuple):
 
     global_: Tensor
     """[3S, C] rows [v; a; r]."""
-    patterns: Tensor | None
-    """[3, 3S, P, C], as `losses.aligned_patterns` orders them; None where no loss needs them."""
-    sides: dict[str, Tensor]
-    """Side -> [P, B, C], as `losses.rows_of_side`; empty without part losses."""
+    parts: dict[str, Tensor]
+    """Side -> [P, B, C], from `losses.part_rows`; empty where no loss needs them."""
 
 
 class StageTwoObjective:
@@ -73,12 +71,9 @@ class StageTwoObjective:
         """Return a batch's features as `losses` and `update` take them."""
         global_ = F.normalize(features.global_, dim=-1)
         if not (self.fgsal.enabled or self.gpcr.mode in ("both", "part")):
-            return UnitFeatures(global_, None, {})
+            return UnitFeatures(global_, {})
         released = self.fgsal.released_cross_pattern
-        patterns = losses.aligned_patterns(*features[1:], released=released)
-        patterns = F.normalize(patterns, dim=-1)
-        sides = {s: losses.rows_of_side(patterns, s) for s in SIDES} if self.fgsal.enabled else {}
-        return UnitFeatures(global_, patterns, sides)
+        return UnitFeatures(global_, losses.part_rows(*features[1:], released=released))
 
     def losses(self, features: UnitFeatures, labels: Labels) -> dict[str, Tensor]:
         """Return the scalar losses of a batch: "global", "part", "refine" and their "total".
@@ -119,6 +114,8 @@ class StageTwoObjective:
             self.global_memory[space] = moved(
                 self.global_memory[space], features.global_[rows], labels.of_groups(space)[rows]
             )
+        if not self.fgsal.enabled:
+            return
         for side, space, parts, target in self._parts(features, labels):
             self.part_memory[side, space] = moved(self.part_memory[side, space], parts, target)
 
@@ -136,7 +133,7 @@ class StageTwoObjective:
         self, features: UnitFeatures, labels: Labels
     ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
         """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is trained."""
-        for side, rows in features.sides.items():
+        for side, rows in features.parts.items():
             for space in self._spaces(side):
                 yield side, space, rows, _side_labels(labels, side, space, rows.shape[1])
 
@@ -148,9 +145,9 @@ class StageTwoObjective:
             near = losses.nearest(logits, self.gpcr.k)
             if mode in ("both", "global"):
                 found.append(losses.refine_global(logits, near))
-            if features.patterns is not None and mode in ("both", "part"):
+            if mode in ("both", "part"):
                 memory = self.part_instances[space]
-                found.append(losses.refine_parts(near, features.patterns, memory, tau))
+                found.append(losses.refine_parts(near, features.parts, memory, tau))
         return _sum(found)
 
 

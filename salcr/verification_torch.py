@@ -63,7 +63,7 @@ def _five_losses(
         return torch.cat([inputs[f"{name}_visible"], inputs[f"{name}_infrared"]])
 
     def parts_of(name: str) -> Tensor:
-        return normalize(rows(name).unflatten(1, (num_parts, -1)), dim=2)
+        return rows(name).unflatten(1, (num_parts, -1))
 
     def memory_of(name: str) -> Tensor:
         return _tensor(data[f"memory_{name}"], device)
@@ -72,7 +72,7 @@ def _five_losses(
         return torch.stack([memory_of(f"{name}_{part}") for part in range(num_parts)])
 
     own, cross1, cross2 = (parts_of(f"part_{name}") for name in ("self", "pg1", "pg2"))
-    patterns = losses.aligned_patterns(own, cross1, cross2, released=released)
+    parts = losses.part_rows(own, cross1, cross2, released=released)
     names = ("visible_label", "visible_cross_label", "infrared_label", "infrared_cross_label")
     labels = losses.Labels(*(_tensor(data[name], device) for name in names))
     global_ = normalize(rows("global"), dim=1)
@@ -87,7 +87,7 @@ def _five_losses(
         "infrared": (labels.infrared_to_visible, labels.infrared),
     }
     for side, targets in sides.items():
-        of_side = losses.rows_of_side(patterns, side)
+        of_side = parts[side]
         found[f"part_{side}"] = _sum(
             losses.cluster_loss(
                 of_side,
@@ -100,9 +100,9 @@ def _five_losses(
     refined = []
     for s in _SPACES:
         logits = losses.instance_logits(global_, memory_of(f"instance_global_{s}"), tau)
-        near, of_parts = losses.nearest(logits, k), memories_of(f"instance_part_{s}")
-        of_patterns = losses.refine_parts(near, patterns, of_parts, tau)
-        refined.append((losses.refine_global(logits, near), of_patterns))
+        near, memories = losses.nearest(logits, k), memories_of(f"instance_part_{s}")
+        of_parts = losses.refine_parts(near, parts, memories, tau)
+        refined.append((losses.refine_global(logits, near), of_parts))
     found["instance_global"], found["instance_part"] = map(_sum, zip(*refined, strict=True))
     return found
 

@@ -80,13 +80,13 @@ def stacked(f: dict, *pairs: str) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([f[q, m] for q, m in pairs]))
 
 
-def patterns_of(f: dict) -> torch.Tensor:
-    """Return f as the network hands it over, in the order of METHOD section 1."""
-    return losses.aligned_patterns(
+def parts_of(f: dict, released: bool = False) -> dict[str, torch.Tensor]:
+    """Return f as the network hands it over, in the order of METHOD section 1, by side."""
+    return losses.part_rows(
         stacked(f, "vv", "aa", "rr"),
         stacked(f, "vr", "ar", "rv"),
         stacked(f, "va", "av", "ra"),
-        released=False,
+        released=released,
     )
 
 
@@ -101,14 +101,14 @@ def refined_global(
 def refined_parts(
     features: torch.Tensor,
     instances: torch.Tensor,
-    patterns: torch.Tensor,
+    parts: dict[str, torch.Tensor],
     part_instances: torch.Tensor,
     k: int,
     tau: float = TAU,
 ) -> torch.Tensor:
-    """Return the part refinement loss of features [3S, C] and their patterns."""
+    """Return the part refinement loss of features [3S, C] and their part rows by side."""
     near = losses.nearest(losses.instance_logits(features, instances, tau), k)
-    return losses.refine_parts(near, patterns, part_instances, tau)
+    return losses.refine_parts(near, parts, part_instances, tau)
 
 
 @pytest.mark.parametrize("prefix", ["", "released_"])
@@ -116,8 +116,7 @@ def test_step_matches_the_released_code(golden, device, prefix):
     """All five losses and the gradient of their sum are those of the released code."""
     data, step = golden("losses"), golden_step(device)
     global_ = normalize(step.features.global_, dim=-1)
-    own, cross1, cross2 = (normalize(p, dim=-1) for p in step.features[1:])
-    patterns = losses.aligned_patterns(own, cross1, cross2, released=bool(prefix))
+    parts = losses.part_rows(*step.features[1:], released=bool(prefix))
     labels, k, tau = step.labels, step.k, step.temperature
     by_side = {
         "visible": (labels.visible, labels.visible_to_infrared),
@@ -130,12 +129,12 @@ def test_step_matches_the_released_code(golden, device, prefix):
         ),
         "instance_global": sum(refined_global(global_, step.instances[s], k, tau) for s in SPACES),
         "instance_part": sum(
-            refined_parts(global_, step.instances[s], patterns, step.part_instances[s], k, tau)
+            refined_parts(global_, step.instances[s], parts, step.part_instances[s], k, tau)
             for s in SPACES
         ),
     }
     for side, targets in by_side.items():
-        rows = losses.rows_of_side(patterns, side)
+        rows = parts[side]
         found[f"part_{side}"] = sum(
             losses.cluster_loss(rows, step.part_memory[side, s], t.repeat(rows.shape[1] // 12), tau)
             for s, t in zip(SPACES, targets, strict=True)
@@ -192,24 +191,23 @@ def test_labels_of_groups_are_in_row_order():
     assert labels.of_groups("infrared").tolist() == [20, 21, 20, 21, 30, 31]
 
 
-def test_rows_of_side_follow_who_asks(rng):
-    """The visible side holds all f(v, .) and f(a, .), the infrared side all f(r, .), by part."""
+@pytest.mark.parametrize("released", [False, True])
+def test_part_rows_follow_who_asks(rng, released):
+    """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces f(a,r) alone."""
     f = random_parts(rng, 2, 3, 4)
+    found = parts_of(f, released)
     for side, pairs in (
-        ("visible", ("vv", "aa", "vr", "ar", "va", "av")),
+        ("visible", ("vv", "aa", "vr", "av" if released else "ar", "va", "av")),
         ("infrared", ("rr", "rv", "ra")),
     ):
-        expected = stacked(f, *pairs).transpose(0, 1)
-        assert torch.equal(losses.rows_of_side(patterns_of(f), side), expected)
+        close(found[side], stacked(f, *pairs).transpose(0, 1), atol=1e-6)
 
 
-def test_the_released_slip_replaces_one_pattern(rng):
-    """Only f(a,r) in cross 1 changes, to f(a,v)."""
-    f = random_parts(rng, 2, 1, 4)
-    meant = patterns_of(f)
-    released = losses.aligned_patterns(*meant, released=True)
-    expected = stacked(f, "vv", "aa", "rr", "vr", "av", "rv", "va", "av", "ra")
-    assert torch.equal(released.flatten(0, 1), expected)
+def test_part_rows_are_normalised_part_by_part(rng):
+    """Every part of every row has length 1, whatever lengths the network gives."""
+    patterns = [torch.from_numpy(rng.standard_normal((6, 2, 5)) * 7) for _ in range(3)]
+    for rows in losses.part_rows(*patterns, released=False).values():
+        close(rows.norm(dim=-1), np.ones(rows.shape[:-1]))
 
 
 @pytest.mark.parametrize("k", [3, 6, 15, 100])
@@ -232,7 +230,8 @@ def test_part_refinement_matches_sets(rng, device, k):
     expected = slow_refine_parts(features, instances, f, part_instances, k)
     arrays = (torch.from_numpy(a).to(device) for a in (features, instances, part_instances))
     global_, memory, part_memory = arrays
-    found = refined_parts(global_, memory, patterns_of(f).to(device), part_memory, k)
+    parts = {side: rows.to(device) for side, rows in parts_of(f).items()}
+    found = refined_parts(global_, memory, parts, part_memory, k)
     close(found, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 14), "all instances positive cost nothing, else something"
 
@@ -250,10 +249,12 @@ def test_no_part_positive_costs_nothing(device):
     """Part anchors without a positive give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(2, 4, device=device)
     global_ = instances[[0, 0, 0]]
-    patterns = instances[[1] * 9].view(3, 3, 1, 4).clone().requires_grad_()
-    loss = refined_parts(global_, instances, patterns, instances[None], 1)
+    sizes = {"visible": 6, "infrared": 3}
+    parts = {s: instances[[1] * n][None].clone().requires_grad_() for s, n in sizes.items()}
+    loss = refined_parts(global_, instances, parts, instances[None], 1)
     loss.backward()
-    assert loss.item() == 0 and torch.equal(patterns.grad, torch.zeros_like(patterns))
+    assert loss.item() == 0
+    assert all(torch.equal(rows.grad, torch.zeros_like(rows)) for rows in parts.values())
 
 
 def test_anchors_without_a_positive_get_no_gradient(rng):
