@@ -52,7 +52,9 @@ def main() -> int:
 
 def _in_own_process(name: str, threads: int) -> dict[str, float] | None:
     """Return what a row took, None if its process failed; its peak is not that of others."""
-    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads))
+    limits = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
+    )
     command = [sys.executable, "-m", "benchmarks", "--row", name]
     done = subprocess.run(
         command, stdout=subprocess.PIPE, env={**os.environ, **limits}, text=True, check=False

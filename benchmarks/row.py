@@ -15,7 +15,7 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Row:
-    """A computation to measure. `ours` and `plain` get what `prepare` returns and may not alter it."""
+    """A computation to measure. `ours` and `plain` get what `prepare` returns, not to alter it."""
 
     name: str
     wanted: str
