@@ -22,6 +22,7 @@ from salcr.engine import (
     extract,
     generator,
     make_optimizer,
+    resident,
     seed_torch,
     set_rate,
     to_device,
@@ -65,7 +66,7 @@ def run(
 ) -> None:
     """Train from initial weights and write the checkpoint and the losses."""
     device = devices.prepare(arguments.device, arguments.threads)
-    split = load_split(arguments.data, trial=arguments.trial, split="train")
+    split = resident(load_split(arguments.data, trial=arguments.trial, split="train"), device)
     say(f"pretrain, trial {arguments.trial}: {split.sizes}")
     seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
     network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
