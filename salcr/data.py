@@ -39,6 +39,8 @@ class Images:
     """[N], the split's images in `array`."""
     camera: Integers
     """[N]."""
+    resident: torch.Tensor | None = None
+    """uint8 [N, H, W, 3], the split's images on the device that trains, if they are kept there."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -48,6 +50,9 @@ class Images:
         """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
         import torch  # takes two seconds, and preprocess and figures need none of it
 
+        if self.resident is not None:
+            index = torch.from_numpy(np.ascontiguousarray(positions))
+            return self.resident[index.to(self.resident.device, non_blocking=True)]
         return torch.from_numpy(np.ascontiguousarray(self.array[self.rows[positions]]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from salcr.model import Network, inference_features
 from salcr.schema import Clustering, Numerics, Section
 
 _EXTRACTION_BATCH = 128
+_SHARE_FOR_IMAGES = 0.25
+"""Of a GPU's free memory; the rest is the network's."""
 
 
 def generator(*seeds: int) -> np.random.Generator:
@@ -35,6 +38,31 @@ def generator(*seeds: int) -> np.random.Generator:
 def seed_torch(*seeds: int) -> None:
     """Seed torch's global state, from which new weights are drawn."""
     torch.manual_seed(int(generator(*seeds).integers(2**63)))
+
+
+def resident(split: Split, device: torch.device) -> Split:
+    """Return the split with its images copied to the GPU, or as it is: on the CPU, or too large."""
+    sides = (split.visible, split.infrared)
+    if not _fits(sum(images.array[0].nbytes * len(images) for images in sides), device):
+        return split
+    visible, infrared = (_copied(images, device) for images in sides)
+    return split._replace(visible=visible, infrared=infrared)
+
+
+def _fits(num_bytes: int, device: torch.device) -> bool:
+    if device.type == "cpu":  # the system keeps the pages of a mapped file in memory
+        return False
+    return num_bytes <= _SHARE_FOR_IMAGES * torch.cuda.mem_get_info(device)[0]
+
+
+def _copied(images: Images, device: torch.device) -> Images:
+    """Return images whose batches come from a copy on the device."""
+    shape = (len(images), *images.array.shape[1:])
+    copy = torch.empty(shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), _EXTRACTION_BATCH):
+        part = copy[start : start + _EXTRACTION_BATCH]
+        part.copy_(images.batch(np.arange(start, start + len(part))))
+    return replace(images, resident=copy)
 
 
 @torch.no_grad()

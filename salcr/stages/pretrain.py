@@ -23,6 +23,7 @@ from salcr.engine import (
     generator,
     make_optimizer,
     read_model,
+    resident,
     seed_torch,
     to_device,
     unit,
@@ -71,7 +72,7 @@ def run(
 ) -> None:
     """Train from initial weights, or take a trained network, and write it and the losses."""
     device = devices.prepare(arguments.device, arguments.threads)
-    split = load_split(arguments.data, trial=arguments.trial, split="train")
+    split = resident(load_split(arguments.data, trial=arguments.trial, split="train"), device)
     say(f"pretrain, trial {arguments.trial}: {split.sizes}")
     records = []
     if pretrain.checkpoint is not None:

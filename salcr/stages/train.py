@@ -24,6 +24,7 @@ from salcr.engine import (
     make_optimizer,
     part_blocks,
     read_model,
+    resident,
     seed_torch,
     write_model,
 )
@@ -70,7 +71,7 @@ def run(
         raise SalcrError(complaint)
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
-    split = load_split(arguments.data, trial=trial, split="train")
+    split = resident(load_split(arguments.data, trial=trial, split="train"), device)
     say(f"train, trial {arguments.trial}: {split.sizes}")
     network, checkpoint = read_model(
         arguments.checkpoint, device, numerics, split=split, trial=trial
