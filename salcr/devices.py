@@ -24,15 +24,12 @@ def prepare(device: str, threads: int) -> torch.device:
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
-        threads: CPU threads of torch and of the neighbour search.
+        threads: CPU threads of torch and of the compiled kernels, which follow it.
 
     Raises:
         SalcrError: "cuda" is asked for and there is none.
     """
-    import faiss
-
     torch.set_num_threads(threads)
-    faiss.omp_set_num_threads(threads)
     num_gpus = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and num_gpus == 0:
         raise SalcrError("compute.device: cuda, but no CUDA device is visible; use auto or cpu")
