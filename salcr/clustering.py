@@ -120,14 +120,14 @@ def squared_distance(rows: Floats, others: Floats) -> Floats:
     """
     squared: Floats = rows @ others.T
     squared *= -2
-    squared += (rows**2).sum(axis=1)[:, None]
-    squared += (others**2).sum(axis=1)
+    squared += np.vecdot(rows, rows)[:, None]
+    squared += np.vecdot(others, others)
     return squared
 
 
 def unit_rows(rows: Floats) -> Floats:
     """Return rows scaled to length 1; a row of zeros stays."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    norms = np.sqrt(np.vecdot(rows, rows))[:, None]
     unit: Floats = rows / np.maximum(norms, np.finfo(np.float32).tiny)
     return unit
 

@@ -49,13 +49,7 @@ def run(
         modality: extract(network, images, modality)[0]
         for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)
     }
-    # One search serves the clustering and, among the images that are no outliers, the propagation.
-    wanted = max(clustering.k1, _SPARE * associate.cmfp_k)
-    neighbours = {m: nearest_within(features[m], wanted) for m in MODALITIES}
-    clusters = {
-        m: cluster(features[m], clustering, m, neighbours=neighbours[m].indices) for m in MODALITIES
-    }
-    labels = label_images(features, clusters, associate, neighbours)
+    clusters, labels = pseudo_labels(features, clustering, associate)
     write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
     say("labels written")
 
@@ -64,6 +58,31 @@ def run(
     for space, scores in quality.items():
         shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
         say(f"{space} space: {shown}")
+
+
+def pseudo_labels(
+    features: dict[str, Tensor], clustering: schema.Clustering, associate: schema.Associate
+) -> tuple[dict[str, Integers], Association]:
+    """Return the clusters of each modality and the labels of all images in both spaces.
+
+    One neighbour search serves the clustering and, among the images that are no outliers, the
+    feature propagation.
+
+    Args:
+        features: modality -> [N, C] unit global features.
+        clustering: how to cluster.
+        associate: which association.
+
+    Returns:
+        modality -> [N] DBSCAN labels, -1 for outliers, and the labels as `label_images` does.
+    """
+    wanted = max(clustering.k1, _SPARE * associate.cmfp_k)
+    neighbours = {m: nearest_within(features[m], wanted) for m in MODALITIES}
+    clusters = {
+        m: cluster(features[m], clustering, m, neighbours=neighbours[m].indices)
+        for m in MODALITIES
+    }
+    return clusters, label_images(features, clusters, associate, neighbours)
 
 
 def label_images(
