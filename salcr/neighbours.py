@@ -129,7 +129,8 @@ def _checked(features: Floats | Tensor, k: int) -> Tensor:
         raise ValueError(f"the number of neighbours must be at least 1, not {k}")
     if not isinstance(features, Tensor):  # torch wants arrays that may be written
         features = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
-    if not torch.isfinite(features).all():
+    # The extremes tell, as NaN is one of them; a mask would be as long as the features.
+    if features.numel() and not torch.stack(torch.aminmax(features)).isfinite().all():
         raise ValueError("features must be finite: a neighbour search among NaN finds anything")
     return features
 

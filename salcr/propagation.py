@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from salcr.clustering import Floats, unit_rows
+from salcr.clustering import Floats, lengths
 from salcr.neighbours import Neighbours, nearest_between, nearest_within
 
 
@@ -89,4 +89,5 @@ def _mixed(*blocks: tuple[Neighbours, Floats]) -> Floats:
         kernels.add_weighted(
             total, weights, neighbours.indices, np.ascontiguousarray(features, np.float32)
         )
-    return unit_rows(total)
+    total /= lengths(total)
+    return total

@@ -79,8 +79,7 @@ def pseudo_labels(
     wanted = max(clustering.k1, _SPARE * associate.cmfp_k)
     neighbours = {m: nearest_within(features[m], wanted) for m in MODALITIES}
     clusters = {
-        m: cluster(features[m], clustering, m, neighbours=neighbours[m].indices)
-        for m in MODALITIES
+        m: cluster(features[m], clustering, m, neighbours=neighbours[m].indices) for m in MODALITIES
     }
     return clusters, label_images(features, clusters, associate, neighbours)
 
