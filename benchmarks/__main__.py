@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
+
+from benchmarks.growth import SIZES, cluster_so_many, growth
+from benchmarks.row import in_own_process, measure
 
 TOPICS = ("clustering", "step", "augmentation")
 """Modules of this package that have ROWS, in the order of the table."""
@@ -21,11 +22,20 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads (default: 2)")
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/bench.json"))
     parser.add_argument("--row", help=argparse.SUPPRESS)  # measure this one in this process
+    parser.add_argument(
+        "--growth", action="store_true", help="cluster 5 to 100 thousand images, and no row"
+    )
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # cluster so many here
     arguments = parser.parse_args()
+    if arguments.size:
+        print(json.dumps(cluster_so_many(arguments.size)))
+        return 0
+    if arguments.growth:
+        found = growth(SIZES, arguments.threads)
+        _write(arguments.out, growth={"threads": arguments.threads, "sizes": found})
+        return 0
     rows = [row for topic in TOPICS for row in importlib.import_module(f"benchmarks.{topic}").ROWS]
     if arguments.row:
-        from benchmarks.row import measure
-
         (row,) = (row for row in rows if row.name == arguments.row)
         print(json.dumps(measure(row).as_dict()))
         return 0
@@ -33,7 +43,7 @@ def main() -> int:
     found, failed = [], []
     print(f"{'work':<52}{'ours':>10}{'plain':>10}{'ratio':>8}{'peak':>9}{'plain':>9}  wanted")
     for row in chosen:
-        one = _in_own_process(row.name, arguments.threads)
+        one = in_own_process(["--row", row.name], arguments.threads)
         if one is None:
             failed.append(row.name)
             print(f"{row.name:<52}  FAILED, see above")
@@ -45,24 +55,15 @@ def main() -> int:
             f"  {row.wanted}",
             flush=True,
         )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps({"threads": arguments.threads, "rows": found}, indent=2))
+    _write(arguments.out, threads=arguments.threads, rows=found)
     return 1 if failed else 0
 
 
-def _in_own_process(name: str, threads: int) -> dict[str, float] | None:
-    """Return what a row took, None if its process failed; its peak is not that of others."""
-    limits = dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads)
-    )
-    command = [sys.executable, "-m", "benchmarks", "--row", name]
-    done = subprocess.run(
-        command, stdout=subprocess.PIPE, env={**os.environ, **limits}, text=True, check=False
-    )
-    if done.returncode:
-        return None
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+def _write(path: Path, **parts: object) -> None:
+    """Replace parts of the JSON file; rows and growth are measured apart."""
+    before = json.loads(path.read_text()) if path.exists() else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**before, **parts}, indent=2))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +68,9 @@ def measure(row: Row) -> Measured:
     for _ in range(row.repeat):
         for side, compute in (("ours", row.ours), ("plain", row.plain)):
             results.pop(side, None)
-            before = _reset_peak()
-            started = time.perf_counter()
-            results[side] = compute(inputs)
-            seconds[side].append(time.perf_counter() - started)
-            peaks[side].append((_kilobytes("VmHWM") - before) / 2**20)
+            results[side], took, peak = measured(partial(compute, inputs))
+            seconds[side].append(took)
+            peaks[side].append(peak)
     row.agree(results["ours"], results["plain"])
     medians = {side: statistics.median(found) for side, found in seconds.items()}
     return Measured(
@@ -81,10 +84,33 @@ def measure(row: Row) -> Measured:
     )
 
 
-def _reset_peak() -> int:
-    """Set the peak to the present size and return that, in kB."""
-    _CLEAR.write_text("5")
-    return _kilobytes("VmRSS")
+def measured(compute: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Return what a computation returns, its seconds, and how far memory rose meanwhile, in GB."""
+    _CLEAR.write_text("5")  # sets the peak to the present size
+    before = _kilobytes("VmRSS")
+    started = time.perf_counter()
+    result = compute()
+    seconds = time.perf_counter() - started
+    return result, seconds, (_kilobytes("VmHWM") - before) / 2**20
+
+
+def in_own_process(words: list[str], threads: int) -> dict[str, float] | None:
+    """Return the JSON that `python -m benchmarks WORDS` prints last, None if it failed.
+
+    A process of its own: the peak is not that of others, and the threads are set from the start.
+    """
+    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *words],
+        stdout=subprocess.PIPE,
+        env={**os.environ, **dict.fromkeys(variables, str(threads))},
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return None
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def _kilobytes(field: str) -> int:

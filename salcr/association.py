@@ -8,7 +8,7 @@ import numpy as np
 
 from salcr.clustering import Floats, Integers, cluster_means, unit_rows
 from salcr.matching import match_progressively, match_with_repetition, transport_to_clusters
-from salcr.propagation import propagate
+from salcr.propagation import Blocks, propagate
 
 Method = Literal["dagl", "otla", "pgm", "mbccm"]
 MATCHINGS = {"pgm": match_progressively, "mbccm": match_with_repetition}
@@ -38,6 +38,7 @@ def associate(
     strength: float,
     relabel_own_modality: bool,
     method: Method = "dagl",
+    blocks: Blocks | None = None,
 ) -> Association:
     """Return the labels of both modalities in both label spaces (paper, section 3.2).
 
@@ -56,6 +57,7 @@ def associate(
             the inner product with the cluster means (released code); else DBSCAN's stays (paper).
             "dagl" only.
         method: which association.
+        blocks: neighbours of the feature propagation, where they have been searched before.
 
     Returns:
         Labels in the roles of `Association`.
@@ -63,6 +65,10 @@ def associate(
     Raises:
         ValueError: there is no such method, or a side has no cluster.
     """
+    if not (len(visible) and len(infrared)):
+        raise ValueError(
+            f"no association of {len(visible)} visible and {len(infrared)} infrared images"
+        )
     if method == "otla":
         means = cluster_means(visible, visible_cluster)
         none = np.full(len(visible), -1, dtype=np.int64)
@@ -81,7 +87,7 @@ def associate(
     if method != "dagl":
         raise ValueError(f"no association is called {method!r}")
     if cmfp_k is not None:
-        visible, infrared = propagate(visible, infrared, k=cmfp_k)
+        visible, infrared = propagate(visible, infrared, k=cmfp_k, blocks=blocks)
     return _associate_dually(
         visible, infrared, visible_cluster, infrared_cluster, strength, relabel_own_modality
     )

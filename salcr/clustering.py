@@ -14,34 +14,14 @@ from scipy.sparse import csgraph
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-# Elements that one block of a blocked computation may hold; bounds memory, not the result.
-_BLOCK_ELEMENTS = 4_000_000
-
-
-def nearest_neighbours(queries: Floats, database: Floats, k: int) -> tuple[Integers, Floats]:
-    """Return the exact nearest database rows of every query row by inner product.
-
-    Args:
-        queries: [N, D], unit rows for cosine similarity.
-        database: [M, D].
-        k: neighbours wanted; at most M are returned.
-
-    Returns:
-        indices [N, min(k, M)] and inner products of the same shape, largest first.
-    """
-    import faiss  # here, since most users of this module's neighbours need no search
-
-    similarities, indices = faiss.knn(
-        np.ascontiguousarray(queries, np.float32),
-        np.ascontiguousarray(database, np.float32),
-        min(k, len(database)),
-        metric=faiss.METRIC_INNER_PRODUCT,
-    )
-    return indices.astype(np.int64), similarities
-
 
 def jaccard_distance(
-    features: Floats, *, k1: int, k2: int, at_most: float = 1.0
+    features: Floats,
+    *,
+    k1: int,
+    k2: int,
+    at_most: float = 1.0,
+    neighbours: Integers | None = None,
 ) -> sparse.csr_matrix:
     """Return the Jaccard distance of k-reciprocal encodings (Zhong et al., CVPR 2017).
 
@@ -53,14 +33,25 @@ def jaccard_distance(
         k2: neighbours whose encodings are averaged; 1 averages nothing.
         at_most: larger distances are not stored; DBSCAN needs none above its eps, and without
             them memory grows with the number of images.
+        neighbours: [N, at least min(k1, N)] indices as `neighbours.nearest_within` returns them;
+            None searches.
 
     Returns:
         [N, N] float32 in [0, 1], symmetric; pairs that share no neighbour, whose distance is 1,
         are not stored. With fewer than k1 images the neighbourhoods are all images.
+
+    Raises:
+        ValueError: a feature is not finite, or there are too few neighbours.
     """
     if len(features) == 0:
         return sparse.csr_matrix((0, 0), dtype=np.float32)
-    neighbours, _ = nearest_neighbours(features, features, k1)
+    if neighbours is None:
+        from salcr.neighbours import nearest_within  # here, since most users of this search none
+
+        neighbours = nearest_within(features, k1).indices
+    if neighbours.shape[1] < min(k1, len(features)):
+        raise ValueError(f"{neighbours.shape[1]} neighbours of each image are fewer than k1 = {k1}")
+    neighbours = neighbours[:, :k1]
     near = neighbours[:, : round(k1 / 2) + 1]
     sets = expanded_sets(_mutual(neighbours), _mutual(near))
     pairs = sets.tocoo()
@@ -127,15 +118,23 @@ def squared_distance(rows: Floats, others: Floats) -> Floats:
         rows: [N, D].
         others: [M, D].
     """
-    squared: Floats = (rows**2).sum(axis=1)[:, None] - 2 * rows @ others.T + (others**2).sum(axis=1)
+    squared: Floats = rows @ others.T
+    squared *= -2
+    squared += np.vecdot(rows, rows)[:, None]
+    squared += np.vecdot(others, others)
     return squared
 
 
 def unit_rows(rows: Floats) -> Floats:
     """Return rows scaled to length 1; a row of zeros stays."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    unit: Floats = rows / np.maximum(norms, np.finfo(np.float32).tiny)
+    unit: Floats = rows / lengths(rows)
     return unit
+
+
+def lengths(rows: Floats) -> Floats:
+    """Return the Euclidean length of each row, [N, 1], not quite 0 for a row of zeros."""
+    norms = np.sqrt(np.vecdot(rows, rows))[:, None]
+    return np.maximum(norms, np.finfo(np.float32).tiny)
 
 
 def _mutual(neighbours: Integers) -> sparse.csr_matrix:
@@ -218,52 +217,25 @@ def _membership(neighbours: Integers, num_columns: int) -> sparse.csr_matrix:
 
 def _squared_distance_of_pairs(features: Floats, pairs: sparse.coo_matrix) -> Floats:
     """Return 2 - 2 cos of the stored pairs, in their order."""
-    squared = np.empty(pairs.nnz, dtype=np.float32)
-    step = max(1, _BLOCK_ELEMENTS // features.shape[1])
-    for start in range(0, pairs.nnz, step):
-        rows, columns = pairs.row[start : start + step], pairs.col[start : start + step]
-        cosine = np.einsum("nd,nd->n", features[rows], features[columns])
-        squared[start : start + step] = 2 - 2 * cosine
-    return squared
+    from salcr import kernels  # here, since it imports numba, which takes half a second
+
+    return 2 - 2 * kernels.inner_products(
+        np.ascontiguousarray(features, np.float32), pairs.row, pairs.col
+    )
 
 
 def _distance_of_encodings(encodings: sparse.csr_matrix, at_most: float) -> sparse.csr_matrix:
     """Return 1 - m / (2 - m), m the sum of minima of two rows, up to `at_most`."""
-    num_images = encodings.shape[0]
-    by_column = encodings.tocsc()
-    column_sizes = np.diff(by_column.indptr)
-    work = np.add.reduceat(
-        np.append(column_sizes[encodings.indices], 0), encodings.indptr[:-1]
-    )  # candidate pairs of each row
-    limit = max(_BLOCK_ELEMENTS, int(work.max()))
-    blocks, start = [], 0
-    while start < num_images:
-        fits = int(np.searchsorted(np.cumsum(work[start:]), limit, side="right"))
-        stop = start + min(fits, max(1, limit // num_images))
-        blocks.append(_distance_block(encodings[start:stop], by_column, column_sizes, at_most))
-        start = stop
-    return sparse.csr_matrix(sparse.vstack(blocks, format="csr"))
+    from salcr import kernels
 
-
-def _distance_block(
-    block: sparse.csr_matrix,
-    by_column: sparse.csc_matrix,
-    column_sizes: NDArray[np.int32],
-    at_most: float,
-) -> sparse.csr_matrix:
-    num_rows, num_images = block.shape[0], by_column.shape[0]
-    entries = block.tocoo()
-    repeats = column_sizes[entries.col]
-    ends = np.cumsum(repeats)
-    within = np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
-    position = np.repeat(by_column.indptr[entries.col], repeats) + within
-    smaller = np.minimum(np.repeat(entries.data, repeats), by_column.data[position])
-    pair = np.repeat(entries.row.astype(np.int64), repeats) * num_images
-    pair += by_column.indices[position]
-    shared = np.bincount(pair, smaller, minlength=num_rows * num_images)
-    found = np.flatnonzero(shared)
-    distance = np.clip(1 - shared[found] / (2 - shared[found]), 0, 1).astype(np.float32)
-    kept = distance <= at_most
-    distance, found = distance[kept], found[kept]
-    rows, columns = np.divmod(found, num_images)
-    return sparse.csr_matrix((distance, (rows, columns)), shape=(num_rows, num_images))
+    by_row, by_column = (
+        (matrix.indptr, matrix.indices, matrix.data) for matrix in (encodings, encodings.tocsc())
+    )
+    limit = np.float32(at_most)
+    counts = kernels.count_near(by_row, by_column, limit)
+    start = np.concatenate([[0], np.cumsum(counts)])
+    columns = np.empty(start[-1], dtype=np.int32)
+    distances = np.empty(start[-1], dtype=np.float32)
+    kernels.fill_near(by_row, by_column, limit, start, columns, distances)
+    size = encodings.shape[0]
+    return sparse.csr_matrix((distances, columns, start), shape=(size, size))

@@ -25,16 +25,13 @@ def prepare(device: str, threads: int) -> torch.device:
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
-        threads: CPU threads of torch, NumPy and the neighbour search. Sums of floats depend on it.
+        threads: CPU threads of torch, NumPy and the compiled kernels. Sums of floats depend on it.
 
     Raises:
         SalcrError: "cuda" is asked for and there is none.
     """
-    import faiss
-
     torch.set_num_threads(threads)
     threadpoolctl.threadpool_limits(threads, user_api="blas")  # NumPy's; for the whole process
-    faiss.omp_set_num_threads(threads)
     num_gpus = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and num_gpus == 0:
         raise SalcrError("compute.device: cuda, but no CUDA device is visible; use auto or cpu")

@@ -20,6 +20,7 @@ from salcr.data import Images, Split
 from salcr.errors import SalcrError
 from salcr.logs import say, warn
 from salcr.model import Network, inference_features
+from salcr.neighbours import nearest_within
 from salcr.schema import Clustering, Numerics, Section
 
 _EXTRACTION_BATCH = 128
@@ -98,14 +99,30 @@ def part_blocks(joint: Tensor, num_parts: int) -> Tensor:
     return joint.unflatten(1, (num_parts + 1, -1))[:, :num_parts].transpose(0, 1)
 
 
-def cluster(features: Tensor, settings: Clustering, modality: str) -> Integers:
+def cluster(
+    features: Tensor, settings: Clustering, modality: str, *, neighbours: Integers | None = None
+) -> Integers:
     """Return the DBSCAN labels [N] of one modality's global features, -1 for outliers.
 
+    Args:
+        features: [N, C], unit rows.
+        settings: of the clustering.
+        modality: whose features they are, for messages.
+        neighbours: indices of k1 or more neighbours of each image, or None to search them.
+
     Raises:
-        SalcrError: every image is an outlier.
+        SalcrError: there is no image, or every image is an outlier.
     """
+    if len(features) == 0:
+        raise SalcrError(f"there are no {modality} images to cluster")
+    if neighbours is None:
+        neighbours = nearest_within(features, settings.k1).indices
     distance = clustering.jaccard_distance(
-        features.cpu().numpy(), k1=settings.k1, k2=settings.k2, at_most=settings.eps
+        features.cpu().numpy(),
+        k1=settings.k1,
+        k2=settings.k2,
+        at_most=settings.eps,
+        neighbours=neighbours,
     )
     labels = clustering.dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
     num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())

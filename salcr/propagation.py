@@ -2,39 +2,92 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
-from scipy import sparse
+from torch import Tensor
 
-from salcr.clustering import Floats, nearest_neighbours, unit_rows
+from salcr.clustering import Floats, lengths
+from salcr.neighbours import Neighbours, nearest_between, nearest_within
 
 
-def propagate(visible: Floats, infrared: Floats, *, k: int) -> tuple[Floats, Floats]:
+class Blocks(NamedTuple):
+    """The k nearest images of each modality for the images of each: the four blocks of cosines."""
+
+    visible: Neighbours
+    """VV."""
+    visible_to_infrared: Neighbours
+    """VR."""
+    infrared_to_visible: Neighbours
+    """RV."""
+    infrared: Neighbours
+    """RR."""
+
+
+def nearest_blocks(
+    visible: Floats | Tensor,
+    infrared: Floats | Tensor,
+    *,
+    k: int,
+    within: tuple[Neighbours, Neighbours] | None = None,
+) -> Blocks:
+    """Return the k nearest images in all four blocks.
+
+    Args:
+        visible: [N, D], unit rows.
+        infrared: [M, D], unit rows, on the same device.
+        k: neighbours; all, where a modality has fewer images.
+        within: VV and RR where they are known, as `nearest_within` returns them.
+
+    Raises:
+        ValueError: `k` is below 1, or a feature is not finite.
+    """
+    own = within or (nearest_within(visible, k), nearest_within(infrared, k))
+    there, back = nearest_between(visible, infrared, k)
+    return Blocks(own[0], there, back, own[1])
+
+
+def propagate(
+    visible: Floats, infrared: Floats, *, k: int, blocks: Blocks | None = None
+) -> tuple[Floats, Floats]:
     """Return features mixed with those of their neighbours in both modalities (CMFP).
 
     Of each of the four blocks of cosines VV, VR, RV and RR a row keeps its `k` largest entries,
     negative ones become 0 and rows are scaled to sum 1; [[VV, VR], [RV, RR]] times the stacked
-    features, normalised, is the result. A row without positive entries contributes nothing.
+    features, normalised, is the result. A row without positive entries contributes nothing, nor
+    does a modality without images.
 
     Args:
         visible: [N, D], unit rows.
         infrared: [M, D], unit rows.
         k: entries kept; all, where a modality has fewer images.
+        blocks: the entries, where `nearest_blocks` has been asked for them before.
 
     Returns:
         propagated visible [N, D] and infrared [M, D] features, unit rows, float32.
+
+    Raises:
+        ValueError: `k` is below 1, or a feature is not finite.
     """
-    mixed = []
-    for queries in (visible, infrared):
-        total = sum(_mixing(queries, side, k) @ side for side in (visible, infrared))
-        mixed.append(unit_rows(np.asarray(total, dtype=np.float32)))
-    return mixed[0], mixed[1]
+    found = blocks or nearest_blocks(visible, infrared, k=k)
+    return (
+        _mixed((found.visible, visible), (found.visible_to_infrared, infrared)),
+        _mixed((found.infrared_to_visible, visible), (found.infrared, infrared)),
+    )
 
 
-def _mixing(queries: Floats, database: Floats, k: int) -> sparse.csr_matrix:
-    indices, similarities = nearest_neighbours(queries, database, k)
-    weights = np.maximum(similarities, 0)
-    totals = weights.sum(axis=1, keepdims=True)
-    weights = np.divide(weights, totals, out=np.zeros_like(weights), where=totals > 0)
-    start = np.arange(0, indices.size + 1, indices.shape[1])
-    shape = (len(queries), len(database))
-    return sparse.csr_matrix((weights.ravel(), indices.ravel(), start), shape=shape)
+def _mixed(*blocks: tuple[Neighbours, Floats]) -> Floats:
+    """Return the sum of the blocks' products with their features, rows of length 1."""
+    from salcr import kernels  # here, since it imports numba, which takes half a second
+
+    (neighbours, features), *_ = blocks
+    total = np.zeros((len(neighbours.indices), features.shape[1]), dtype=np.float32)
+    for neighbours, features in blocks:
+        weights = np.maximum(neighbours.similarities, 0)
+        sums = weights.sum(axis=1, keepdims=True)
+        weights = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
+        kernels.add_weighted(
+            total, weights, neighbours.indices, np.ascontiguousarray(features, np.float32)
+        )
+    total /= lengths(total)
+    return total

@@ -24,14 +24,23 @@ def sinkhorn(cost: NDArray[np.floating], *, strength: float) -> NDArray[np.float
 
     Returns:
         [N, K] plan of total mass 1.
+
+    Raises:
+        ValueError: there is no image or no cluster, or a cost is not finite.
     """
-    kernel = np.exp(-strength * np.asarray(cost, dtype=np.float64))
-    num_images, num_clusters = kernel.shape
+    num_images, num_clusters = cost.shape
+    if not (num_images and num_clusters):
+        raise ValueError(f"no transport from {num_images} images to {num_clusters} clusters")
+    if not np.isfinite(cost).all():
+        raise ValueError("the costs of a transport must be finite")
+    kernel = np.multiply(cost, -strength, dtype=np.float64)
+    np.exp(kernel, out=kernel)
     beta = np.full(num_clusters, 1 / num_clusters)
     for step in range(_MAX_STEPS + 1):
         alpha = (1 / num_images) / (kernel @ beta)
         before, beta = beta, (1 / num_clusters) / (kernel.T @ alpha)
         if step % _CHECK_EVERY == 0 and np.abs(before / beta - 1).sum() <= _TOLERANCE:
             break
-    plan: NDArray[np.float64] = alpha[:, None] * kernel * beta
-    return plan
+    kernel *= alpha[:, None]  # in place, as N x K doubles are the largest array of a round
+    kernel *= beta
+    return kernel

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import close, unit_rows
+import torch
+from helpers import close, groups, unit_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
 from salcr.association import Association, associate
+from salcr.data import MODALITIES
+from salcr.neighbours import nearest_within
 from salcr.propagation import propagate
+from salcr.schema import Associate
+from salcr.stages.associate import label_images
 from salcr.transport import sinkhorn
 
 ROLES = Association._fields
@@ -140,3 +145,58 @@ def test_a_single_cluster_takes_all_images(rng):
     )
     assert found.visible.tolist() == [0] * 5 and found.infrared_to_visible.tolist() == [0] * 6
     assert set(found.infrared) == {0, 1}
+
+
+def test_a_modality_without_images_adds_nothing(rng):
+    """Propagation then stays in the other one; an association has nothing to label."""
+    visible, none = unit_rows(rng, 6, 4), np.empty((0, 4), np.float32)
+    found = propagate(visible, none, k=3)
+    close(found[0], slow_propagate(visible, none, 3))
+    assert found[1].shape == (0, 4)
+    labels = np.zeros(6, np.int64)
+    with pytest.raises(ValueError, match="no association of 6 visible and 0 infrared images"):
+        associate(
+            visible, none, labels, labels[:0], cmfp_k=3, strength=5, relabel_own_modality=True
+        )
+
+
+def test_copies_are_mixed_with_each_other(rng):
+    """Where all images of a modality are one, it stays what it is but for the other modality."""
+    visible = np.tile(np.float32([0.6, 0.8, 0, 0]), (50, 1))
+    infrared = np.tile(np.float32([0, 0, 1, 0]), (7, 1))
+    found = propagate(visible, infrared, k=8)
+    close(found[0], visible)
+    close(found[1], infrared)
+
+
+def test_features_that_are_not_finite_are_not_mixed(rng):
+    """One bad number in either modality is refused."""
+    good, bad = unit_rows(rng, 6, 4), unit_rows(rng, 5, 4)
+    bad[2, 2] = np.nan
+    for sides in ((good, bad), (bad, good)):
+        with pytest.raises(ValueError, match="features must be finite"):
+            propagate(*sides, k=3)
+
+
+@pytest.mark.parametrize("cmfp", [True, False])
+def test_outliers_take_no_part(rng, device, cmfp):
+    """With neighbours of all images, labels are those of a loop over the clustered ones alone."""
+    sides = {m: groups(rng, 6, 10, 8, 0.6) for m in MODALITIES}
+    clusters = {m: np.where(rng.random(60) < 0.4, -1, np.arange(60) // 10) for m in MODALITIES}
+    settings = Associate.model_construct(
+        method="dagl", cmfp=cmfp, cmfp_k=5, sinkhorn_strength=5.0, relabel_own_modality=False
+    )
+    features = {m: torch.from_numpy(sides[m]).to(device) for m in MODALITIES}
+    neighbours = {m: nearest_within(features[m], 7) for m in MODALITIES}
+    found = label_images(features, clusters, settings, neighbours)
+
+    kept = {m: clusters[m] >= 0 for m in MODALITIES}
+    mixed = [sides[m][kept[m]] for m in MODALITIES]
+    if cmfp:
+        mixed = np.split(slow_propagate(*mixed, 5), [len(mixed[0])])
+    for own, other, name in ((0, 1, "visible_to_infrared"), (1, 0, "infrared_to_visible")):
+        labels = getattr(found, name)
+        here, there = kept[MODALITIES[own]], clusters[MODALITIES[other]]
+        assert (labels[~here] == -1).all()
+        expected = slow_labels(mixed[other], there[there >= 0], mixed[own])
+        assert labels[here].tolist() == expected

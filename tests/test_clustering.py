@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from helpers import canonical, close, groups, unit_rows
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,11 @@ from scipy import sparse
 from sklearn.cluster import DBSCAN
 
 from salcr import clustering
+from salcr.engine import cluster
+from salcr.errors import SalcrError
+from salcr.schema import Clustering
+
+SETTINGS = Clustering(k1=10, k2=3, eps=0.5, min_samples=3)
 
 
 def full(distance: sparse.csr_matrix) -> np.ndarray:
@@ -81,7 +87,7 @@ def test_clusters_match_the_released_code(golden, eps, name):
 
 @pytest.mark.parametrize(
     ("num_groups", "k1", "k2"),
-    [(8, 10, 3), (8, 5, 2), (8, 7, 1), (6, 9, 6), (2, 30, 6), (1, 30, 9)],
+    [(8, 10, 3), (8, 5, 2), (8, 7, 1), (6, 9, 6), (2, 30, 6), (1, 30, 9), (25, 8, 3)],
 )
 def test_jaccard_matches_a_loop_over_sets(rng, num_groups, k1, k2):
     """The sparse algebra equals the set definition, also with fewer images than k1 or k2."""
@@ -106,13 +112,36 @@ def test_jaccard_is_a_symmetric_dissimilarity(seed, num_images, k1, k2):
     close(permuted, distance[np.ix_(order, order)])
 
 
-@pytest.mark.parametrize("elements", [1, 97, 1000])
-def test_blocks_do_not_change_the_distance(monkeypatch, rng, elements):
-    """The memory bound of the blocked loops has no effect on the result."""
+def test_ties_and_copies_match_a_loop_over_sets(rng):
+    """With many equal cosines and every image twice, neighbourhoods follow the smaller index."""
+    signs = rng.choice(np.array([-0.25, 0.25], np.float32), (30, 16))
+    features = np.concatenate([signs, signs])
+    found = clustering.jaccard_distance(features, k1=9, k2=3)
+    close(full(found), slow_jaccard(features, 9, 3))
+
+
+def test_distances_beyond_the_largest_are_not_stored(rng):
+    """A limit leaves out exactly the larger distances and changes no other."""
+    features = groups(rng, 30, 9, 20, 0.5)
+    whole = clustering.jaccard_distance(features, k1=12, k2=4).tocoo()
+    found = clustering.jaccard_distance(features, k1=12, k2=4, at_most=0.55)
+    near = whole.data <= np.float32(0.55)
+    assert 0.1 < near.mean() < 0.9
+    expected = sparse.csr_matrix(
+        (whole.data[near], (whole.row[near], whole.col[near])), shape=whole.shape
+    )
+    assert found.nnz == near.sum() and (found != expected).nnz == 0
+
+
+def test_neighbours_may_be_given(rng):
+    """Neighbours searched before, more than needed, give the same distance; too few are refused."""
     features = groups(rng, 7, 6, 10, 0.7)
-    whole = full(clustering.jaccard_distance(features, k1=8, k2=3))
-    monkeypatch.setattr(clustering, "_BLOCK_ELEMENTS", elements)
-    close(full(clustering.jaccard_distance(features, k1=8, k2=3)), whole, rtol=1e-6, atol=1e-6)
+    cosine = features @ features.T
+    given_ = np.argsort(-cosine, axis=1, kind="stable")
+    found = clustering.jaccard_distance(features, k1=8, k2=3, neighbours=given_[:, :20])
+    close(full(found), slow_jaccard(features, 8, 3))
+    with pytest.raises(ValueError, match="7 neighbours of each image are fewer than k1 = 8"):
+        clustering.jaccard_distance(features, k1=8, k2=3, neighbours=given_[:, :7])
 
 
 @pytest.mark.parametrize("num_images", [1, 4, 10, 40])
@@ -171,16 +200,6 @@ def test_dbscan_counts_the_radius_and_the_image_itself():
     assert clustering.dbscan(stored(dense, 1), eps=0.49, min_samples=2).tolist() == [-1] * 3
 
 
-def test_nearest_neighbours_are_the_largest_inner_products(rng):
-    """Neighbours equal a full sort of the inner products, capped at the database's size."""
-    queries, database = unit_rows(rng, 9, 5), unit_rows(rng, 7, 5)
-    products = queries @ database.T
-    for k, kept in ((3, 3), (100, 7)):
-        indices, similarities = clustering.nearest_neighbours(queries, database, k)
-        np.testing.assert_array_equal(indices, np.argsort(-products, axis=1)[:, :kept])
-        close(similarities, -np.sort(-products, axis=1)[:, :kept])
-
-
 def test_cluster_means_leave_out_outliers(rng):
     """Means are plain averages of the members; an empty cluster's is 0."""
     features = rng.standard_normal((7, 4)).astype(np.float32)
@@ -199,11 +218,46 @@ def test_all_outliers_have_no_means(rng):
     assert means.shape == (0, 3)
 
 
-def test_many_equal_images_are_one_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More duplicates than k1, in blocks of any size: distance 0 to itself, one cluster."""
-    monkeypatch.setattr(clustering, "_BLOCK_ELEMENTS", 100)
-    features = np.tile(np.eye(4, dtype=np.float32)[:1], (60, 1))
-    for k2 in (1, 6):
-        distance = clustering.jaccard_distance(features, k1=30, k2=k2)
-        close(distance.diagonal(), np.zeros(60))
-    assert (clustering.dbscan(distance, eps=0.6, min_samples=4) >= 0).any()
+def test_more_equal_images_than_neighbours_are_one_cluster(rng):
+    """All have the same k2 nearest, the first of all: distance 0, and one cluster."""
+    features = np.tile(unit_rows(rng, 1, 16), (400, 1))
+    distance = clustering.jaccard_distance(features, k1=30, k2=6)
+    close(full(distance), np.zeros((400, 400)))
+    assert set(clustering.dbscan(distance, eps=0.6, min_samples=4)) == {0}
+
+
+def test_without_averaging_only_the_first_equal_images_are_one_cluster():
+    """With k2 = 1, images beyond the first k1 are nobody's neighbours: each has only itself."""
+    features = np.tile(np.full(16, 0.25, np.float32), (60, 1))
+    distance = clustering.jaccard_distance(features, k1=30, k2=1)
+    close(distance.diagonal(), np.zeros(60))
+    labels = clustering.dbscan(distance, eps=0.6, min_samples=4)
+    assert labels.tolist() == [0] * 30 + [-1] * 30
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_features_that_are_not_finite_have_no_distance(rng, value):
+    """One bad number is refused, as clusters of it would be anything."""
+    features = unit_rows(rng, 8, 4)
+    features[5, 2] = value
+    with pytest.raises(ValueError, match="features must be finite"):
+        clustering.jaccard_distance(features, k1=4, k2=2)
+
+
+def test_clustering_no_images_is_refused(device):
+    """A modality without images is named."""
+    with pytest.raises(SalcrError, match="no infrared images"):
+        cluster(torch.empty(0, 8, device=device), SETTINGS, "infrared")
+
+
+def test_clusters_of_a_tensor_are_those_of_its_array(rng, device):
+    """Wherever the features are, neighbours searched here or given, the labels are the same."""
+    features = groups(rng, 9, 8, 12, 0.5)
+    distance = clustering.jaccard_distance(features, k1=10, k2=3, at_most=0.5)
+    expected = clustering.dbscan(distance, eps=0.5, min_samples=3)
+    tensor = torch.from_numpy(features).to(device)
+    known = np.argsort(-(features @ features.T), axis=1, kind="stable")
+    for neighbours in (None, known):
+        labels = cluster(tensor, SETTINGS, "visible", neighbours=neighbours)
+        np.testing.assert_array_equal(labels, expected)
+    assert expected.max() > 3

@@ -103,3 +103,20 @@ def test_float32_costs_are_carried_in_double_precision():
     assert plan.dtype == np.float64
     close(plan, np.eye(2) / 2, atol=1e-12)
     assert plan[0, 1] > 0
+
+
+def test_nothing_is_transported_to_nowhere():
+    """No image, no cluster, or a cost that is no number is refused."""
+    for shape in ((0, 3), (3, 0)):
+        with pytest.raises(ValueError, match=f"no transport from {shape[0]} images"):
+            sinkhorn(np.zeros(shape), strength=5)
+    with pytest.raises(ValueError, match="must be finite"):
+        sinkhorn(np.array([[0, np.nan], [1, 1]]), strength=5)
+
+
+def test_costs_are_not_changed():
+    """The plan is made in place, but not in the caller's array."""
+    cost = np.random.default_rng(3).random((6, 4))
+    before = cost.copy()
+    sinkhorn(cost, strength=5)
+    np.testing.assert_array_equal(cost, before)

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from salcr import cli, devices, files, schema
@@ -15,7 +16,12 @@ from salcr.data import MODALITIES, Split, load_identities, load_split
 from salcr.engine import cluster, extract, read_model
 from salcr.labels import write_labels
 from salcr.logs import say
+from salcr.neighbours import Neighbours, nearest_of_some, nearest_within
+from salcr.propagation import nearest_blocks
 from salcr.quality import label_quality
+
+# So many times CMFP's neighbours are searched that enough are left without the outliers.
+_SPARE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +55,7 @@ def run(
         modality: extract(network, images, modality)[0]
         for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)
     }
-    clusters = {m: cluster(features[m], clustering, m) for m in MODALITIES}
-    labels = label_images(features, clusters, associate)
+    clusters, labels = pseudo_labels(features, clustering, associate)
     write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
     say("labels written")
 
@@ -61,8 +66,35 @@ def run(
         say(f"{space} space: {shown}")
 
 
+def pseudo_labels(
+    features: dict[str, Tensor], clustering: schema.Clustering, associate: schema.Associate
+) -> tuple[dict[str, Integers], Association]:
+    """Return the clusters of each modality and the labels of all images in both spaces.
+
+    One neighbour search serves the clustering and, among the images that are no outliers, the
+    feature propagation.
+
+    Args:
+        features: modality -> [N, C] unit global features.
+        clustering: how to cluster.
+        associate: which association.
+
+    Returns:
+        modality -> [N] DBSCAN labels, -1 for outliers, and the labels as `label_images` does.
+    """
+    wanted = max(clustering.k1, _SPARE * associate.cmfp_k)
+    neighbours = {m: nearest_within(features[m], wanted) for m in MODALITIES}
+    clusters = {
+        m: cluster(features[m], clustering, m, neighbours=neighbours[m].indices) for m in MODALITIES
+    }
+    return clusters, label_images(features, clusters, associate, neighbours)
+
+
 def label_images(
-    features: dict[str, Tensor], clusters: dict[str, Integers], settings: schema.Associate
+    features: dict[str, Tensor],
+    clusters: dict[str, Integers],
+    settings: schema.Associate,
+    neighbours: dict[str, Neighbours],
 ) -> Association:
     """Return the labels of all images in both spaces, -1 for the outliers of the clustering.
 
@@ -70,18 +102,28 @@ def label_images(
         features: modality -> [N, C] unit global features.
         clusters: modality -> [N] DBSCAN labels.
         settings: which association.
+        neighbours: modality -> those of all its images, as `nearest_within` returns them.
     """
     kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
-    rows = {m: features[m].cpu().numpy()[kept[m]] for m in MODALITIES}
+    rows = {m: features[m][torch.from_numpy(kept[m])] for m in MODALITIES}
+    blocks = None
+    if settings.cmfp and settings.method == "dagl":
+        visible, infrared = (
+            nearest_of_some(neighbours[m], rows[m], kept[m], settings.cmfp_k) for m in MODALITIES
+        )
+        blocks = nearest_blocks(
+            rows["visible"], rows["infrared"], k=settings.cmfp_k, within=(visible, infrared)
+        )
     found = associate(
-        rows["visible"],
-        rows["infrared"],
+        rows["visible"].cpu().numpy(),
+        rows["infrared"].cpu().numpy(),
         clusters["visible"][kept["visible"]],
         clusters["infrared"][kept["infrared"]],
         cmfp_k=settings.cmfp_k if settings.cmfp else None,
         strength=settings.sinkhorn_strength,
         relabel_own_modality=settings.relabel_own_modality,
         method=settings.method,
+        blocks=blocks,
     )
     modality_of = ("visible", "visible", "infrared", "infrared")  # of Association's fields
     spread = []

@@ -1,0 +1,68 @@
+"""The benchmark: both sides of its rows compute the same, and its measurements are real."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__, clustering, growth
+from benchmarks import plain_clustering as plain
+from benchmarks.row import measured
+from salcr.neighbours import nearest_within
+
+
+def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:
+    """Clusters and all labels of a round are those of dense matrices, and there are clusters."""
+    data = clustering.images(500, 430, width=64)
+    ours, theirs = clustering._ours_round(data), clustering._plain_round(data)
+    assert ours[0].max() >= 9 and ours[1].max() >= 7
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_searches_of_the_benchmark_agree() -> None:
+    """faiss, a dense ranking and our search name the same neighbours in the same order."""
+    features = clustering.images(400, 0, width=64).visible
+    ours = nearest_within(features, 30).indices
+    np.testing.assert_array_equal(ours, plain.search(features, 30))
+    np.testing.assert_array_equal(ours, plain.ranking(features, 30))
+
+
+def test_disagreement_is_noticed() -> None:
+    """Two clusters in one, a split one, or labels of too many images do not pass."""
+    labels = np.repeat(np.arange(10), 50)
+    clustering._same_partition(labels, (labels + 3) % 10)
+    for other in (np.minimum(labels, 8), np.where(np.arange(500) < 20, -1, labels)):
+        for pair in ((labels, other), (other, labels)):
+            with pytest.raises(AssertionError):
+                clustering._same_partition(*pair)
+    with pytest.raises(AssertionError):
+        clustering._same_labels((labels,), ((labels + 3) % 10,))
+
+
+def test_peak_memory_is_that_of_the_computation() -> None:
+    """An array of 256 MB that is gone in the end is in the peak."""
+    result, seconds, peak = measured(lambda: float(np.ones(2**25).sum()))
+    assert result == 2**25 and seconds > 0
+    assert 0.2 < peak < 0.5
+
+
+def test_growth_joins_the_rows_in_the_file(tmp_path, monkeypatch, capsys) -> None:
+    """Sizes are clustered in processes of their own and written beside what is there."""
+    monkeypatch.setattr(__main__, "SIZES", (200, 300))
+    out = tmp_path / "bench.json"
+    out.write_text(json.dumps({"rows": [1]}))
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--growth", "--threads", "1", "--out", str(out)])
+    assert __main__.main() == 0
+    written = json.loads(out.read_text())
+    assert written["rows"] == [1] and written["growth"]["threads"] == 1
+    assert [one["images"] for one in written["growth"]["sizes"]] == [200, 300]
+    assert all(one["seconds"] > 0 for one in written["growth"]["sizes"])
+
+
+def test_a_failed_size_is_named() -> None:
+    """A number of images that can not be clustered stops the table."""
+    with pytest.raises(RuntimeError, match="clustering -1 images failed"):
+        growth.growth([-1], threads=1)
