@@ -14,9 +14,9 @@ SMALL = Sizes(
     cmrr_eta=0.2, momentum=0.2, temperature=0.07, batch=5, clusters=(4, 6), instances=(50, 64),
     refine_k=9, refine_weight=0.3, parts=2, queries=33, gallery=70, gallery_identities=11,
 )  # fmt: skip
-# Fewer than half as many infrared clusters: PGM needs a third round.
+# A third as many infrared clusters: PGM needs three rounds, and MBCCM four copies, not three.
 LARGE = Sizes(
-    identities=33, images=15, width=96, infrared_clusters=14, k1=20, k2=6, eps=(0.5, 0.6),
+    identities=33, images=15, width=96, infrared_clusters=11, k1=20, k2=6, eps=(0.5, 0.6),
     min_samples=5, strength=10.0, plan=(220, 31), cmfp_k=12, aim=((9, 2), (6, 4)), cmrr_k=13,
     cmrr_eta=0.05, momentum=0.5, temperature=0.1, batch=14, clusters=(13, 10),
     instances=(150, 130), refine_k=24, refine_weight=1.0, parts=4, queries=120, gallery=210,
