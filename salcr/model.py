@@ -143,8 +143,9 @@ def prototypes(stripes: Tensor, part_tokens: Tensor) -> Tensor:
         stripes: [B, P, T, C].
         part_tokens: [P, C], the learnable p_i.
     """
-    weights = torch.einsum("bptc,pc->bpt", stripes, part_tokens).sigmoid()
-    weights = weights / weights.sum(dim=2, keepdim=True)
+    logits = torch.einsum("bptc,pc->bpt", stripes, part_tokens)
+    # Shares of the sum by logarithms: all sigmoids of a stripe may be too small for float32.
+    weights = F.logsigmoid(logits).softmax(dim=2)
     return torch.einsum("bpt,bptc->bpc", weights, stripes)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from salcr import association, clustering, metrics, propagation, rerank
 from salcr.comparison import Arrays, Comparison
@@ -25,10 +26,14 @@ def jaccard(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
     distance = np.ones(found.shape, np.float32)
     distance[pairs.row, pairs.col] = pairs.data
     yield Comparison("distance", distance, data["distance"])
+    # The partitions are of the file's own distances: k2 neighbours leave few values, one may lie on
+    # eps (k2 = 6 on 0.5, k2 = 4 on 0.4), and there rounding would decide.
+    rows, columns = np.nonzero(data["distance"] < 1)
+    given = sparse.csr_matrix((data["distance"][rows, columns], (rows, columns)), found.shape)
     for eps in data["dbscan_eps"]:
-        name = f"labels_eps{eps:.1f}".replace(".", "")
+        name = f"labels_eps{eps:g}".replace(".", "")
         labels = clustering.dbscan(
-            found, eps=float(eps), min_samples=int(data["dbscan_min_samples"])
+            given, eps=float(eps), min_samples=int(data["dbscan_min_samples"])
         )
         yield Comparison(name, _partition(labels), _partition(data[name]), 0)
 
@@ -100,8 +105,9 @@ def rerankings(data: Arrays, folder: Path, device: torch.device) -> Iterator[Com
             k1, k2 = int(name.split("_")[2]), int(name.split("_")[4])
             yield Comparison(name, rerank.aim(visible, infrared, k1=k1, k2=k2), expected)
         elif name.startswith("cmrr_infrared_query_k"):
-            k = int(name.removeprefix("cmrr_infrared_query_k").split("_")[0])
-            yield Comparison(name, rerank.cmrr(infrared, visible, k=k), expected, 5e-3)
+            k, _, eta = name.removeprefix("cmrr_infrared_query_k").partition("_eta")
+            distance = rerank.cmrr(infrared, visible, k=int(k), eta=float(f"{eta[:1]}.{eta[1:]}"))
+            yield Comparison(name, distance, expected, 5e-3)
 
 
 CHECKS: dict[str, Callable[[Arrays, Path, torch.device], Iterator[Comparison]]] = {

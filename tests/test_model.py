@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from salcr.model import (
     Network,
     inference_features,
+    prototypes,
 )
 from salcr.verification_torch import drawn_parameter
 
@@ -164,6 +165,19 @@ def test_aligned_batch_matches_the_equations(small, device):
             blocks.append(np.concatenate([*map(slow_attention, queries, stripes[row[m] + j])]))
         expected = slow_norm(np.stack(blocks), small.part_neck)
         close(getattr(found, field).flatten(1), expected, atol=1e-3)
+
+
+def test_prototypes_survive_sigmoids_too_small_for_floats(device):
+    """At p.x = -1000 or so a sigmoid is e^(p.x): weights are a softmax, gradients finite."""
+    products = torch.tensor([-1000.0, -1001.0, -999.5], device=device)
+    stripe = torch.stack([products, torch.tensor([1.0, 5.0, -2.0], device=device)], dim=1)
+    token = torch.tensor([[1.0, 0.0]], device=device, requires_grad=True)
+    found = prototypes(stripe[None, None], token)
+    weights = np.exp(np.array([-0.5, -1.5, 0.0]))
+    expected = weights / weights.sum() @ stripe.cpu().numpy()
+    close(found, expected[None, None].astype(np.float32))
+    found.sum().backward()
+    assert torch.isfinite(token.grad).all()
 
 
 @torch.no_grad()
