@@ -21,7 +21,7 @@ def computed(device: torch.device, **changes: object) -> tuple[Features, Tensor]
     network = to_device(network, device, Numerics(**{**PLAIN, **changes}))
     assert list(network.state_dict()) == names  # a checkpoint does not depend on it
     network.train()
-    views = [torch.randn(4, 3, 64, 32, device=device) for _ in range(3)]
+    views = [torch.randn(16, 3, 64, 32, device=device) for _ in range(3)]
     features = network.forward_aligned(*views)
     sum(feature.square().mean() for feature in features).backward()
     return features, network.visible_stem.conv1.weight.grad

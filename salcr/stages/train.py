@@ -146,6 +146,8 @@ def train_round(
         network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, space=train.label_space
     )
     shared = _checked_shared_labels(labels, train)
+    sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
+    say(f"first of {train.iterations} batches; clusters: {sizes}")
     network.train()
     totals: Counter[str] = Counter()
     for iteration in progress(range(train.iterations), title="train"):
