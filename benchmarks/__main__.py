@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.epoch import epoch, epochs
 from benchmarks.growth import SIZES, cluster_so_many, growth
 from benchmarks.row import in_own_process, measure
 
@@ -26,9 +27,18 @@ def main() -> int:
         "--growth", action="store_true", help="cluster 5 to 100 thousand images, and no row"
     )
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # cluster so many here
+    parser.add_argument("--epoch", action="store_true", help="time a round, and no row")
+    parser.add_argument("--network", help=argparse.SUPPRESS)  # time its round here
+    parser.add_argument("--device", default="auto", help="of --epoch: auto, cpu or cuda")
     arguments = parser.parse_args()
     if arguments.size:
         print(json.dumps(cluster_so_many(arguments.size)))
+        return 0
+    if arguments.network:
+        print(json.dumps(epoch(arguments.network, arguments.device, arguments.threads)))
+        return 0
+    if arguments.epoch:
+        _write(arguments.out, epoch=epochs(arguments.device, arguments.threads))
         return 0
     if arguments.growth:
         found = growth(SIZES, arguments.threads)

@@ -1,0 +1,126 @@
+"""What a round of stage two takes per image: features, association, training step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.row import in_own_process
+from salcr import devices
+from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.data import Images, Split
+from salcr.engine import extract, make_optimizer, resident, to_device
+from salcr.model import Network
+from salcr.schema import Config
+from salcr.stages.associate import pseudo_labels
+from salcr.stages.train import train_round
+
+_DEMO = DEFAULT_CONFIG.with_name("demo.yaml")
+# The steps of a CPU are small with the paper's network; what an image takes hardly depends on it.
+_SMALL_STEP = {"train": {"labels": 2, "instances": 4}}
+_IMAGES_OF_EACH = 10
+_EPS = 0.6  # of DBSCAN: random weights tell people apart well enough for clusters
+
+NETWORKS: dict[str, dict[str, Any]] = {"demo": load_yaml(_DEMO), "paper": {}}
+"""Name -> what differs from config/default.yaml."""
+
+
+def epochs(device: str, threads: int) -> list[dict[str, Any]]:
+    """Measure each network in a process of its own and print a line for each.
+
+    Returns:
+        what `epoch` returns, one for each network.
+
+    Raises:
+        RuntimeError: a process failed; it has said why.
+    """
+    found = []
+    print(f"{'network':<38}{'features':>16}{'association':>16}{'step':>16}   ms an image")
+    for name in NETWORKS:
+        one = in_own_process(["--network", name, "--device", device], threads)
+        if one is None:
+            raise RuntimeError(f"the round of the {name} network failed")
+        found.append(one)
+        times = "".join(f"{one[part]:>16.3f}" for part in ("features", "association", "step"))
+        print(f"{one['network']:<38}{times}   {one['device']}", flush=True)
+    return found
+
+
+def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
+    """Return the milliseconds that an image takes in each part of a round.
+
+    Args:
+        name: of NETWORKS.
+        device_name: "auto", "cpu" or "cuda".
+        threads: CPU threads.
+    """
+    device = devices.prepare(device_name, threads)
+    changes = merge(NETWORKS[name], {"clustering": {"eps": _EPS}})
+    people = 64 if device.type == "cuda" or name == "demo" else 12
+    if device.type == "cpu" and name == "paper":
+        changes = merge(changes, _SMALL_STEP)
+    settings = validate(merge(load_yaml(DEFAULT_CONFIG), changes))
+    split = resident(_drawn_split(settings, people), device)
+    model = settings.model
+    torch.manual_seed(0)
+    network = Network(backbone=model.backbone, width=model.width, num_parts=settings.fgsal.parts)
+    to_device(network, device, settings.numerics)
+    images = {"visible": split.visible, "infrared": split.infrared}
+    num_images = sum(len(side) for side in images.values())
+
+    def features() -> dict[str, torch.Tensor]:
+        return {modality: extract(network, side, modality)[0] for modality, side in images.items()}
+
+    def associated() -> Any:
+        return pseudo_labels(found, settings.clustering, settings.associate)
+
+    found = features()  # once to warm up, as below
+    clusters, labels = associated()
+    adam = make_optimizer(network, settings.train.learning_rate, settings.optimizer.weight_decay)
+
+    def train(iterations: int) -> Callable[[], Any]:
+        chosen = settings.train.model_copy(update={"iterations": iterations})
+        return lambda: train_round(
+            network, adam, split, labels, clusters, seeds=(0, iterations), memory=settings.memory,
+            augment=settings.augment, train=chosen, fgsal=settings.fgsal, gpcr=settings.gpcr,
+        )  # fmt: skip
+
+    few, many = 2, 6
+    _seconds(train(1))
+    rows_of_step = 3 * settings.train.labels * settings.train.instances
+    # A round also extracts features: the difference is that of the steps alone.
+    of_steps = _seconds(train(many)) - _seconds(train(few))
+    return {
+        "network": f"{model.backbone}, width {model.width}, {settings.preprocess.height}x"
+        f"{settings.preprocess.width}",
+        "device": device.type,
+        "images": num_images,
+        "images_of_step": rows_of_step,
+        "features": 1000 * _seconds(features) / num_images,
+        "association": 1000 * _seconds(associated) / num_images,
+        "step": 1000 * of_steps / (many - few) / rows_of_step,
+    }
+
+
+def _seconds(compute: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    compute()
+    return time.perf_counter() - started
+
+
+def _drawn_split(settings: Config, people: int) -> Split:
+    """Return images of as many people: a coarse pattern each, and noise."""
+    rng = np.random.default_rng(0)
+    height, width = settings.preprocess.height, settings.preprocess.width
+    rows = np.arange(people * _IMAGES_OF_EACH)
+    sides = []
+    for _ in range(2):
+        coarse = rng.integers(40, 216, size=(people, height // 16, width // 16, 3))
+        pattern = coarse.repeat(16, axis=1).repeat(16, axis=2).repeat(_IMAGES_OF_EACH, axis=0)
+        noise = rng.integers(-20, 20, size=pattern.shape)
+        sides.append(Images((pattern + noise).astype(np.uint8), rows, np.ones_like(rows)))
+    return Split(sides[0], sides[1], data_hash="", layout="regdb")
