@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 from salcr.clustering import Floats, Integers
 
+# The other layers use OpenMP, and with it set the number of threads that torch computes with.
+numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
+
 # A chunk is skipped where none of its products is large enough: one vector comparison tells.
 _CHUNK = 16
 # Columns that a thread watches at a time: enough to be read fast, few enough for all threads.
