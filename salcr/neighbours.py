@@ -17,6 +17,8 @@ from salcr.clustering import Floats, Integers
 
 # Products of one block: 64 MB, from which on larger ones gain nothing.
 _BLOCK_ELEMENTS = 2**24
+# Rows of a block of the upper half, which is computed in full where it crosses the diagonal.
+_MOST_ROWS = 512
 
 
 class Neighbours(NamedTuple):
@@ -151,7 +153,8 @@ def _blocks(rows: Tensor, columns: Tensor, *, upper: bool = False) -> Iterator[t
     start = 0
     while start < len(rows) and len(columns):
         others = columns[start:] if upper else columns
-        block = rows[start : start + max(1, _BLOCK_ELEMENTS // len(others))]
+        most = max(1, _BLOCK_ELEMENTS // len(others))
+        block = rows[start : start + (min(most, _MOST_ROWS) if upper else most)]
         products = room[: len(block) * len(others)].view(len(block), len(others))
         yield start, torch.mm(block, others.T, out=products)
         start += len(block)

@@ -32,8 +32,8 @@ def same(found: Neighbours, expected: Neighbours) -> None:
     close(found.similarities, expected.similarities)
 
 
-@pytest.mark.parametrize("elements", [1, 3000, 2**24])
-@pytest.mark.parametrize(("num_rows", "num_others", "k"), [(331, 275, 7), (40, 300, 64), (9, 5, 9)])
+@pytest.mark.parametrize("elements", [5_000, 30_000, 2**24])
+@pytest.mark.parametrize(("num_rows", "num_others", "k"), [(611, 275, 7), (40, 300, 64), (9, 5, 9)])
 def test_ties_go_to_the_smaller_index(
     monkeypatch, rng, device, elements, num_rows, num_others, k
 ) -> None:
