@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -33,6 +34,21 @@ def test_the_number_of_threads_changes_nothing(seed) -> None:
     torch.set_num_threads(before)
     for one, more in zip(*found, strict=True):
         np.testing.assert_array_equal(one, more)
+
+
+def test_kernels_leave_the_threads_of_torch_alone() -> None:
+    """In a fresh process, the first kernel does not change how many threads torch computes with."""
+    code = (
+        "import numpy as np, torch; from salcr.neighbours import nearest_within;"
+        "torch.set_num_threads(1); nearest_within(np.eye(9, dtype=np.float32), 3);"
+        "print(torch.get_num_threads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "1"
 
 
 def test_without_a_folder_for_compiled_code_kernels_still_run(monkeypatch) -> None:
