@@ -40,6 +40,18 @@ test: $(READY) ## the tests, all but the slow ones
 test-slow: $(READY) ## the slow tests: the demo beats stage one and its control
 	python -m pytest -m slow
 
+.PHONY: bench
+bench: $(READY) ## ours beside plain formulations: seconds, memory, growth; wants two free cores
+	python -m benchmarks
+	python -m benchmarks --epoch
+	python -m benchmarks --growth
+
+.PHONY: gpu-check
+gpu-check: $(READY) ## what needs a GPU: its tests and times; nothing where there is none
+	@if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		python -m pytest -m gpu && python -m benchmarks --epoch --device cuda; \
+	else echo "no GPU here: nothing was checked"; fi
+
 .PHONY: lint
 lint: $(READY) ## style and types of the code, of the Snakefiles and of the workflow
 	ruff check .

@@ -67,9 +67,25 @@ def main(words: list[str] | None = None) -> int:
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except (MemoryError, RuntimeError) as error:
+        # torch's OutOfMemoryError is a RuntimeError; by name, since other stages import no torch.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+            raise
+        print(f"error: out of memory: {_less_memory(arguments.stage)} ({error})", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _less_memory(stage: str) -> str:
+    """Return which keys to lower so that a stage needs less memory."""
+    batches = {
+        "pretrain": "pretrain.clusters or pretrain.instances",
+        "train": "train.labels or train.instances",
+    }
+    lower = f"lower {batches[stage]}, or " if stage in batches else "lower "
+    return f"{lower}preprocess.height and preprocess.width; bfloat16 (numerics.autocast) halves it"
 
 
 def _add_config_flags(parser: argparse.ArgumentParser, stage: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,6 @@ def test_damaged_checkpoints_are_named(
 
 def test_checkpoints_execute_no_code(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A pickle that would run a command when loaded is refused, and the command not run."""
-    import torch
 
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -253,8 +253,6 @@ def test_no_positive_instance_gives_a_refinement_loss_of_zero(place: Path) -> No
 
 def test_weights_must_fit_the_backbone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A state dict of another network is refused with the first entry that does not fit."""
-    import torch
-
     path = place / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3)}, path)
     words = ["--model-weights", str(path), "--weights-file", path]

@@ -1,0 +1,48 @@
+"""Out of memory: a message that names the key to lower, nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+
+from salcr.model import Network
+
+
+@pytest.mark.parametrize(
+    ("error", "stage", "key"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "train", "train.labels or train.instances"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "pretrain", "pretrain.clusters or"),
+        (MemoryError("Unable to allocate 9 GiB"), "train", "preprocess.height"),
+    ],
+)
+def test_running_out_of_memory_names_the_key_to_lower(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    stage: str,
+    key: str,
+) -> None:
+    """A GPU, or a machine, without room for a batch: a message with the key, nothing written."""
+
+    data = tiny.make_data(tmp_path)
+    assert tiny.pretrain(data, tmp_path) == 0
+    assert tiny.associate(data, tmp_path, 1) == 0
+
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Network, "forward_global", full)
+    monkeypatch.setattr(Network, "forward_aligned", full)
+    capsys.readouterr()
+    out = tmp_path / "out"
+    words = (data, out) if stage == "pretrain" else (data, tmp_path, 1)
+    assert getattr(tiny, stage)(*words) == 1
+    text = capsys.readouterr().err
+    assert "error: out of memory" in text and key in text and str(error) in text
+    assert "Traceback" not in text
+    assert not out.exists() and not (tmp_path / "round01/checkpoint.pt").exists()
