@@ -28,7 +28,6 @@ def test_running_out_of_memory_names_the_key_to_lower(
     key: str,
 ) -> None:
     """A GPU, or a machine, without room for a batch: a message with the key, nothing written."""
-
     data = tiny.make_data(tmp_path)
     assert tiny.pretrain(data, tmp_path) == 0
     assert tiny.associate(data, tmp_path, 1) == 0
