@@ -17,7 +17,6 @@ from torch import Tensor
 from benchmarks import plain_augmentation
 from benchmarks.row import Row
 from salcr import transforms
-from salcr.engine import channels_last
 from salcr.schema import Augment
 
 _BATCH, _BATCHES = 50, 20
@@ -72,7 +71,7 @@ def _collected(make: Callable[[], list[Tensor]]) -> Tensor:
     """Return a pixel in 144 of all views, [3, 1000, 3, 18, 16]; whole ones would be 1.5 GB."""
     batches = []
     for _ in range(_BATCHES):
-        views = [channels_last(view) for view in make()]
+        views = [view.contiguous(memory_format=torch.channels_last) for view in make()]
         batches.append(torch.stack([view[..., ::16, ::9] for view in views]))
     return torch.cat(batches, dim=1)
 
