@@ -45,8 +45,13 @@ def make_data(folder: Path) -> Path:
 
 def pretrain(data: Path, out: Path, *extra: object, trial: int = 1) -> int:
     """Run stage one into OUT/round00."""
+    return run(*pretrain_words(data, out, trial=trial), *extra)
+
+
+def pretrain_words(data: Path, out: Path, *, trial: int = 1) -> list[object]:
+    """Return the command of stage one into OUT/round00."""
     words = ["--data", data, "--trial", trial, "--checkpoint", out / "round00/checkpoint.pt"]
-    return run("pretrain", *words, "--losses", out / "round00/losses.csv", *PRETRAIN, *extra)
+    return ["pretrain", *words, "--losses", out / "round00/losses.csv", *PRETRAIN]
 
 
 def associate(

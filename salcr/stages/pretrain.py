@@ -34,6 +34,7 @@ from salcr.logs import progress, say, warn
 from salcr.losses import cluster_loss
 from salcr.memory import initial_memory, updated_memory
 from salcr.model import Network
+from salcr.resume import Resume
 from salcr.samplers import cluster_batch
 
 # Stage one trains no parts: stage two draws its own. One is the least that a network can hold.
@@ -70,11 +71,17 @@ def run(
     optimizer: schema.Optimizer,
     pretrain: schema.Pretrain,
 ) -> None:
-    """Train from initial weights, or take a trained network, and write it and the losses."""
+    """Train from initial weights, or take a trained network, and write it and the losses.
+
+    A run that was killed is continued after its last whole epoch.
+    """
     device = devices.prepare(arguments.device, arguments.threads)
     split = resident(load_split(arguments.data, trial=arguments.trial, split="train"), device)
     say(f"pretrain, trial {arguments.trial}: {split.sizes}")
-    records = []
+    sections = [model, numerics, clustering, memory, augment, optimizer, pretrain]
+    origin = {"trial": arguments.trial, "data_hash": split.data_hash, "seed": seed}
+    resume = Resume(arguments.checkpoint, stage="pretrain", sections=sections, origin=origin)
+    records: list[dict[str, float]] = []
     if pretrain.checkpoint is not None:
         network = _trained_network(
             arguments.from_checkpoint, device, split=split, trial=arguments.trial, model=model,
@@ -87,7 +94,12 @@ def run(
             load_backbone(network, arguments.weights_file)
         to_device(network, device, numerics)
         adam = make_optimizer(network, pretrain.learning_rate, optimizer.weight_decay)
-        for epoch in range(pretrain.epochs):
+        if (saved := resume.load(device)) is not None:
+            network.load_state_dict(saved["network"])
+            adam.load_state_dict(saved["adam"])
+            records = saved["records"]
+            say(f"{resume.path}: going on after epoch {len(records)}")
+        for epoch in range(len(records), pretrain.epochs):
             started = time.monotonic()
             rate = decayed_rate(pretrain.learning_rate, pretrain.milestones, epoch)
             adam.learning_rate = rate
@@ -98,12 +110,14 @@ def run(
             records.append({"epoch": epoch, "learning_rate": rate, **means})
             shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
             say(f"epoch {epoch + 1}/{pretrain.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+            state = {"network": network.state_dict(), "adam": adam.state_dict()}
+            resume.save({**state, "records": records})
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
-        data_hash=split.data_hash, seed=seed,
-        sections=[model, numerics, clustering, memory, augment, optimizer, pretrain],
+        data_hash=split.data_hash, seed=seed, sections=sections,
     )  # fmt: skip
     files.write_table(arguments.losses, pd.DataFrame(records, columns=_COLUMNS))
+    resume.finish()
 
 
 def _trained_network(
