@@ -33,12 +33,17 @@ demo: $(READY) ## draw people, train on them, evaluate and plot: minutes on two 
 	snakemake --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet rules reason host
 
 .PHONY: test
-test: $(READY) ## the tests, all but the slow ones
+test: $(READY) ## the tests, all but the slow ones and SLURM's
 	python -m pytest -n $(TEST_WORKERS)
 
 .PHONY: test-slow
 test-slow: $(READY) ## the slow tests: the demo beats stage one and its control
 	python -m pytest -m slow
+
+.PHONY: test-slurm
+test-slurm: $(READY) ## the workflow on a SLURM of its own, installed first if root can
+	tests/install_slurm.sh
+	python -m pytest -m slurm
 
 .PHONY: bench
 bench: $(READY) ## ours beside plain formulations: seconds, memory, growth; wants two free cores

@@ -32,9 +32,15 @@ def prepare(device: str, threads: int) -> torch.device:
     """
     torch.set_num_threads(threads)
     threadpoolctl.threadpool_limits(threads, user_api="blas")  # NumPy's; for the whole process
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if job := os.environ.get("SLURM_JOB_ID"):
+        node = os.environ.get("SLURMD_NODENAME", "an unknown node")
+        say(f"SLURM: job {job} on {node}, CUDA_VISIBLE_DEVICES={given or 'not set'}")
     num_gpus = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and num_gpus == 0:
         raise SalcrError("compute.device: cuda, but no CUDA device is visible; use auto or cpu")
+    if device == "auto" and given and num_gpus == 0:
+        warn(f"CUDA_VISIBLE_DEVICES={given} is given, but torch sees no GPU; using the CPU")
     chosen, name = torch.device("cpu"), "CPU"
     if num_gpus:
         chosen = torch.device("cuda", _free_gpu(num_gpus))

@@ -64,3 +64,18 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SalcrError, match=r"compute\.device: cuda"):
         devices.prepare("cuda", 1)
     assert devices.prepare("auto", 1) == torch.device("cpu")
+
+
+def test_the_log_says_what_a_scheduler_gave(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Job, node and GPU of SLURM are named; a GPU that auto cannot use is a warning."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURMD_NODENAME", "node3")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    devices.prepare("cpu", 1)
+    text = capsys.readouterr().err
+    assert "SLURM: job 17 on node3, CUDA_VISIBLE_DEVICES=1" in text and "warning" not in text
+    devices.prepare("auto", 1)
+    assert "warning: CUDA_VISIBLE_DEVICES=1 is given, but" in capsys.readouterr().err
