@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -41,7 +42,7 @@ StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool
 SlurmctldPidFile={home}/slurmctld.pid
 SlurmdPidFile={home}/slurmd.pid
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/pgid
 TaskPlugin=task/none
 SwitchType=switch/none
 MpiDefault=none
@@ -151,8 +152,8 @@ def write_configuration(home: Path) -> None:
     version = subprocess.check_output(["slurmd", "-V"], text=True, env={"PATH": PATH})
     if tuple(map(int, re.findall(r"\d+", version)[:2])) >= (23, 2):
         (home / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
-    (home / "munge.key").write_bytes(os.urandom(128))
-    (home / "munge.key").chmod(0o600)
+    (home / "munge.key-file").write_bytes(os.urandom(128))
+    (home / "munge.key-file").chmod(0o600)
     srun = shutil.which("srun", path=PATH)
     for name, text in (("record", RECORD), ("srun", SRUN)):
         (home / name).write_text(text.format(home=home, srun=srun))
@@ -188,15 +189,18 @@ def running_cluster() -> Iterator[Cluster]:
     missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
     if missing:
         pytest.fail(f"no {', '.join(missing)} here; `make test-slurm` installs SLURM where it can")
-    with tempfile.TemporaryDirectory(prefix="salcr-slurm-") as folder, ExitStack() as stack:
+    # Not in $TMPDIR, which may be long: the path of a socket has at most 107 characters.
+    temporary = tempfile.TemporaryDirectory(prefix="salcr-slurm-", dir="/tmp")
+    with temporary as folder, ExitStack() as stack:
+        # What is terminated, by a time limit say, still has to stop its cluster.
+        before = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
+        stack.callback(signal.signal, signal.SIGTERM, before)
         home = Path(folder)
         write_configuration(home)
         cluster = Cluster(home)
-        munge = [f"--{name}={home}/munge.{name}" for name in ("socket", "pid-file", "seed-file")]
-        munge += [
-            f"--key-file={home}/munge.key",
-            "--force",
-        ]  # only this user has to reach the socket
+        names = ("key-file", "socket", "pid-file", "seed-file")
+        munge = [f"--{name}={home}/munge.{name}" for name in names]
+        munge.append("--force")  # although nobody else can reach the socket
         stack.enter_context(daemon(cluster, "munged", "--foreground", *munge))
         wait_for("munge's socket", (home / "munge.socket").exists)
         stack.enter_context(daemon(cluster, "slurmctld", "-D"))

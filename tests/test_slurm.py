@@ -41,7 +41,8 @@ def started(cluster: Cluster, folder: Path, *words: str) -> Iterator[subprocess.
     output = folder / "snakemake.out"
     with output.open("w") as file:
         snakemake = subprocess.Popen(
-            [*SNAKEMAKE, "--profile", PROFILE, *words],
+            # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
+            ["env", "--default-signal=INT", *SNAKEMAKE, "--profile", PROFILE, *words],
             cwd=folder,
             env=cluster.environment,
             stdin=subprocess.DEVNULL,
