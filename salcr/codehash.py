@@ -9,7 +9,7 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
 # What only carries settings and words between a person and a stage changes no result.
-_NO_RESULT = {"cli", "config", "errors", "logs", "schema"}
+_NO_RESULT = {"cli", "codehash", "config", "errors", "logs", "schema"}
 
 
 def stage_hash(stage: str) -> str:
