@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-# What only carries settings and words between a person and a stage changes no result.
-_NO_RESULT = {"cli", "config", "errors", "logs", "schema"}
+# What only carries settings and words between a person and a stage changes no result; nor does a
+# hash.
+_NO_RESULT = {"cli", "codehash", "config", "errors", "logs", "schema"}
 
 
 def stage_hash(stage: str) -> str:
