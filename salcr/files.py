@@ -184,7 +184,7 @@ def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[s
         rest = {name: value for name, value in content.items() if name != "state_dict"}
         content = content["state_dict"]
     if not (isinstance(content, dict) and content) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
     ):
         raise SalcrError(f"{path}: holds no state dict (name -> tensor)")
     return content, rest
