@@ -20,7 +20,7 @@ from salcr.config import (
     load_yaml,
     parse_section,
 )
-from salcr.errors import SalcrError
+from salcr.errors import SalcrError, is_out_of_memory
 from salcr.logs import say
 from salcr.schema import section_model
 
@@ -68,8 +68,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (MemoryError, RuntimeError) as error:
-        # torch's OutOfMemoryError is a RuntimeError; by name, since other stages import no torch.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":
+        if not is_out_of_memory(error):
             raise
         print(f"error: out of memory: {_less_memory(arguments.stage)} ({error})", file=sys.stderr)
         return 1

@@ -43,11 +43,7 @@ class Adam:
         """Move the parameters that have a gradient."""
         moved = {i: p for i, p in enumerate(self.parameters) if p.grad is not None}
         for index in moved.keys() - self._state.keys():
-            self._state[index] = {
-                "step": torch.zeros((), device=moved[index].device),
-                "exp_avg": torch.zeros_like(moved[index]),
-                "exp_avg_sq": torch.zeros_like(moved[index]),
-            }
+            self._state[index] = _at_start(moved[index])
         steps, means, squares = ([self._state[i][name] for i in moved] for name in _STATE)
         gradients = [parameter.grad for parameter in moved.values() if parameter.grad is not None]
         adam(
@@ -61,8 +57,9 @@ class Adam:
         """Return {"state": {position of a parameter: {"step", "exp_avg", "exp_avg_sq"}}}."""
         return {"state": dict(sorted(self._state.items()))}
 
+    @torch.no_grad()
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from what `state_dict`, or torch.optim.Adam's, returned.
+        """Go on from a copy of what `state_dict`, or torch.optim.Adam's, returned.
 
         Raises:
             KeyError: an entry is missing.
@@ -73,5 +70,16 @@ class Adam:
             parameter = self.parameters[index] if index < len(self.parameters) else None
             if parameter is None or entries["exp_avg"].shape != parameter.shape:
                 raise ValueError(f"parameter {index} is missing or has another shape")
-            state[index] = {name: entries[name].to(parameter.device) for name in _STATE}
+            # The fused step wants moments in the parameter's memory layout, whatever the file's.
+            fresh = _at_start(parameter)
+            state[index] = {name: fresh[name].copy_(entries[name]) for name in _STATE}
         self._state = state
+
+
+def _at_start(parameter: nn.Parameter) -> dict[str, Tensor]:
+    """Return the state before the first step, on the parameter's device and in its layout."""
+    return {
+        "step": torch.zeros((), device=parameter.device),
+        "exp_avg": torch.zeros_like(parameter),
+        "exp_avg_sq": torch.zeros_like(parameter),
+    }

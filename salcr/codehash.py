@@ -8,7 +8,8 @@ from functools import cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
-# What only carries settings and words between a person and a stage changes no result.
+# What only carries settings and words between a person and a stage changes no result; nor does a
+# hash.
 _NO_RESULT = {"cli", "codehash", "config", "errors", "logs", "schema"}
 
 

@@ -1,4 +1,4 @@
-"""The one exception that users see as a message instead of a traceback."""
+"""What users see as a message instead of a traceback."""
 
 
 class SalcrError(Exception):
@@ -7,3 +7,13 @@ class SalcrError(Exception):
     The message names the file or the key and says what to do. `python -m salcr` and the
     Snakefile print it without a traceback and exit with 1.
     """
+
+
+# How torch and the libraries below it put it, on a GPU and on a CPU: plain RuntimeErrors, mostly.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception says that a GPU or the machine has no memory left."""
+    words = isinstance(error, RuntimeError) and any(part in str(error) for part in _NO_MEMORY)
+    return words or isinstance(error, MemoryError)

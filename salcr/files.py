@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from salcr.errors import SalcrError
+from salcr.errors import SalcrError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -184,7 +184,7 @@ def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[s
         rest = {name: value for name, value in content.items() if name != "state_dict"}
         content = content["state_dict"]
     if not (isinstance(content, dict) and content) or not all(
-        isinstance(value, torch.Tensor) for value in content.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
     ):
         raise SalcrError(f"{path}: holds no state dict (name -> tensor)")
     return content, rest
@@ -211,6 +211,8 @@ def _read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:
     except PermissionError:
         raise SalcrError(f"{path}: no permission to read it") from None
     except Exception as error:  # the libraries raise many types for a damaged file
+        if is_out_of_memory(error):  # the file may be whole
+            raise
         raise SalcrError(f"{path}: {complaint} ({type(error).__name__}: {error})") from None
 
 

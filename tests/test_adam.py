@@ -20,10 +20,13 @@ def parameters(device: torch.device) -> list[nn.Parameter]:
 
 
 def give_gradients(of: list[nn.Parameter], step: int) -> None:
-    """Set gradients that depend on the step alone; the second parameter has none at first."""
+    """Set gradients that depend on the step alone; the second parameter has none at first.
+
+    They lie in memory as their parameter does, as autograd's do; a GPU's fused step wants it.
+    """
     draws = torch.Generator().manual_seed(step)
     for index, parameter in enumerate(of):
-        gradient = torch.randn(parameter.shape, generator=draws).to(parameter.device)
+        gradient = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=draws))
         parameter.grad = None if index == 1 and step < 2 else gradient
 
 
@@ -67,6 +70,29 @@ def test_a_saved_state_continues(device):
             before.step()
             uncut.step()
         assert all(torch.equal(*pair) for pair in zip(of, whole, strict=True))
+
+
+@pytest.mark.parametrize(
+    "layouts",
+    [
+        (torch.channels_last, torch.contiguous_format),
+        (torch.contiguous_format, torch.channels_last),
+    ],
+)
+def test_a_state_of_another_memory_layout_continues(device, layouts):
+    """A step in one layout and one in another, the state of the first loaded, are two steps."""
+    uncut, of = parameters(device)[:1], parameters(device)[:1]
+    whole, saved = Adam(uncut, learning_rate=1e-2, weight_decay=0), {"state": {}}
+    for step, layout in enumerate(layouts):
+        give_gradients(uncut, step)
+        whole.step()
+        of = [nn.Parameter(of[0].detach().clone(memory_format=layout))]
+        adam = Adam(of, learning_rate=1e-2, weight_decay=0)
+        adam.load_state_dict(saved)
+        give_gradients(of, step)
+        adam.step()
+        saved = adam.state_dict()
+    torch.testing.assert_close(of[0], uncut[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", ["shape", "more"])

@@ -73,6 +73,17 @@ def test_a_bare_state_dict_will_do(released: dict[str, Tensor], tmp_path: Path) 
     assert import_checkpoint(tmp_path / "bare.pth", tmp_path / "ours.pt") == 0
 
 
+def test_what_is_left_out_is_named_in_a_line(
+    released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state of an optimiser beside the network's does not fill the screen."""
+    moments = {index: {"exp_avg": torch.zeros(300, 300)} for index in range(60)}
+    torch.save({"state_dict": released, "optimizer": {"state": moments}}, tmp_path / "in.pth")
+    assert import_checkpoint(tmp_path / "in.pth", tmp_path / "ours.pt") == 0
+    (line,) = (one for one in capsys.readouterr().err.splitlines() if "entry optimizer" in one)
+    assert "exp_avg" in line and len(line) < 120
+
+
 @pytest.mark.parametrize("scalar", [np.float32(1.5), np.int64(3), np.float64(2), np.bool_(True)])
 def test_numpy_scalars_are_plain_data(
     released: dict[str, Tensor], tmp_path: Path, scalar: np.generic
@@ -113,6 +124,7 @@ class Evil:
         ("evil", "is damaged or no state dict"),
         ("other network", "no checkpoint of the released SALCR code"),
         ("empty", "holds no state dict"),
+        ("numbered", "holds no state dict"),
         ("layer missing", "nearest is resnet18, where 1 parameters are missing, unknown or of"),
         ("other shape", "trunk.layer4.0.conv1.weight"),
     ],
@@ -134,6 +146,8 @@ def test_other_files_are_refused(
         content = {"conv1.weight": torch.zeros(64, 3, 7, 7)}
     elif damage == "empty":
         content = {"state_dict": {}}
+    elif damage == "numbered":
+        content["state_dict"][3] = torch.zeros(1)
     elif damage == "layer missing":
         del content["state_dict"][name]
     elif damage == "other shape":

@@ -8,6 +8,8 @@ import pytest
 import tiny
 import torch
 
+from salcr.errors import is_out_of_memory
+from salcr.files import read_checkpoint, write_checkpoint
 from salcr.model import Network
 
 
@@ -16,6 +18,7 @@ from salcr.model import Network
     [
         (torch.OutOfMemoryError("CUDA out of memory"), "train", "train.labels or train.instances"),
         (torch.OutOfMemoryError("CUDA out of memory"), "pretrain", "pretrain.clusters or"),
+        (RuntimeError("cuBLAS: CUBLAS_STATUS_ALLOC_FAILED"), "train", "train.labels"),
         (MemoryError("Unable to allocate 9 GiB"), "train", "preprocess.height"),
     ],
 )
@@ -45,3 +48,25 @@ def test_running_out_of_memory_names_the_key_to_lower(
     assert "error: out of memory" in text and key in text and str(error) in text
     assert "Traceback" not in text
     assert not out.exists() and not (tmp_path / "round01/checkpoint.pt").exists()
+
+
+def test_torch_says_so_on_a_cpu_too():
+    """What torch itself raises for four petabytes is no bug to trace back; other errors are."""
+    with pytest.raises(RuntimeError) as found:
+        torch.empty(10**15)
+    assert is_out_of_memory(found.value)
+    with pytest.raises(RuntimeError) as found:
+        torch.eye(2) @ torch.eye(3)
+    assert not is_out_of_memory(found.value)
+
+
+def test_a_file_for_which_there_is_no_room_is_not_called_damaged(tmp_path, monkeypatch):
+    """A checkpoint read onto a full GPU: the message must not advise to delete it."""
+    write_checkpoint(tmp_path / "whole.pt", {"round": 0})
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "load", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        read_checkpoint(tmp_path / "whole.pt")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 from helpers import GOLDEN
 
 from salcr.comparison import Comparison
@@ -47,6 +48,14 @@ def test_every_module_agrees(golden: Path, capsys: pytest.CaptureFixture[str]) -
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(CHECKS)
     assert all(line.endswith("  yes") for line in lines) and len(lines) == 10
+
+
+def test_a_gpu_compares_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's default of TF32 convolutions, a thousand times coarser, is off for the comparison."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr("salcr.stages.verify.CHECKS", {"sinkhorn": CHECKS["sinkhorn"]})
+    assert verify(GOLDEN) == 0
+    assert not torch.backends.cudnn.allow_tf32
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -12,7 +12,7 @@ from torch import Tensor
 from salcr import cli, devices, files, schema
 from salcr.association import Association, associate
 from salcr.clustering import Integers
-from salcr.data import MODALITIES, Split, load_identities, load_split
+from salcr.data import MODALITIES, load_identities, load_split
 from salcr.engine import cluster, extract, read_model
 from salcr.labels import write_labels
 from salcr.logs import say
@@ -59,7 +59,7 @@ def run(
     write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
     say("labels written")
 
-    quality = _quality(labels, arguments.identities, split, arguments.trial)
+    quality = _quality(labels, arguments.identities, arguments.trial)
     files.write_json(arguments.quality, quality)
     for space, scores in quality.items():
         shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
@@ -134,9 +134,7 @@ def label_images(
     return Association(*spread)
 
 
-def _quality(
-    labels: Association, path: Path, split: Split, trial: int
-) -> dict[str, dict[str, float]]:
+def _quality(labels: Association, path: Path, trial: int) -> dict[str, dict[str, float]]:
     identities = load_identities(path, trial=trial, split="train")
     truth = (identities["visible"], identities["infrared"])
     return {

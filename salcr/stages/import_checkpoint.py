@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections import Counter
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     say(f"{arguments.source}: sha256 {files.sha256(arguments.source)}")
     for name, value in others.items():
-        say(f"ignored: entry {name} ({value})")
+        say(f"ignored: entry {name} ({textwrap.shorten(str(value), 60)})")
     groups = Counter(_group(name) for name in unused)
     if groups:
         counted = ", ".join(f"{name} ({number})" for name, number in groups.items())
@@ -60,7 +61,7 @@ def _network_of(state: dict[str, Tensor], source: Path) -> Network:
         SalcrError: it fits none.
     """
     tokens = state.get(_TOKENS)
-    if tokens is None or tokens.dim() != 2:
+    if tokens is None or tokens.dim() != 2 or len(tokens) == 0:
         raise SalcrError(
             f"{source}: no checkpoint of the released SALCR code: it has no attn_pool.part_tokens"
         )

@@ -76,7 +76,7 @@ def run(
     A run that was killed is continued after its last whole epoch.
     """
     device = devices.prepare(arguments.device, arguments.threads)
-    split = resident(load_split(arguments.data, trial=arguments.trial, split="train"), device)
+    split = load_split(arguments.data, trial=arguments.trial, split="train")
     say(f"pretrain, trial {arguments.trial}: {split.sizes}")
     sections = [model, numerics, clustering, memory, augment, optimizer, pretrain]
     origin = {"trial": arguments.trial, "data_hash": split.data_hash, "seed": seed}
@@ -88,6 +88,7 @@ def run(
             numerics=numerics,
         )  # fmt: skip
     else:
+        split = resident(split, device)
         seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
         network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
         if model.weights != "random":
