@@ -29,7 +29,12 @@ def main() -> int:
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # cluster so many here
     parser.add_argument("--epoch", action="store_true", help="time a round, and no row")
     parser.add_argument("--network", help=argparse.SUPPRESS)  # time its round here
-    parser.add_argument("--device", default="auto", help="of --epoch: auto, cpu or cuda")
+    parser.add_argument(
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="of --epoch (default: auto)",
+    )
     arguments = parser.parse_args()
     if arguments.size:
         print(json.dumps(cluster_so_many(arguments.size)))

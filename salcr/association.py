@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from salcr.clustering import Floats, Integers, cluster_means, unit_rows
+from salcr.arrays import Floats, Integers
+from salcr.clustering import cluster_means, unit_rows
 from salcr.matching import match_progressively, match_with_repetition, transport_to_clusters
 from salcr.propagation import Blocks, propagate
 

@@ -7,12 +7,11 @@ the number of images, not with its square.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
+from salcr.arrays import Floats, Integers
+from salcr.neighbours import nearest_within
 
 
 def jaccard_distance(
@@ -46,8 +45,6 @@ def jaccard_distance(
     if len(features) == 0:
         return sparse.csr_matrix((0, 0), dtype=np.float32)
     if neighbours is None:
-        from salcr.neighbours import nearest_within  # here, since most users of this search none
-
         neighbours = nearest_within(features, k1).indices
     if neighbours.shape[1] < min(k1, len(features)):
         raise ValueError(f"{neighbours.shape[1]} neighbours of each image are fewer than k1 = {k1}")

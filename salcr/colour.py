@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 
 LUMA = (0.2989, 0.5870, 0.1140)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salcr import files
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 from salcr.errors import SalcrError
 
 if TYPE_CHECKING:

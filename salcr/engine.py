@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from salcr import __version__, clustering, files, transforms
 from salcr.adam import Adam
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 from salcr.data import Images, Split
 from salcr.errors import SalcrError
 from salcr.logs import say, warn

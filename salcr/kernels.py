@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from salcr.clustering import Floats, Integers
+from salcr.arrays import Floats, Integers
 
 # The other layers use OpenMP, and with it set the number of threads that torch computes with.
 numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]

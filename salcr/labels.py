@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from salcr import files
+from salcr.arrays import Integers
 from salcr.association import Association
-from salcr.clustering import Integers
 from salcr.data import MODALITIES, Split
 from salcr.errors import SalcrError
 

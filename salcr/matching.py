@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from salcr.clustering import Floats, Integers, squared_distance
+from salcr.arrays import Floats, Integers
+from salcr.clustering import squared_distance
 from salcr.transport import sinkhorn
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 
 # Distance of two unit vectors that float32, which resolves 6e-8, does not tell apart.
 _UNFELT = 1e-9

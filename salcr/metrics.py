@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 
 
 class Retrieval(NamedTuple):

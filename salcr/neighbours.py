@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr.clustering import Floats, Integers
+from salcr.arrays import Floats, Integers
 
 # Products of one block: 64 MB, from which on larger ones gain nothing.
 _BLOCK_ELEMENTS = 2**24

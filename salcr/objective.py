@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from salcr import losses
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 from salcr.losses import Labels
 from salcr.memory import initial_memory, updated_memory
 from salcr.model import Features

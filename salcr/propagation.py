@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from salcr.clustering import Floats, lengths
+from salcr.arrays import Floats
+from salcr.clustering import lengths
 from salcr.neighbours import Neighbours, nearest_between, nearest_within
 
 

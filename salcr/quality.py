@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 
 
 def label_quality(

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from salcr.arrays import Floats, Integers
 from salcr.clustering import (
-    Floats,
-    Integers,
     averaged,
     expanded_sets,
     reciprocal,

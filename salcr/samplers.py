@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from salcr.arrays import Integers
 from salcr.association import Association
-from salcr.clustering import Integers
 
 
 def cluster_batch(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from salcr import colour
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 from salcr.schema import Augment
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from salcr import cli, devices, files, schema
+from salcr.arrays import Integers
 from salcr.association import Association, associate
-from salcr.clustering import Integers
 from salcr.data import MODALITIES, load_identities, load_split
 from salcr.engine import cluster, extract, read_model
 from salcr.labels import write_labels

@@ -13,7 +13,7 @@ import torch
 
 from salcr import cli, devices, files, schema, transforms
 from salcr.adam import Adam
-from salcr.clustering import Integers
+from salcr.arrays import Integers
 from salcr.data import Split, load_split
 from salcr.engine import (
     cluster,

@@ -13,8 +13,8 @@ import torch
 
 from salcr import cli, devices, files, schema, transforms
 from salcr.adam import Adam
+from salcr.arrays import Integers
 from salcr.association import Association
-from salcr.clustering import Integers
 from salcr.data import MODALITIES, Split, load_split
 from salcr.engine import (
     decayed_rate,
