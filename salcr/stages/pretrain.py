@@ -81,38 +81,22 @@ def run(
     sections = [model, numerics, clustering, memory, augment, optimizer, pretrain]
     origin = {"trial": arguments.trial, "data_hash": split.data_hash, "seed": seed}
     resume = Resume(arguments.checkpoint, stage="pretrain", sections=sections, origin=origin)
-    records: list[dict[str, float]] = []
     if pretrain.checkpoint is not None:
+        records: list[dict[str, float]] = []
         network = _trained_network(
             arguments.from_checkpoint, device, split=split, trial=arguments.trial, model=model,
             numerics=numerics,
         )  # fmt: skip
     else:
-        split = resident(split, device)
         seed_torch(seed, arguments.trial, _SEED_OF_WEIGHTS)
         network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
         if model.weights != "random":
             load_backbone(network, arguments.weights_file)
-        to_device(network, device, numerics)
-        adam = make_optimizer(network, pretrain.learning_rate, optimizer.weight_decay)
-        if (saved := resume.load(device)) is not None:
-            network.load_state_dict(saved["network"])
-            adam.load_state_dict(saved["adam"])
-            records = saved["records"]
-            say(f"{resume.path}: going on after epoch {len(records)}")
-        for epoch in range(len(records), pretrain.epochs):
-            started = time.monotonic()
-            rate = decayed_rate(pretrain.learning_rate, pretrain.milestones, epoch)
-            adam.learning_rate = rate
-            means = _train_epoch(
-                network, adam, split, seeds=(seed, arguments.trial, _SEED_OF_BATCHES, epoch),
-                settings=pretrain, clustering=clustering, memory=memory, augment=augment,
-            )  # fmt: skip
-            records.append({"epoch": epoch, "learning_rate": rate, **means})
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-            say(f"epoch {epoch + 1}/{pretrain.epochs}: {shown}, {time.monotonic() - started:.1f} s")
-            state = {"network": network.state_dict(), "adam": adam.state_dict()}
-            resume.save({**state, "records": records})
+        records = _train(
+            to_device(network, device, numerics), resident(split, device), resume,
+            seeds=(seed, arguments.trial, _SEED_OF_BATCHES), clustering=clustering,
+            memory=memory, augment=augment, optimizer=optimizer, settings=pretrain,
+        )  # fmt: skip
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
         data_hash=split.data_hash, seed=seed, sections=sections,
@@ -166,6 +150,41 @@ def load_backbone(network: Network, path: Path | None) -> None:
                     f"{network.width}: {name} is missing or has another shape"
                 )
         module.load_state_dict({name: state[name] for name in wanted}, strict=False)
+
+
+def _train(
+    network: Network,
+    split: Split,
+    resume: Resume,
+    *,
+    seeds: tuple[int, ...],
+    clustering: schema.Clustering,
+    memory: schema.Memory,
+    augment: schema.Augment,
+    optimizer: schema.Optimizer,
+    settings: schema.Pretrain,
+) -> list[dict[str, float]]:
+    """Train the network, in place, for the epochs that are left; return the records of all."""
+    adam = make_optimizer(network, settings.learning_rate, optimizer.weight_decay)
+    records: list[dict[str, float]] = []
+    if (saved := resume.load(network.part_tokens.device)) is not None:
+        network.load_state_dict(saved["network"])
+        adam.load_state_dict(saved["adam"])
+        records = saved["records"]
+        say(f"{resume.path}: going on after epoch {len(records)}")
+    for epoch in range(len(records), settings.epochs):
+        started = time.monotonic()
+        adam.learning_rate = decayed_rate(settings.learning_rate, settings.milestones, epoch)
+        means = _train_epoch(
+            network, adam, split, seeds=(*seeds, epoch),
+            settings=settings, clustering=clustering, memory=memory, augment=augment,
+        )  # fmt: skip
+        records.append({"epoch": epoch, "learning_rate": adam.learning_rate, **means})
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+        say(f"epoch {epoch + 1}/{settings.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+        state = {"network": network.state_dict(), "adam": adam.state_dict()}
+        resume.save({**state, "records": records})
+    return records
 
 
 def _train_epoch(
