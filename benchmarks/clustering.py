@@ -13,7 +13,8 @@ from benchmarks.plain_clustering import Floats, Integers
 from benchmarks.row import Row
 from salcr.association import associate
 from salcr.clustering import dbscan, jaccard_distance, unit_rows
-from salcr.neighbours import nearest_within
+from salcr.neighbours import Neighbours, nearest_within
+from salcr.propagation import nearest_blocks
 from salcr.schema import Associate, Clustering
 from salcr.stages.associate import pseudo_labels
 
@@ -22,7 +23,7 @@ REGDB = Clustering(k1=30, k2=6, eps=0.3, min_samples=4)
 ASSOCIATE = Associate(
     method="dagl", cmfp=True, cmfp_k=8, sinkhorn_strength=5, relabel_own_modality=True
 )
-_SYSU_CMFP_K = 30
+SYSU_ASSOCIATE = ASSOCIATE.model_copy(update={"cmfp_k": 30})
 _WIDTH = 2048
 _SPREAD = 0.9  # of the images around their group, that of the groups is 1
 _NOISE = 0.1  # share of images that belong to no group
@@ -99,40 +100,55 @@ def _with_neighbours() -> tuple[Floats, Integers]:
     return features, nearest_within(features, SYSU.k1).indices
 
 
-def _ours_association(data: Images) -> tuple[Integers, ...]:
+def _with_clusters_search() -> tuple[Images, tuple[Neighbours, Neighbours]]:
+    """Return images and what the clustering has searched for."""
+    data = _prepared(22_120, 11_850, noise=0)
+    k = SYSU_ASSOCIATE.cmfp_k
+    return data, (nearest_within(data.visible, k), nearest_within(data.infrared, k))
+
+
+def _ours_association(
+    data: Images, within: tuple[Neighbours, Neighbours] | None = None
+) -> tuple[Integers, ...]:
+    k = SYSU_ASSOCIATE.cmfp_k
     return associate(
-        data.visible, data.infrared, *data.groups,
-        cmfp_k=_SYSU_CMFP_K, strength=ASSOCIATE.sinkhorn_strength, relabel_own_modality=True,
+        data.visible, data.infrared, *data.groups, cmfp_k=k,
+        strength=SYSU_ASSOCIATE.sinkhorn_strength, relabel_own_modality=True,
+        blocks=nearest_blocks(data.visible, data.infrared, k=k, within=within),
     )  # fmt: skip
 
 
 def _plain_association(data: Images) -> tuple[Integers, ...]:
     return plain.associate(
         data.visible, data.infrared, data.groups,
-        k=_SYSU_CMFP_K, strength=ASSOCIATE.sinkhorn_strength,
+        k=SYSU_ASSOCIATE.cmfp_k, strength=SYSU_ASSOCIATE.sinkhorn_strength,
     )  # fmt: skip
 
 
-def _ours_round(data: Images) -> tuple[Integers, ...]:
+def _ours_round(
+    data: Images, clustering: Clustering = REGDB, association: Associate = ASSOCIATE
+) -> tuple[Integers, ...]:
     """Return clusters and labels as the stage `associate` finds them."""
     features = {m: torch.from_numpy(getattr(data, m)) for m in ("visible", "infrared")}
-    found, labels = pseudo_labels(features, REGDB, ASSOCIATE)
+    found, labels = pseudo_labels(features, clustering, association)
     return (found["visible"], found["infrared"], *labels)
 
 
-def _plain_round(data: Images) -> tuple[Integers, ...]:
+def _plain_round(
+    data: Images, clustering: Clustering = REGDB, association: Associate = ASSOCIATE
+) -> tuple[Integers, ...]:
     """Return the same, one computation after the other."""
-    found = [_plain_clusters(side, REGDB) for side in (data.visible, data.infrared)]
+    found = [_plain_clusters(side, clustering) for side in (data.visible, data.infrared)]
     kept = [labels >= 0 for labels in found]
-    association = plain.associate(
+    names = plain.associate(
         data.visible[kept[0]],
         data.infrared[kept[1]],
         (found[0][kept[0]], found[1][kept[1]]),
-        k=ASSOCIATE.cmfp_k,
-        strength=ASSOCIATE.sinkhorn_strength,
+        k=association.cmfp_k,
+        strength=association.sinkhorn_strength,
     )
     spread = []
-    for labels, here in zip(association, (kept[0], kept[0], kept[1], kept[1]), strict=True):
+    for labels, here in zip(names, (kept[0], kept[0], kept[1], kept[1]), strict=True):
         spread.append(np.full(len(here), -1))
         spread[-1][here] = labels
     return (*found, *spread)
@@ -198,6 +214,24 @@ ROWS: list[Row] = [
         ours=_ours_association,
         plain=_plain_association,
         agree=_same_labels,
+        repeat=1,
+    ),
+    Row(
+        name="the same, the clustering's search at hand",
+        wanted="as the stage `associate` has it",
+        prepare=_with_clusters_search,
+        ours=lambda inputs: _ours_association(*inputs),
+        plain=lambda inputs: _plain_association(inputs[0]),
+        agree=_same_labels,
+        repeat=1,
+    ),
+    Row(
+        name="clustering + association, 22,120 + 11,850 x 2048",
+        wanted="a minute",
+        prepare=lambda: _prepared(22_120, 11_850),
+        ours=lambda data: _ours_round(data, SYSU, SYSU_ASSOCIATE),
+        plain=lambda data: _plain_round(data, SYSU, SYSU_ASSOCIATE),
+        agree=_same_round,
         repeat=1,
     ),
     Row(
