@@ -21,7 +21,7 @@ from salcr.model import Network
 from salcr.stages.associate import pseudo_labels
 from salcr.stages.train import train_round
 
-# Sums of floats in another order, through a whole network; README and REPRODUCIBILITY state it.
+# Sums of floats in another order, through a whole network; docs/REPRODUCIBILITY.md states it.
 TOLERANCE = 1e-4
 RESULTS = (
     "labels.csv",

@@ -31,7 +31,7 @@ rule pretrain:
         device=CONFIG.compute.device,
         torch_threads=CONFIG.compute.threads,
         mem_mb=16000,
-        runtime=720,
+        runtime=480,
     params:
         flags=flags("pretrain"),
         code=code("pretrain"),
