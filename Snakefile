@@ -1,6 +1,6 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
-#       -> evaluate -> aggregate -> figures
+#       -> assess, evaluate -> aggregate -> figures
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
 # snakemake --cores all --configfile config/demo.yaml             the demo, on drawn people

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 
@@ -13,18 +14,24 @@ _PACKAGE = Path(__file__).parent
 _NO_RESULT = {"cli", "codehash", "config", "errors", "logs", "schema"}
 
 
-def stage_hash(stage: str) -> str:
+def stage_hash(stage: str, unused: Collection[str] = ()) -> str:
     """Return a hash of the stage's module and of all salcr modules that it imports.
 
     Comments, docstrings and layout do not count; an import inside a function does.
+
+    Args:
+        stage: name of the stage.
+        unused: names of modules that it imports but does not run, such as the readers of other
+            data sets; they do not count, nor does what only they import.
     """
+    skipped = _NO_RESULT.union(unused)
     seen: dict[Path, str] = {}
     waiting = [_PACKAGE / "stages" / f"{stage}.py"]
     while waiting:
         path = waiting.pop()
         if path not in seen:
             seen[path], imported = _module(path)
-            waiting += [other for other in imported if other.stem not in _NO_RESULT]
+            waiting += [other for other in imported if other.stem not in skipped]
     text = "\n".join(f"{path.relative_to(_PACKAGE)} {seen[path]}" for path in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -33,6 +33,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
         "pretrain",
     ),
     "associate": ("numerics", "clustering", "associate"),
+    "assess": (),
     "train": ("numerics", "memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
     "evaluate": ("numerics", "evaluate"),
     "aggregate": (),

@@ -67,8 +67,12 @@ class Split(NamedTuple):
     """Which data set it is, and so how it is evaluated."""
 
     @property
-    def sizes(self) -> str:
-        """How many images there are, in words."""
+    def sizes(self) -> dict[str, int]:
+        """Modality -> how many images there are."""
+        return {"visible": len(self.visible), "infrared": len(self.infrared)}
+
+    def __str__(self) -> str:
+        """Return how many images there are, in words."""
         return f"{len(self.visible)} visible, {len(self.infrared)} infrared images"
 
 

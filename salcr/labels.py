@@ -1,4 +1,4 @@
-"""The label file of a round, as `associate` writes it and `train` reads it."""
+"""The label file of a round, as `associate` writes it; `train` and `assess` read it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from salcr import files
 from salcr.arrays import Integers
 from salcr.association import Association
-from salcr.data import MODALITIES, Split
+from salcr.data import MODALITIES
 from salcr.errors import SalcrError
 
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
@@ -40,8 +40,15 @@ def write_labels(
     files.write_table(path, pd.concat(tables))
 
 
-def read_labels(path: Path, split: Split, *, trial: int) -> tuple[Association, dict[str, Integers]]:
-    """Return the labels and the clusters of the split's images.
+def read_labels(
+    path: Path, sizes: dict[str, int], *, trial: int
+) -> tuple[Association, dict[str, Integers]]:
+    """Return the labels and, by modality, the clusters of the training images.
+
+    Args:
+        path: file that `write_labels` wrote.
+        sizes: modality -> how many training images the trial has.
+        trial: whose labels are wanted.
 
     Raises:
         SalcrError: the file is damaged, of another trial, or labels another number of images.
@@ -50,11 +57,11 @@ def read_labels(path: Path, split: Split, *, trial: int) -> tuple[Association, d
     if set(table["trial"]) != {trial}:
         raise SalcrError(f"{path}: holds no labels of trial {trial}; run associate for it")
     columns: dict[str, dict[str, Integers]] = {}
-    for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
+    for modality in MODALITIES:
         lines = table[table["modality"] == modality]
-        if len(lines) != len(images):
+        if len(lines) != sizes[modality]:
             raise SalcrError(
-                f"{path}: labels {len(lines)} {modality} images, the split has {len(images)}; "
+                f"{path}: labels {len(lines)} {modality} images, the split has {sizes[modality]}; "
                 "delete it and run snakemake again"
             )
         columns[modality] = {name: lines[name].to_numpy(np.int64) for name in COLUMNS[3:]}

@@ -1,4 +1,4 @@
-"""The losses of SALCR (paper, equations of sections 3.2 to 3.4).
+"""What stage two adds to the loss against cluster memories (paper, sections 3.3 and 3.4).
 
 All features are L2-normalised, all similarities cosines divided by the temperature tau. A batch
 of stage two is three aligned groups of S images, in the row order [v; a; r]: visible,
@@ -33,23 +33,6 @@ class Labels(NamedTuple):
         if space == "visible":
             return torch.cat([self.visible, self.visible, self.infrared_to_visible])
         return torch.cat([self.visible_to_infrared, self.visible_to_infrared, self.infrared])
-
-
-def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """Return the mean cross entropy of features against a cluster memory.
-
-    Args:
-        features: [..., B, C] unit rows.
-        memory: [..., K, C] unit rows, constants.
-        labels: [B], 0 .. K-1, shared by the leading dimensions.
-        temperature: tau.
-
-    Returns:
-        A scalar; leading dimensions (parts) are averaged.
-    """
-    logits = features @ memory.mT / temperature
-    targets = labels.expand(logits.shape[:-1])
-    return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
 def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) -> dict[str, Tensor]:

@@ -1,4 +1,7 @@
-"""Cluster memories: one unit vector per cluster, moved by every sample of its cluster."""
+"""Cluster memories: one unit vector per cluster, moved by every sample of its cluster.
+
+And the loss of features against one, which both stages train with.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,23 @@ def initial_memory(features: Tensor, labels: Integers) -> Tensor:
     rows = features[..., torch.from_numpy(kept).to(features.device), :]
     sums = features.new_zeros(*features.shape[:-2], int(labels.max()) + 1, features.shape[-1])
     return F.normalize(sums.index_add_(-2, target, rows), dim=-1)
+
+
+def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """Return the mean cross entropy of features against a cluster memory.
+
+    Args:
+        features: [..., B, C] unit rows.
+        memory: [..., K, C] unit rows, constants.
+        labels: [B], 0 .. K-1, shared by the leading dimensions.
+        temperature: tau.
+
+    Returns:
+        A scalar; leading dimensions (parts) are averaged.
+    """
+    logits = features @ memory.mT / temperature
+    targets = labels.expand(logits.shape[:-1])
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from torch import Tensor
 from salcr import losses
 from salcr.arrays import Integers
 from salcr.losses import Labels
-from salcr.memory import initial_memory, updated_memory
+from salcr.memory import cluster_loss, initial_memory, updated_memory
 from salcr.model import Features
 from salcr.schema import Fgsal, Gpcr, Memory
 
@@ -83,7 +83,7 @@ class StageTwoObjective:
         tau = self.settings.temperature
         found = {
             "global": _sum(
-                losses.cluster_loss(
+                cluster_loss(
                     features.global_[rows], self.global_memory[s], labels.of_groups(s)[rows], tau
                 )
                 for s in SPACES
@@ -92,7 +92,7 @@ class StageTwoObjective:
         }
         if self.fgsal.enabled:
             found["part"] = _sum(
-                losses.cluster_loss(rows, self.part_memory[side, space], target, tau)
+                cluster_loss(rows, self.part_memory[side, space], target, tau)
                 for side, space, rows, target in self._parts(features, labels)
             )
         if self.gpcr.mode != "none":

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from salcr import files, losses
 from salcr.comparison import Array, Arrays, Comparison
-from salcr.memory import updated_memory
+from salcr.memory import cluster_loss, updated_memory
 from salcr.model import Network, inference_features
 from salcr.released import renamed
 
@@ -25,7 +25,7 @@ def memory(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compari
     inputs = _tensor(data["inputs"], device).requires_grad_()
     start, targets = _tensor(data["initial"], device), _tensor(data["targets"], device)
     tau, unit = float(data["temperature"]), normalize(inputs, dim=1)
-    loss = losses.cluster_loss(unit, start, targets, tau)
+    loss = cluster_loss(unit, start, targets, tau)
     loss.backward()
     moved = updated_memory(start, unit.detach(), data["targets"], float(data["momentum"]))
     yield Comparison("logits", _array(unit @ start.T / tau), data["logits"])
@@ -78,7 +78,7 @@ def _five_losses(
     global_ = normalize(rows("global"), dim=1)
     found = {
         "global": _sum(
-            losses.cluster_loss(global_, memory_of(f"global_{s}"), labels.of_groups(s), tau)
+            cluster_loss(global_, memory_of(f"global_{s}"), labels.of_groups(s), tau)
             for s in _SPACES
         )
     }
@@ -89,7 +89,7 @@ def _five_losses(
     for side, targets in sides.items():
         of_side = parts[side]
         found[f"part_{side}"] = _sum(
-            losses.cluster_loss(
+            cluster_loss(
                 of_side,
                 memories_of(f"{side}_pattern_{space}_space"),
                 target.repeat(of_side.shape[1] // len(target)),

@@ -13,6 +13,7 @@ from helpers import close, unit_rows, unit_tensor
 from torch.nn.functional import normalize
 
 from salcr import losses
+from salcr.memory import cluster_loss
 
 TAU = 0.05
 
@@ -124,8 +125,7 @@ def test_step_matches_the_released_code(golden, device, prefix):
     }
     found = {
         "global": sum(
-            losses.cluster_loss(global_, step.global_memory[s], labels.of_groups(s), tau)
-            for s in SPACES
+            cluster_loss(global_, step.global_memory[s], labels.of_groups(s), tau) for s in SPACES
         ),
         "instance_global": sum(refined_global(global_, step.instances[s], k, tau) for s in SPACES),
         "instance_part": sum(
@@ -136,7 +136,7 @@ def test_step_matches_the_released_code(golden, device, prefix):
     for side, targets in by_side.items():
         rows = parts[side]
         found[f"part_{side}"] = sum(
-            losses.cluster_loss(rows, step.part_memory[side, s], t.repeat(rows.shape[1] // 12), tau)
+            cluster_loss(rows, step.part_memory[side, s], t.repeat(rows.shape[1] // 12), tau)
             for s, t in zip(SPACES, targets, strict=True)
         )
     for name, loss in found.items():
@@ -152,7 +152,7 @@ def test_memory_loss_matches_the_released_code(golden, device):
     inputs = torch.tensor(data["inputs"], device=device).requires_grad_()
     memory = torch.tensor(data["initial"], device=device)
     targets = torch.tensor(data["targets"], device=device)
-    loss = losses.cluster_loss(normalize(inputs, dim=1), memory, targets, TAU)
+    loss = cluster_loss(normalize(inputs, dim=1), memory, targets, TAU)
     loss.backward()
     close(loss, np.float32(data["loss"]))
     close(inputs.grad, data["grad_inputs"], atol=1e-6)
@@ -164,7 +164,7 @@ def test_memory_logits_match_the_released_code(golden):
     memory, logits = torch.tensor(data["initial"]), torch.tensor(data["logits"])
     for row, released in zip(normalize(torch.tensor(data["inputs"]), dim=1), logits, strict=True):
         found = [
-            losses.cluster_loss(row[None], memory, torch.tensor([label]), TAU).item()
+            cluster_loss(row[None], memory, torch.tensor([label]), TAU).item()
             for label in range(len(memory))
         ]
         close(found, -released.log_softmax(dim=0).numpy())
@@ -181,7 +181,7 @@ def test_cluster_loss_is_a_mean_over_rows_and_parts(rng, device):
         ]
     )
     arguments = (torch.from_numpy(a).to(device) for a in (features, memory, labels))
-    close(losses.cluster_loss(*arguments, TAU), np.float32(expected))
+    close(cluster_loss(*arguments, TAU), np.float32(expected))
 
 
 def test_labels_of_groups_are_in_row_order():

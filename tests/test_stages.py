@@ -29,6 +29,7 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert tiny.pretrain(data, out) == 0
     for round_ in (1, 2):
         assert tiny.associate(data, out, round_) == 0
+        assert tiny.assess(data, out, round_) == 0
         assert tiny.train(data, out, round_) == 0
     for round_ in (0, 1, 2):
         assert tiny.evaluate(data, out, round_) == 0
@@ -141,6 +142,7 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
     shuffled.to_csv(other / "identities.csv", index=False)
     assert tiny.pretrain(other, tmp_path) == 0
     assert tiny.associate(other, tmp_path, 1) == 0
+    assert tiny.assess(other, tmp_path, 1) == 0
     assert tiny.train(other, tmp_path, 1) == 0
     names = ("round00/checkpoint.pt", "round01/labels.csv", "round01/checkpoint.pt")
     for name, same in (*((name, True) for name in names), ("round01/quality.json", False)):
@@ -149,14 +151,14 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
 
 
 def test_training_runs_without_the_identity_file(data: Path, tmp_path: Path) -> None:
-    """Pretrain and train need no identities: with the file gone they still succeed."""
+    """Pretrain, associate and train need no identities: with the file gone they still succeed."""
     bare = tmp_path / "data"
     bare.mkdir()
     for path in data.iterdir():
         if path.name != "identities.csv":
             (bare / path.name).symlink_to(path)
     assert tiny.pretrain(bare, tmp_path) == 0
-    assert tiny.associate(bare, tmp_path, 1, identities=data / "identities.csv") == 0
+    assert tiny.associate(bare, tmp_path, 1) == 0
     assert tiny.train(bare, tmp_path, 1) == 0
 
 

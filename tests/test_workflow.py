@@ -105,7 +105,7 @@ def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> No
     logs = finished / "results/tiny/logs"
     for name, part in (
         ("pretrain/salcr-trial01", "clusters"),
-        ("associate/salcr-trial01-round01", "visible space: ari"),
+        ("associate/salcr-trial01-round01", "labels.csv written"),
         ("train/salcr-trial01-round01", "refine"),
         ("evaluate/salcr-trial01-round01", "rank-1"),
     ):
@@ -126,7 +126,10 @@ def test_a_second_run_has_nothing_to_do(finished: Path) -> None:
         ("evaluate={rankings: 3}", {"evaluate": 6, "aggregate": 1}),
         ("gpcr={k: 5}", {"train": 4, "evaluate": 4, "aggregate": 1}),
         ("figures={dpi: 90}", {"figures": 5}),
-        ("rounds=2", {"associate": 4, "train": 4, "evaluate": 4, "aggregate": 1, "figures": 5}),
+        (
+            "rounds=2",
+            {"associate": 4, "assess": 4, "train": 4, "evaluate": 4, "aggregate": 1, "figures": 5},
+        ),
         ("compute={threads: 2}", {}),
     ],
 )

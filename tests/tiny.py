@@ -54,22 +54,19 @@ def pretrain_words(data: Path, out: Path, *, trial: int = 1) -> list[object]:
     return ["pretrain", *words, "--losses", out / "round00/losses.csv", *PRETRAIN]
 
 
-def associate(
-    data: Path, out: Path, round_: int, *extra: object, identities: Path | None = None
-) -> int:
+def associate(data: Path, out: Path, round_: int, *extra: object) -> int:
     """Run the association of a round."""
-    words = [
-        "--data",
-        data,
-        "--trial",
-        1,
-        "--checkpoint",
-        folder(out, round_ - 1) / "checkpoint.pt",
-    ]
-    words += ["--identities", identities or data / "identities.csv"]
+    checkpoint = folder(out, round_ - 1) / "checkpoint.pt"
+    words = ["--data", data, "--trial", 1, "--checkpoint", checkpoint]
     words += ["--labels", folder(out, round_) / "labels.csv"]
-    words += ["--quality", folder(out, round_) / "quality.json"]
     return run("associate", *words, *ASSOCIATE, *extra)
+
+
+def assess(data: Path, out: Path, round_: int) -> int:
+    """Measure the labels of a round."""
+    here = folder(out, round_)
+    words = ["--trial", 1, "--labels", here / "labels.csv", "--quality", here / "quality.json"]
+    return run("assess", *words, "--identities", data / "identities.csv")
 
 
 def train(data: Path, out: Path, round_: int, *extra: object) -> int:

@@ -1,4 +1,4 @@
-"""Cross-modality pseudo-labels of a round (DAGL), and how good they are."""
+"""Cross-modality pseudo-labels of a round (DAGL)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr import cli, devices, files, schema
+from salcr import cli, devices, schema
 from salcr.arrays import Integers
 from salcr.association import Association, associate
-from salcr.data import MODALITIES, load_identities, load_split
+from salcr.data import MODALITIES, load_split
 from salcr.engine import cluster, extract, read_model
 from salcr.labels import write_labels
 from salcr.logs import say
 from salcr.neighbours import Neighbours, nearest_of_some, nearest_within
 from salcr.propagation import nearest_blocks
-from salcr.quality import label_quality
 
 # So many times CMFP's neighbours are searched that enough are left without the outliers.
 _SPARE = 2
@@ -28,12 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
     cli.add_split(parser)
     parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
-    parser.add_argument(
-        "--identities", type=Path, required=True,
-        help="true identities; opened after the labels are written, to measure them",
-    )  # fmt: skip
     parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line an image")
-    parser.add_argument("--quality", type=Path, required=True, help="json to write")
     cli.add_compute(parser)
 
 
@@ -44,10 +38,10 @@ def run(
     clustering: schema.Clustering,
     associate: schema.Associate,
 ) -> None:
-    """Write the labels, then their quality."""
+    """Write the labels."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
-    say(f"associate, trial {arguments.trial}: {split.sizes}")
+    say(f"associate, trial {arguments.trial}: {split}")
     network, _ = read_model(
         arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
     )
@@ -57,13 +51,7 @@ def run(
     }
     clusters, labels = pseudo_labels(features, clustering, associate)
     write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
-    say("labels written")
-
-    quality = _quality(labels, arguments.identities, arguments.trial)
-    files.write_json(arguments.quality, quality)
-    for space, scores in quality.items():
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        say(f"{space} space: {shown}")
+    say(f"{arguments.labels} written")
 
 
 def pseudo_labels(
@@ -132,12 +120,3 @@ def label_images(
         column[kept[modality]] = labels
         spread.append(column)
     return Association(*spread)
-
-
-def _quality(labels: Association, path: Path, trial: int) -> dict[str, dict[str, float]]:
-    identities = load_identities(path, trial=trial, split="train")
-    truth = (identities["visible"], identities["infrared"])
-    return {
-        "visible": label_quality(labels.visible, labels.infrared_to_visible, *truth),
-        "infrared": label_quality(labels.visible_to_infrared, labels.infrared, *truth),
-    }

@@ -39,7 +39,7 @@ def run(
     """Write the metrics of every setting, and the nearest gallery images of some queries."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
-    say(f"evaluate, trial {arguments.trial}: {split.sizes}")
+    say(f"evaluate, trial {arguments.trial}: {split}")
     network, checkpoint = read_model(
         arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
     )

@@ -31,8 +31,7 @@ from salcr.engine import (
 )
 from salcr.errors import SalcrError
 from salcr.logs import progress, say, warn
-from salcr.losses import cluster_loss
-from salcr.memory import initial_memory, updated_memory
+from salcr.memory import cluster_loss, initial_memory, updated_memory
 from salcr.model import Network
 from salcr.resume import Resume
 from salcr.samplers import cluster_batch
@@ -77,7 +76,7 @@ def run(
     """
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="train")
-    say(f"pretrain, trial {arguments.trial}: {split.sizes}")
+    say(f"pretrain, trial {arguments.trial}: {split}")
     sections = [model, numerics, clustering, memory, augment, optimizer, pretrain]
     origin = {"trial": arguments.trial, "data_hash": split.data_hash, "seed": seed}
     resume = Resume(arguments.checkpoint, stage="pretrain", sections=sections, origin=origin)

@@ -72,7 +72,7 @@ def run(
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
     split = resident(load_split(arguments.data, trial=trial, split="train"), device)
-    say(f"train, trial {arguments.trial}: {split.sizes}")
+    say(f"train, trial {arguments.trial}: {split}")
     network, checkpoint = read_model(
         arguments.checkpoint, device, numerics, split=split, trial=trial
     )
@@ -80,7 +80,7 @@ def run(
         raise SalcrError(
             f"{arguments.checkpoint}: is of round {checkpoint['round']}, not {round_ - 1}"
         )
-    labels, clusters = read_labels(arguments.labels, split, trial=trial)
+    labels, clusters = read_labels(arguments.labels, split.sizes, trial=trial)
     if round_ == 1:
         seed_torch(seed, trial, _SEED_OF_PARTS)
         network.reset_parts(fgsal.parts)

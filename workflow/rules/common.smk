@@ -91,7 +91,7 @@ def folder_of_images(wildcards):
 
 def code(stage):
     """Return the hash of the stage's code, a param: editing the code reruns the stage."""
-    return codehash.stage_hash(stage)
+    return codehash.stage_hash(stage, unused=READERS.keys() - {CONFIG.dataset.layout})
 
 
 def initial_weights(wildcards):

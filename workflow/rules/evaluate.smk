@@ -1,4 +1,29 @@
-# Retrieval on held-out identities, round by round, and the tables over everything.
+# Where identities are opened: how good labels and retrieval are; then the tables over everything.
+rule assess:
+    input:
+        labels=f"{ROUND}/labels.csv",
+        identities=f"{DATA}/identities.csv",
+    output:
+        quality=f"{ROUND}/quality.json",
+    log:
+        f"{LOG}/assess/{{variant}}-trial{{trial}}-round{{round}}.log",
+    benchmark:
+        f"{TIME}/assess/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    wildcard_constraints:
+        round=AFTER_STAGE_ONE,
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("assess"),
+    shell:
+        "python -m salcr assess --trial {wildcards.trial} --labels {input.labels:q}"
+        " --identities {input.identities:q} --quality {output.quality:q} > {log:q} 2>&1"
+
+
 rule evaluate:
     input:
         **STORED,

@@ -48,10 +48,8 @@ rule associate:
     input:
         **STORED,
         checkpoint=of_previous_round("checkpoint.pt"),
-        identities=f"{DATA}/identities.csv",
     output:
         labels=f"{ROUND}/labels.csv",
-        quality=f"{ROUND}/quality.json",
     log:
         f"{LOG}/associate/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
@@ -73,8 +71,7 @@ rule associate:
         data=subpath(input.summary, parent=True),
     shell:
         "python -m salcr associate --data {params.data:q} --trial {wildcards.trial}"
-        " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
-        " --labels {output.labels:q} --quality {output.quality:q}"
+        " --checkpoint {input.checkpoint:q} --labels {output.labels:q}"
         " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
 
 

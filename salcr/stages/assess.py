@@ -1,0 +1,36 @@
+"""How good the pseudo-labels of a round are: the only look at the identities of training images."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from salcr import files
+from salcr.data import load_identities
+from salcr.labels import read_labels
+from salcr.logs import say
+from salcr.quality import label_quality
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    parser.add_argument("--trial", type=int, required=True, help="number of the split, from 1")
+    parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
+    parser.add_argument("--identities", type=Path, required=True, help="true identities")
+    parser.add_argument("--quality", type=Path, required=True, help="json to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the quality of the labels in both label spaces."""
+    identities = load_identities(arguments.identities, trial=arguments.trial, split="train")
+    sizes = {modality: len(column) for modality, column in identities.items()}
+    labels, _ = read_labels(arguments.labels, sizes, trial=arguments.trial)
+    truth = (identities["visible"], identities["infrared"])
+    quality = {
+        "visible": label_quality(labels.visible, labels.infrared_to_visible, *truth),
+        "infrared": label_quality(labels.visible_to_infrared, labels.infrared, *truth),
+    }
+    files.write_json(arguments.quality, quality)
+    for space, scores in quality.items():
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        say(f"{space} space: {shown}")
