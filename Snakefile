@@ -1,6 +1,6 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
-#       -> assess, evaluate -> aggregate -> figures
+#       -> assess, evaluate -> aggregate -> figures, record
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
 # snakemake --cores all --configfile config/demo.yaml             the demo, on drawn people
@@ -26,6 +26,7 @@ rule all:
     default_target: True
     input:
         summary=f"{RESULTS}/summary.csv",
+        provenance=f"{RESULTS}/provenance.csv",
         figures=expand(
             f"{RESULTS}/figures/{{figure}}.{{form}}",
             figure=FIGURES,

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks import plain_step
 from benchmarks.row import Row
 from salcr import losses
-from salcr.association import Association
+from salcr.arrays import Association
 from salcr.losses import Labels
 from salcr.metrics import Retrieval, retrieval_metrics
 from salcr.model import Features

@@ -7,11 +7,12 @@ import importlib
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from salcr import __version__
+from salcr import __version__, files, provenance
 from salcr.config import (
     DEFAULT_CONFIG,
     SEEDED_STAGES,
@@ -35,6 +36,7 @@ SUMMARIES = {
     "evaluate": "CMC, mAP and mINP on the held-out identities",
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
+    "record": "provenance of every trial: configuration, code, devices, seconds",
     "verify": "hold every module against values of the released code",
     "import-checkpoint": "turn a checkpoint of the released code into one of ours",
 }
@@ -57,14 +59,22 @@ def main(words: list[str] | None = None) -> int:
             module = importlib.import_module(f"salcr.stages.{name.replace('-', '_')}")
             stage_parser.description = module.__doc__
             module.add_arguments(stage_parser)
+            stage_parser.add_argument(
+                "--job", type=Path, help="json to write: settings, code, device and seconds"
+            )
             _add_config_flags(stage_parser, name)
     arguments = parser.parse_args(words)
     # A scheduler's time limit ends the job like an exception: temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     try:
-        module.run(arguments, **_settings(arguments))
-        say(f"{arguments.stage}: finished after {time.monotonic() - started:.1f} s")
+        settings = _settings(arguments)
+        module.run(arguments, **settings)
+        seconds = time.monotonic() - started
+        if arguments.job is not None:
+            job = provenance.of_job(arguments.stage, settings, seconds=seconds)
+            files.write_json(arguments.job, job)
+        say(f"{arguments.stage}: finished after {seconds:.1f} s")
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

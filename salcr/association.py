@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
-from salcr.arrays import Floats, Integers
+from salcr.arrays import Association, Floats, Integers
 from salcr.clustering import cluster_means, unit_rows
 from salcr.matching import match_progressively, match_with_repetition, transport_to_clusters
 from salcr.propagation import Blocks, propagate
@@ -14,19 +14,6 @@ from salcr.propagation import Blocks, propagate
 Method = Literal["dagl", "otla", "pgm", "mbccm"]
 MATCHINGS = {"pgm": match_progressively, "mbccm": match_with_repetition}
 """Name of a method that matches clusters -> its function."""
-
-
-class Association(NamedTuple):
-    """Labels of every clustered image in both label spaces, 0 .. K-1 of that space; -1: none."""
-
-    visible: Integers
-    """[N], visible images in the visible space."""
-    visible_to_infrared: Integers
-    """[N], visible images in the infrared space."""
-    infrared: Integers
-    """[M], infrared images in the infrared space."""
-    infrared_to_visible: Integers
-    """[M], infrared images in the visible space."""
 
 
 def associate(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from salcr.layout import Run
+
 
 def add_split(parser: argparse.ArgumentParser) -> None:
     """Add --data and --trial."""
@@ -18,3 +20,15 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if any"
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+
+
+def add_runs(parser: argparse.ArgumentParser) -> None:
+    """Add what says which results of a data set there are."""
+    parser.add_argument("--dataset", required=True, help="name to put into the tables")
+    parser.add_argument("--root", type=Path, required=True, help="folder of the data set's results")
+    parser.add_argument(
+        "--runs", type=Run.parse, nargs="+", required=True, metavar="VARIANT:OWNER:ROUNDS",
+        help="variants, whose stage one they share, and their rounds of stage two",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, nargs="+", required=True, help="trials to read")
+    parser.add_argument("--every", type=int, default=1, help="rounds between evaluations")

@@ -38,6 +38,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "evaluate": ("numerics", "evaluate"),
     "aggregate": (),
     "figures": ("figures",),
+    "record": (),
     "verify": (),
     "import-checkpoint": (),
 }

@@ -13,6 +13,7 @@ import torch
 
 from salcr.errors import SalcrError
 from salcr.logs import say, warn
+from salcr.provenance import note
 
 _claims: list[IO[str]] = []  # open while the process lives: closing a file gives its lock back
 
@@ -46,6 +47,7 @@ def prepare(device: str, threads: int) -> torch.device:
         chosen = torch.device("cuda", _free_gpu(num_gpus))
         torch.cuda.set_device(chosen)
         name = f"{chosen} {torch.cuda.get_device_name(chosen)}"
+    note(device=name, threads=threads)
     say(f"device: {name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}")
     return chosen
 

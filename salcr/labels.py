@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from salcr import files
-from salcr.arrays import Integers
-from salcr.association import Association
+from salcr.arrays import Association, Integers
 from salcr.data import MODALITIES
 from salcr.errors import SalcrError
 

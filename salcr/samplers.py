@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from salcr.arrays import Integers
-from salcr.association import Association
+from salcr.arrays import Association, Integers
 
 
 def cluster_batch(

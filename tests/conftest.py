@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import plans
 import pytest
+import tiny
+from filelock import FileLock
 from helpers import GOLDEN, golden_arrays
 from hypothesis import settings
 
@@ -55,3 +60,30 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
     torch.backends.cudnn.allow_tf32 = False
     yield torch.device(request.param)
     torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the checkout's code in which the tiny workflow has run to its end.
+
+    One for all processes that test side by side.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / "finished"
+    with FileLock(base / "finished.lock"):
+        if not folder.exists():
+            folder.mkdir()
+            plans.copy_code(folder)
+            words = ["--resources", "gpu=2", "--configfile", tiny.TINY_CONFIG]
+            done = plans.snakemake(folder, *words)
+            assert done.returncode == 0, done.stdout
+            assert "mAP" in done.stdout and "figures: results/tiny/figures/" in done.stdout
+    return folder
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished folder, dates included, that a test may change."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"

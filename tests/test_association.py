@@ -9,7 +9,8 @@ from helpers import close, groups, unit_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salcr.association import Association, associate
+from salcr.arrays import Association
+from salcr.association import associate
 from salcr.data import MODALITIES
 from salcr.neighbours import nearest_within
 from salcr.propagation import propagate

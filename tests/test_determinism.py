@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
-from test_workflow import snakemake
+from plans import snakemake
 
 from salcr.adam import Adam
 from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate, variant

@@ -10,7 +10,8 @@ from helpers import mean_directions, unit_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salcr.association import Association, associate
+from salcr.arrays import Association
+from salcr.association import associate
 from salcr.matching import match_progressively, match_with_repetition, transport_to_clusters
 from salcr.samplers import shared_labels
 from salcr.transport import sinkhorn

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salcr.association import Association
+from salcr.arrays import Association
 from salcr.samplers import cluster_batch, pair_batch, shared_labels
 
 

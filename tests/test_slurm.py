@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import pytest
 import tiny
+from plans import REPOSITORY, command
 from slurm_cluster import Cluster, running_cluster, wait_for
-from test_workflow import REPOSITORY, SNAKEMAKE
 
 from salcr.config import load_yaml
 
@@ -42,7 +42,7 @@ def started(cluster: Cluster, folder: Path, *words: str) -> Iterator[subprocess.
     with output.open("w") as file:
         snakemake = subprocess.Popen(
             # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
-            ["env", "--default-signal=INT", *SNAKEMAKE, "--profile", PROFILE, *words],
+            ["env", "--default-signal=INT", *command(), "--profile", PROFILE, *words],
             cwd=folder,
             env=cluster.environment,
             stdin=subprocess.DEVNULL,

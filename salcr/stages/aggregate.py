@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from salcr import files
+from salcr import cli, files
 from salcr.layout import Run
 from salcr.logs import say
 
@@ -20,14 +20,7 @@ _KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
-    parser.add_argument("--dataset", required=True, help="name to put into the tables")
-    parser.add_argument("--root", type=Path, required=True, help="folder of the data set's results")
-    parser.add_argument(
-        "--runs", type=Run.parse, nargs="+", required=True, metavar="VARIANT:OWNER:ROUNDS",
-        help="variants, whose stage one they share, and their rounds of stage two",
-    )  # fmt: skip
-    parser.add_argument("--trials", type=int, nargs="+", required=True, help="trials to average")
-    parser.add_argument("--every", type=int, default=1, help="rounds between evaluations")
+    cli.add_runs(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

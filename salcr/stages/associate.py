@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from salcr import cli, devices, schema
-from salcr.arrays import Integers
-from salcr.association import Association, associate
+from salcr.arrays import Association, Integers
+from salcr.association import associate
 from salcr.data import MODALITIES, load_split
 from salcr.engine import cluster, extract, read_model
 from salcr.labels import write_labels

@@ -13,8 +13,7 @@ import torch
 
 from salcr import cli, devices, files, schema, transforms
 from salcr.adam import Adam
-from salcr.arrays import Integers
-from salcr.association import Association
+from salcr.arrays import Association, Integers
 from salcr.data import MODALITIES, Split, load_split
 from salcr.engine import (
     decayed_rate,

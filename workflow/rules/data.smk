@@ -53,6 +53,7 @@ rule preprocess:
         manifest=f"{DATA}/manifest.csv",
         identities=f"{DATA}/identities.csv",
         summary=f"{DATA}/preprocess.json",
+        job=f"{DATA}/jobs/preprocess.json",
     log:
         f"{LOG}/preprocess.log",
     benchmark:
@@ -77,4 +78,4 @@ rule preprocess:
         out=subpath(output.summary, parent=True),
     shell:
         "python -m salcr preprocess --root {params.root:q} --layout {params.layout}"
-        " {params.subset} --out {params.out:q} {params.flags} > {log:q} 2>&1"
+        " {params.subset} --out {params.out:q} {params.flags} --job {output.job:q} > {log:q} 2>&1"

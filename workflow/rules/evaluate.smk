@@ -5,6 +5,7 @@ rule assess:
         identities=f"{DATA}/identities.csv",
     output:
         quality=f"{ROUND}/quality.json",
+        job=f"{ROUND}/jobs/assess.json",
     log:
         f"{LOG}/assess/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
@@ -21,7 +22,7 @@ rule assess:
         code=code("assess"),
     shell:
         "python -m salcr assess --trial {wildcards.trial} --labels {input.labels:q}"
-        " --identities {input.identities:q} --quality {output.quality:q} > {log:q} 2>&1"
+        " --identities {input.identities:q} --quality {output.quality:q} --job {output.job:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -32,6 +33,7 @@ rule evaluate:
     output:
         metrics=f"{ROUND}/metrics.json",
         rankings=f"{ROUND}/rankings.json",
+        job=f"{ROUND}/jobs/evaluate.json",
     log:
         f"{LOG}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
@@ -53,7 +55,7 @@ rule evaluate:
         "python -m salcr evaluate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
         " --metrics {output.metrics:q} --rankings {output.rankings:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
 
 
 rule aggregate:

@@ -19,6 +19,7 @@ rule pretrain:
     output:
         checkpoint=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/checkpoint.pt",
         losses=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/losses.csv",
+        job=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/jobs/pretrain.json",
     log:
         f"{LOG}/pretrain/{{variant}}-trial{{trial}}.log",
     benchmark:
@@ -41,7 +42,7 @@ rule pretrain:
     shell:
         "python -m salcr pretrain --data {params.data:q} --trial {wildcards.trial}"
         " {params.weights} {params.start} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
 
 
 rule associate:
@@ -50,6 +51,7 @@ rule associate:
         checkpoint=of_previous_round("checkpoint.pt"),
     output:
         labels=f"{ROUND}/labels.csv",
+        job=f"{ROUND}/jobs/associate.json",
     log:
         f"{LOG}/associate/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
@@ -72,7 +74,7 @@ rule associate:
     shell:
         "python -m salcr associate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --labels {output.labels:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
 
 
 rule train:
@@ -85,6 +87,7 @@ rule train:
         checkpoint=f"{ROUND}/checkpoint.pt",
         optimizer=OPTIMIZER_STATE,
         losses=f"{ROUND}/losses.csv",
+        job=f"{ROUND}/jobs/train.json",
     log:
         f"{LOG}/train/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
@@ -110,4 +113,4 @@ rule train:
         " --round {wildcards.round} --checkpoint {input.checkpoint:q} {params.state}"
         " --labels {input.labels:q} --out-checkpoint {output.checkpoint:q}"
         " --out-optimizer-state {output.optimizer:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"

@@ -1,0 +1,113 @@
+"""Provenance of every trial: its configuration, and what made each of its results."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from salcr import cli, data, files
+from salcr.errors import SalcrError
+from salcr.layout import Run, trial_name
+from salcr.logs import say
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    cli.add_runs(parser)
+    parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write provenance.json for every variant and trial, and a line of each to provenance.csv."""
+    data_hash = files.read_json(arguments.data / data.SUMMARY)["data_hash"]
+    lines = []
+    for run in arguments.runs:
+        for trial in arguments.trials:
+            jobs = [
+                {"round": round_, **files.read_json(path)}
+                for round_, path in _paths(arguments, run, trial)
+            ]
+            found = {
+                "dataset": arguments.dataset,
+                "variant": run.variant,
+                "stage_one_of": run.owner,
+                "trial": trial,
+                "rounds": run.rounds,
+                "data_hash": data_hash,
+                "seed": next(job["seed"] for job in jobs if job["seed"] is not None),
+                "config": _config(jobs),
+                "seconds": _seconds(jobs),
+                "jobs": [{key: job[key] for key in job if key != "config"} for job in jobs],
+            }
+            path = arguments.root / run.variant / trial_name(trial) / "provenance.json"
+            files.write_json(path, found)
+            lines.append(_line(found))
+    files.write_table(arguments.root / "provenance.csv", pd.DataFrame(lines))
+    say(f"{arguments.root}: provenance of {len(lines)} trials written")
+
+
+def _paths(
+    arguments: argparse.Namespace, run: Run, trial: int
+) -> Iterator[tuple[int | None, Path]]:
+    """Yield the round, None before the first, and the file of every job that a trial hangs on."""
+    yield None, arguments.data / "jobs" / "preprocess.json"
+    evaluated = set(run.evaluated(arguments.every))
+    for round_ in range(run.rounds + 1):
+        stages = ["associate", "assess", "train"] if round_ else ["pretrain"]
+        for stage in stages + ["evaluate"] * (round_ in evaluated):
+            yield round_, run.folder(arguments.root, trial, round_) / "jobs" / f"{stage}.json"
+
+
+def _config(jobs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the configuration that a trial's jobs ran with, section by section.
+
+    Raises:
+        SalcrError: two jobs ran with different values of one section.
+    """
+    config: dict[str, Any] = {}
+    for job in jobs:
+        for section, values in job["config"].items():
+            if config.setdefault(section, values) != values:
+                raise SalcrError(
+                    f"round {job['round']}: {job['stage']} ran with another `{section}` than "
+                    "stages before it; run snakemake again"
+                )
+    return config
+
+
+def _seconds(jobs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return the seconds of each stage, all rounds together."""
+    seconds: dict[str, float] = {}
+    for job in jobs:
+        seconds[job["stage"]] = round(seconds.get(job["stage"], 0) + job["seconds"], 1)
+    return seconds
+
+
+def _line(found: dict[str, Any]) -> dict[str, Any]:
+    """Return a trial's provenance in a line, for reports; several values are all named."""
+    jobs = found["jobs"]
+    clean = [job["clean"] for job in jobs]
+
+    def values(*keys: str) -> str:
+        distinct = dict.fromkeys(
+            " ".join(str(job[key]) for key in keys if key in job) for job in jobs
+        )
+        return "; ".join(filter(None, distinct))
+
+    return {
+        "variant": found["variant"],
+        "trial": found["trial"],
+        "seed": found["seed"],
+        "commit": values("commit"),
+        "clean": None if None in clean else all(clean),
+        "data_hash": found["data_hash"][:12],
+        "device": values("device"),
+        "machine": values("machine"),
+        "torch": "; ".join(dict.fromkeys(job["versions"]["torch"] for job in jobs)),
+        "seconds": round(sum(found["seconds"].values()), 1),
+        "finished": max(job["finished"] for job in jobs),
+    }

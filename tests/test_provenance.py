@@ -1,0 +1,104 @@
+"""How results came about: what the workflow notes of every trial."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import tiny
+import torch
+
+from salcr import codehash, provenance
+from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate, variant
+
+
+def read(finished: Path, name: str) -> dict[str, object]:
+    """Return the provenance of a variant's first trial."""
+    text = (finished / f"results/tiny/{name}/trial01/provenance.json").read_text()
+    return json.loads(text)
+
+
+@pytest.mark.parametrize("name", ["salcr", "dagl"])
+def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> None:
+    """Every section that a job read, with the variant's overlay, as the schema resolves it."""
+    values = merge(load_yaml(DEFAULT_CONFIG), load_yaml(tiny.TINY_CONFIG))
+    wanted = variant(validate(values), name).model_dump()
+    found = read(finished, name)["config"]
+    assert found == {section: wanted[section] for section in found}
+    assert wanted.keys() - found.keys() == {
+        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "figures", "compute",
+        "variants",
+    }  # fmt: skip
+
+
+def test_it_names_data_seed_code_and_every_job(finished: Path) -> None:
+    """A variant's jobs, those of the stage one that it shares among them, each with its code."""
+    found = read(finished, "dagl")
+    checkpoint = torch.load(
+        finished / "results/tiny/dagl/trial01/round01/checkpoint.pt", weights_only=True
+    )
+    assert (found["seed"], found["trial"]) == (checkpoint["seed"], checkpoint["trial"])
+    assert found["data_hash"] == checkpoint["data_hash"]
+    jobs = [(job["round"], job["stage"]) for job in found["jobs"]]
+    assert found["stage_one_of"] == "salcr" and jobs == [
+        (None, "preprocess"), (0, "pretrain"), (0, "evaluate"), (1, "associate"), (1, "assess"),
+        (1, "train"), (1, "evaluate"),
+    ]  # fmt: skip
+    for job in found["jobs"]:
+        assert job["code"] == codehash.stage_hash(job["stage"])
+        assert job["versions"]["torch"] == torch.__version__.split("+")[0]
+        assert job["seconds"] >= 0 and job["machine"]
+        assert (job.get("device") == "CPU") == (job["stage"] not in ("preprocess", "assess"))
+    of_stages = {job["stage"]: 0.0 for job in found["jobs"]}
+    for job in found["jobs"]:
+        of_stages[job["stage"]] += job["seconds"]
+    assert found["seconds"] == pytest.approx(of_stages)
+
+
+def test_a_line_of_each_trial_is_in_the_table(finished: Path) -> None:
+    """Two variants in two trials, none of them run from a clone: no commit is made up."""
+    table = pd.read_csv(finished / "results/tiny/provenance.csv")
+    assert list(table["variant"]) == ["salcr", "salcr", "dagl", "dagl"]
+    assert list(table["trial"]) == [1, 2, 1, 2]
+    assert (table["device"] == "CPU").all() and table["commit"].isna().all()
+    assert table["clean"].isna().all()
+
+
+def test_commit_and_whether_its_files_are_as_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a clone: git's own commit; an edited file makes it unclean, a new one beside it not."""
+    git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", str(tmp_path)]
+    (tmp_path / "code.py").write_text("x = 1\n")
+    for words in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
+    head = (tmp_path / ".git/HEAD").read_text().split()[1]
+    commit = (tmp_path / ".git" / head).read_text().strip()
+    (tmp_path / "notes.txt").write_text("mine")
+    assert provenance._commit() == {"commit": commit, "clean": True}
+    (tmp_path / "code.py").write_text("x = 2\n")
+    assert provenance._commit() == {"commit": commit, "clean": False}
+
+
+def test_jobs_of_different_settings_are_refused(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A round that ran with another learning rate than the one before makes no provenance."""
+    words = ["--dataset", "tiny", "--trials", 1, "--data", finished / "results/tiny/preprocess"]
+    source = finished / "results/tiny/salcr/trial01"
+    for number, folder in enumerate(["round00", "round01", "round01"]):
+        for path in (source / folder / "jobs").iterdir():
+            job = json.loads(path.read_text())
+            if number == 2 and path.name == "train.json":
+                job["config"]["train"]["learning_rate"] *= 2
+            copy = tmp_path / f"salcr/trial01/round{number:02d}/jobs" / path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(json.dumps(job))
+    assert tiny.run("record", "--root", tmp_path, "--runs", "salcr:salcr:1", *words) == 0
+    capsys.readouterr()
+    assert tiny.run("record", "--root", tmp_path, "--runs", "salcr:salcr:2", *words) == 1
+    assert "round 2: train ran with another `train`" in capsys.readouterr().err

@@ -1,0 +1,105 @@
+"""What a change makes run again, and what not: one row per change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from plans import planned
+
+# Of the tiny workflow: two trials, two variants that share stage one, one round.
+REPORT = {"aggregate": 1, "figures": 5, "record": 1}
+TRAIN = {"train": 4, "evaluate": 4, **REPORT}
+ASSOCIATE = {"associate": 4, "assess": 4, **TRAIN}
+PRETRAIN = {"pretrain": 2, **ASSOCIATE, "evaluate": 6}
+
+KEYS = {
+    "pretrain={learning_rate: 2.0e-3}": PRETRAIN,
+    "train={learning_rate: 2.0e-3}": TRAIN,
+    "gpcr={k: 5}": TRAIN,
+    "clustering={eps: 0.65}": PRETRAIN,
+    "associate={sinkhorn_strength: 4.0}": ASSOCIATE,
+    "evaluate={rankings: 3}": {"evaluate": 6, **REPORT},
+    "figures={dpi: 90}": {"figures": 5},
+    "rounds=2": ASSOCIATE,
+    "compute={threads: 2}": {},
+    "preprocess={width: 40}": {"preprocess": 1, **PRETRAIN},
+}
+CODE = {
+    "losses.py": TRAIN,
+    "memory.py": PRETRAIN,
+    "matching.py": ASSOCIATE,
+    "metrics.py": {"evaluate": 6, **REPORT},
+    "quality.py": {"assess": 4, **REPORT},
+    "stages/figures.py": {"figures": 5},
+    "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
+    "datasets/llcm.py": {},
+    "__main__.py": {},
+}
+RESULTS = {
+    "preprocess/manifest.csv": "preprocess",
+    "salcr/trial01/round00/checkpoint.pt": "pretrain",
+    "salcr/trial01/round01/labels.csv": "associate",
+    "salcr/trial01/round01/checkpoint.pt": "train",
+    "salcr/trial01/round01/quality.json": "assess",
+    "dagl/trial02/round01/metrics.json": "evaluate",
+}
+
+
+def test_nothing(place: Path) -> None:
+    """What is finished, and copied elsewhere with its dates, is not planned again."""
+    assert planned(place, repository=place) == {}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_changed_key(place: Path, key: str) -> None:
+    """The jobs of the stages that use the key, and those that follow from them, no others."""
+    assert planned(place, "--config", key, repository=place) == KEYS[key]
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_edited_code(place: Path, name: str) -> None:
+    """The jobs of the stages that run the module, and those that follow from them, no others."""
+    path = place / "salcr" / name
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    assert planned(place, repository=place) == CODE[name]
+
+
+def test_an_edited_comment(place: Path) -> None:
+    """Words in a file that every stage uses, and one that only training does, plan nothing."""
+    for name in ("files.py", "losses.py"):
+        path = place / "salcr" / name
+        path.write_text(f"# A new comment.\n{path.read_text()}")
+    assert planned(place, repository=place) == {}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_deleted_result(place: Path, name: str) -> None:
+    """Made again by its own job where it is asked for; where all that hangs on it stands, not."""
+    path = f"results/tiny/{name}"
+    (place / path).unlink()
+    assert planned(place, repository=place) == {}
+    assert planned(place, repository=place, target=path) == {RESULTS[name]: 1}
+
+
+def test_a_deleted_table_or_figure(place: Path) -> None:
+    """What the workflow is asked for is made again, without the training behind it."""
+    for name in ("summary.csv", "provenance.csv", "figures/cmc.png"):
+        (place / "results/tiny" / name).unlink()
+    assert planned(place, repository=place) == REPORT
+
+
+def test_one_more_trial(place: Path) -> None:
+    """Only its own jobs, and the tables."""
+    of_a_trial = {rule: count // 2 for rule, count in PRETRAIN.items() if rule not in REPORT}
+    words = ["--config", "dataset={trials: [1, 2, 3]}"]
+    assert planned(place, *words, repository=place) == {**of_a_trial, **REPORT}
+
+
+def test_new_raw_data(place: Path) -> None:
+    """Other content of what says which data there is plans everything; a new date, nothing."""
+    path = place / "data/tiny/synthesize.json"
+    path.touch()
+    assert planned(place, repository=place) == {}
+    path.write_text(path.read_text() + "\n")
+    assert planned(place, repository=place) == {"preprocess": 1, **PRETRAIN}
