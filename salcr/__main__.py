@@ -37,25 +37,33 @@ SUMMARIES = {
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
     "record": "provenance of every trial: configuration, code, devices, seconds",
+    "info": "machine, devices, packages, data and results, and what is missing",
     "verify": "hold every module against values of the released code",
     "import-checkpoint": "turn a checkpoint of the released code into one of ours",
 }
 
 
+_COMPLETION = "--print-completion"
+
+
 def main(words: list[str] | None = None) -> int:
     """Run one sub-command; return the exit status."""
     words = sys.argv[1:] if words is None else words
+    complete = _COMPLETION in words
     parser = argparse.ArgumentParser(
-        prog="python -m salcr",
+        prog="salcr" if complete else "python -m salcr",
         description="SALCR: unsupervised visible-infrared person re-identification. The "
         "workflow calls these stages; `STAGE --help` explains one.",
     )
     parser.add_argument("--version", action="version", version=f"salcr {__version__}")
+    parser.add_argument(
+        _COMPLETION, metavar="SHELL", help="print what completes words in bash, zsh, fish or tcsh"
+    )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
     chosen = next((word for word in words if word in SUMMARIES), None)
     for name, summary in SUMMARIES.items():
         stage_parser = stages.add_parser(name, help=summary, description=summary)
-        if name == chosen:  # only the chosen stage is imported: torch takes seconds
+        if complete or name == chosen:  # only the chosen stage is imported: torch takes seconds
             module = importlib.import_module(f"salcr.stages.{name.replace('-', '_')}")
             stage_parser.description = module.__doc__
             module.add_arguments(stage_parser)
@@ -63,6 +71,9 @@ def main(words: list[str] | None = None) -> int:
                 "--job", type=Path, help="json to write: settings, code, device and seconds"
             )
             _add_config_flags(stage_parser, name)
+    if complete:
+        print(_completion(parser, stages, words[-1]))
+        return 0
     arguments = parser.parse_args(words)
     # A scheduler's time limit ends the job like an exception: temporary files are removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -86,6 +97,19 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _completion(parser: argparse.ArgumentParser, stages: Any, shell: str) -> str:
+    """Return the script that lets a shell complete stages, flags and names of files."""
+    import shtab
+
+    if shell not in shtab.SUPPORTED_SHELLS:
+        parser.error(f"{_COMPLETION}: not {shell!r} but one of {shtab.SUPPORTED_SHELLS}")
+    for stage in stages.choices.values():
+        for action in stage._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE
+    return shtab.complete(parser, shell)
 
 
 def _less_memory(stage: str) -> str:

@@ -39,6 +39,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "aggregate": (),
     "figures": ("figures",),
     "record": (),
+    "info": (),
     "verify": (),
     "import-checkpoint": (),
 }

@@ -45,7 +45,7 @@ def of_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[s
         "code": codehash.stage_hash(stage),
         **_commit(),
         **_facts,
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "machine": f"{platform.system()} {platform.machine()}, {processor()}",
         "versions": _versions(),
     }
 
@@ -65,7 +65,7 @@ def _git(*words: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     """Return the model of the CPU: sums of floats may round otherwise on another."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -30,6 +30,35 @@ def test_help_explains_every_flag(stage: str, capsys: pytest.CaptureFixture[str]
             assert str(field.description).split()[0] in text
 
 
+def completed(*words: str) -> list[str]:
+    """Return what bash offers for the last word, once it has read the completion script."""
+    script = """
+        eval "$("$0" -m salcr --print-completion bash)"
+        COMP_WORDS=(salcr "$@") COMP_CWORD=$#
+        _shtab_salcr
+        printf '%s\\n' "${COMPREPLY[@]}"
+    """
+    command = ["bash", "-c", script, sys.executable, *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_bash_completes_stages_and_flags() -> None:
+    """A stage's first letters, and those of a flag, give the words that argparse knows."""
+    assert completed("ev") == ["evaluate"]
+    keys = section_model("clustering").model_fields
+    assert set(completed("associate", "--clustering-")) == {
+        flag_name("clustering", key) for key in keys
+    }
+
+
+def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A shell that nobody wrote completions for exits 2 and names those there are."""
+    with pytest.raises(SystemExit) as caught:
+        main(["--print-completion", "dos"])
+    assert caught.value.code == 2
+    assert "zsh" in capsys.readouterr().err
+
+
 def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """A word that is no stage exits 2 and lists the stages."""
     with pytest.raises(SystemExit) as caught:

@@ -1,0 +1,144 @@
+"""What is here and what is missing: machine, GPUs, packages, tools, data sets, results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from salcr import __version__, files
+from salcr.config import DEFAULT_CONFIG, load_yaml, merge
+from salcr.datasets.counts import deviations
+from salcr.datasets.readers import READERS
+from salcr.errors import SalcrError
+from salcr.provenance import processor
+
+_CHECKOUT = DEFAULT_CONFIG.parent.parent
+_PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "snakemake", "dvc")
+_TOOLS = {"git": "versions of code and data", "sbatch": "submits to SLURM", "dot": "draws --dag"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where to look."""
+    parser.add_argument(
+        "--directory", type=Path, default=Path(), help="folder with data/ and results/ (default: .)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print a line for each thing, those that are missing with what to do."""
+    for title, lines in (
+        ("machine", _machine(arguments.directory)),
+        ("devices", _devices()),
+        ("packages", _packages()),
+        ("tools", _tools()),
+        ("data", _data(arguments.directory)),
+        ("weights", _weights(arguments.directory)),
+        ("results", _results(arguments.directory)),
+    ):
+        for line in lines:
+            print(f"{title:<10}{line}")
+            title = ""
+
+
+def _machine(directory: Path) -> Iterator[str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    disk = shutil.disk_usage(directory)
+    yield f"SALCR {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    yield (
+        f"{os.cpu_count()} CPU cores ({processor()}), {memory:.0f} GB memory, "
+        f"{disk.free / 1e9:.0f} GB of {disk.total / 1e9:.0f} GB disk free"
+    )
+
+
+def _devices() -> Iterator[str]:
+    import torch
+
+    if not torch.cuda.is_available():
+        yield "no GPU that torch can use; everything runs on the CPU"
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        yield f"cuda:{index} {name}, {free / 1e9:.0f} GB of {total / 1e9:.0f} GB free"
+
+
+def _packages() -> Iterator[str]:
+    """Yield a line of versions, and one for each package that is not the locked one."""
+    installed, others = {}, []
+    for name, locked in _locked():
+        try:
+            installed[name] = version(name)
+        except PackageNotFoundError:
+            others.append(f"{name} {locked} is missing")
+            continue
+        if installed[name] != locked:
+            others.append(f"{name} {installed[name]} is not the locked {locked}")
+    yield ", ".join(f"{name} {installed[name]}" for name in _PACKAGES if name in installed)
+    yield from (f"{line}; run make venv" for line in others)
+    if not others:
+        yield "all as in requirements.lock"
+
+
+def _locked() -> Iterator[tuple[str, str]]:
+    """Yield name and version of the packages that are locked for this platform."""
+    for line in (_CHECKOUT / "requirements.lock").read_text().splitlines():
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate():
+            yield requirement.name, next(iter(requirement.specifier)).version
+
+
+def _tools() -> Iterator[str]:
+    for tool, purpose in _TOOLS.items():
+        path = shutil.which(tool)
+        yield f"{tool} ({purpose}): {path or 'not found'}"
+
+
+def _data(directory: Path) -> Iterator[str]:
+    """Yield what lies where the configurations look for their data sets."""
+    seen = set()
+    for path in sorted((_CHECKOUT / "config").glob("*.yaml")):
+        dataset = merge(load_yaml(DEFAULT_CONFIG), load_yaml(path))["dataset"]
+        root = directory / dataset["root"]
+        if root in seen:
+            continue
+        seen.add(root)
+        yield f"{dataset['name']}, {root}: {_found(dataset, root)}"
+
+
+def _found(dataset: dict[str, object], root: Path) -> str:
+    if dataset["synthetic"]:
+        return "drawn people" if root.is_dir() else "not there; drawn when it is needed"
+    layout = str(dataset["layout"])
+    try:
+        records = READERS[layout].read_records(root)
+    except SalcrError as error:
+        return "not there" if not root.is_dir() else str(error).splitlines()[0]
+    wrong = deviations(layout, records)
+    images = len({record.file for record in records})
+    return f"{images} images" + (f"; not as published: {'; '.join(wrong)}" if wrong else "")
+
+
+def _weights(directory: Path) -> Iterator[str]:
+    found = sorted(directory.glob("data/weights/*.pth"))
+    yield from map(str, found)
+    if not found:
+        yield "no ImageNet weights yet; downloaded when they are needed"
+
+
+def _results(directory: Path) -> Iterator[str]:
+    found = sorted(directory.glob("results/*/summary.csv"))
+    for path in found:
+        summary = files.read_table(path)
+        last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
+        yield (
+            f"{path.parent}: {last['variant']}, {last['setting']}, rank-1 "
+            f"{last['rank1_mean']:.1f}, mAP {last['map_mean']:.1f} over {last['num_trials']} trials"
+        )
+    if not found:
+        yield "none yet; `make demo` makes some in minutes"
