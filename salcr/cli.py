@@ -22,6 +22,11 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
 
 
+def add_curves(parser: argparse.ArgumentParser) -> None:
+    """Add --curves."""
+    parser.add_argument("--curves", type=Path, help="folder for TensorBoard (default: no curves)")
+
+
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add what says which results of a data set there are."""
     parser.add_argument("--dataset", required=True, help="name to put into the tables")

@@ -35,6 +35,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
     assert tiny.pretrain(data, out) == 0
     assert tiny.associate(data, out, 1) == 0
     words = [sys.executable, "-X", "importtime", "-m", "salcr", *tiny.train_words(data, out, 1)]
+    words += ["--curves", folder / "curves"]
     began, seconds, imported = time.monotonic(), None, set()
     with subprocess.Popen(
         [str(word) for word in words],

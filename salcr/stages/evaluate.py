@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from salcr import cli, devices, files, rerank, schema
+from salcr.curves import drawn
 from salcr.data import MODALITIES, Images, load_identities, load_split
 from salcr.datasets.readers import READERS
 from salcr.engine import extract, read_model, unit
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument("--metrics", type=Path, required=True, help="json to write")
     parser.add_argument("--rankings", type=Path, required=True, help="json to write: some queries")
+    cli.add_curves(parser)
     cli.add_compute(parser)
 
 
@@ -48,6 +50,7 @@ def run(
     features = {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES}
     places = {m: Places(identities[m], images[m].camera) for m in MODALITIES}
     metrics, rankings = {}, {}
+    points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
         query, gallery = setting.query, setting.gallery
         distance = _squared_euclidean(features[query], features[gallery])
@@ -66,15 +69,22 @@ def run(
             "queries": _nearest(setting, distance, images, places, count=evaluate.rankings),
         }
         for name, draws in found.items():
+            scores = {
+                "rank-1": np.mean([one.cmc[0] for one in draws]),
+                "mAP": np.mean([one.map for one in draws]),
+                "mINP": np.mean([one.minp for one in draws]),
+            }
+            shown = ", ".join(f"{score} {value:.2%}" for score, value in scores.items())
             say(
                 f"{setting.name}, rerank {name}: {len(distance)} queries, {setting.draws} "
-                f"galleries, rank-1 {np.mean([one.cmc[0] for one in draws]):.2%}, mAP "
-                f"{np.mean([one.map for one in draws]):.2%}, mINP "
-                f"{np.mean([one.minp for one in draws]):.2%}"
+                f"galleries, {shown}"
             )
+            points |= {f"{score}/{setting.name} {name}": float(v) for score, v in scores.items()}
     provenance = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**provenance, "settings": metrics})
     files.write_json(arguments.rankings, {**provenance, "settings": rankings})
+    with drawn(arguments.curves) as add_points:
+        add_points(checkpoint["round"], points)
 
 
 def _squared_euclidean(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:

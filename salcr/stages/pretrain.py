@@ -14,6 +14,7 @@ import torch
 from salcr import cli, devices, files, schema, transforms
 from salcr.adam import Adam
 from salcr.arrays import Integers
+from salcr.curves import drawn
 from salcr.data import Split, load_split
 from salcr.engine import (
     cluster,
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--checkpoint", type=Path, required=True, help="network to write")
     parser.add_argument("--losses", type=Path, required=True, help="csv to write, a line an epoch")
+    cli.add_curves(parser)
     cli.add_compute(parser)
 
 
@@ -95,6 +97,7 @@ def run(
             to_device(network, device, numerics), resident(split, device), resume,
             seeds=(seed, arguments.trial, _SEED_OF_BATCHES), clustering=clustering,
             memory=memory, augment=augment, optimizer=optimizer, settings=pretrain,
+            folder_of_curves=arguments.curves,
         )  # fmt: skip
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
@@ -162,6 +165,7 @@ def _train(
     augment: schema.Augment,
     optimizer: schema.Optimizer,
     settings: schema.Pretrain,
+    folder_of_curves: Path | None,
 ) -> list[dict[str, float]]:
     """Train the network, in place, for the epochs that are left; return the records of all."""
     adam = make_optimizer(network, settings.learning_rate, optimizer.weight_decay)
@@ -171,18 +175,20 @@ def _train(
         adam.load_state_dict(saved["adam"])
         records = saved["records"]
         say(f"{resume.path}: going on after epoch {len(records)}")
-    for epoch in range(len(records), settings.epochs):
-        started = time.monotonic()
-        adam.learning_rate = decayed_rate(settings.learning_rate, settings.milestones, epoch)
-        means = _train_epoch(
-            network, adam, split, seeds=(*seeds, epoch),
-            settings=settings, clustering=clustering, memory=memory, augment=augment,
-        )  # fmt: skip
-        records.append({"epoch": epoch, "learning_rate": adam.learning_rate, **means})
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-        say(f"epoch {epoch + 1}/{settings.epochs}: {shown}, {time.monotonic() - started:.1f} s")
-        state = {"network": network.state_dict(), "adam": adam.state_dict()}
-        resume.save({**state, "records": records})
+    with drawn(folder_of_curves, first=len(records)) as add_points:
+        for epoch in range(len(records), settings.epochs):
+            started = time.monotonic()
+            adam.learning_rate = decayed_rate(settings.learning_rate, settings.milestones, epoch)
+            means = _train_epoch(
+                network, adam, split, seeds=(*seeds, epoch),
+                settings=settings, clustering=clustering, memory=memory, augment=augment,
+            )  # fmt: skip
+            records.append({"epoch": epoch, "learning_rate": adam.learning_rate, **means})
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            say(f"epoch {epoch + 1}/{settings.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+            state = {"network": network.state_dict(), "adam": adam.state_dict()}
+            resume.save({**state, "records": records})
+            add_points(epoch, means)
     return records
 
 

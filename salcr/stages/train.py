@@ -14,6 +14,7 @@ import torch
 from salcr import cli, devices, files, schema, transforms
 from salcr.adam import Adam
 from salcr.arrays import Association, Integers
+from salcr.curves import drawn
 from salcr.data import MODALITIES, Split, load_split
 from salcr.engine import (
     decayed_rate,
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out-checkpoint", type=Path, required=True, help="network to write")
     parser.add_argument("--out-optimizer-state", type=Path, required=True, help="to write")
     parser.add_argument("--losses", type=Path, required=True, help="csv to write, one line")
+    cli.add_curves(parser)
     cli.add_compute(parser)
 
 
@@ -97,6 +99,8 @@ def run(
     )  # fmt: skip
     shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
+    with drawn(arguments.curves, first=round_) as add_points:
+        add_points(round_, means)
 
     write_model(
         arguments.out_checkpoint, network, round_=round_, trial=trial,

@@ -56,6 +56,7 @@ if not CONFIG.compute.keep_optimizer_states:
     OPTIMIZER_STATE = temp(OPTIMIZER_STATE)
 LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
+CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
 AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary

@@ -51,11 +51,13 @@ rule evaluate:
         flags=flags("evaluate"),
         code=code("evaluate"),
         data=subpath(input.summary, parent=True),
+        curves=f"{CURVES}/evaluate",
     shell:
         "python -m salcr evaluate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
         " --metrics {output.metrics:q} --rankings {output.rankings:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q}"
+        " --curves {params.curves:q} > {log:q} 2>&1"
 
 
 rule aggregate:

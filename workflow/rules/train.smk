@@ -37,12 +37,14 @@ rule pretrain:
         flags=flags("pretrain"),
         code=code("pretrain"),
         data=subpath(input.summary, parent=True),
+        curves=f"{CURVES}/pretrain",
         weights=option("--weights-file", "weights"),
         start=option("--from-checkpoint", "start"),
     shell:
         "python -m salcr pretrain --data {params.data:q} --trial {wildcards.trial}"
         " {params.weights} {params.start} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q}"
+        " --curves {params.curves:q} > {log:q} 2>&1"
 
 
 rule associate:
@@ -107,10 +109,12 @@ rule train:
         flags=flags("train"),
         code=code("train"),
         data=subpath(input.summary, parent=True),
+        curves=f"{CURVES}/train",
         state=option("--optimizer-state", "optimizer"),
     shell:
         "python -m salcr train --data {params.data:q} --trial {wildcards.trial}"
         " --round {wildcards.round} --checkpoint {input.checkpoint:q} {params.state}"
         " --labels {input.labels:q} --out-checkpoint {output.checkpoint:q}"
         " --out-optimizer-state {output.optimizer:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q}"
+        " --curves {params.curves:q} > {log:q} 2>&1"
