@@ -21,7 +21,7 @@ from salcr.config import (
     parse_section,
 )
 from salcr.errors import SalcrError, is_out_of_memory
-from salcr.logs import say
+from salcr.logs import FINISHED, say
 from salcr.schema import section_model
 
 SUMMARIES = {
@@ -63,7 +63,7 @@ def main(words: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         module.run(arguments, **_settings(arguments))
-        say(f"{arguments.stage}: finished after {time.monotonic() - started:.1f} s")
+        say(f"{arguments.stage}: {FINISHED} {time.monotonic() - started:.1f} s")
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
