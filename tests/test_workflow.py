@@ -39,9 +39,14 @@ def planned(directory: Path, *words: object) -> dict[str, int]:
     """Return rule -> number of jobs that a dry run plans; empty if nothing is to be done."""
     done = snakemake(directory, "--dry-run", "--configfile", tiny.TINY_CONFIG, *words)
     assert done.returncode == 0, done.stdout
-    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", done.stdout, re.S | re.M)
+    return jobs_in(done.stdout)
+
+
+def jobs_in(output: str) -> dict[str, int]:
+    """Return rule -> number of jobs in Snakemake's table; empty if nothing is to be done."""
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.S | re.M)
     if table is None:
-        assert "Nothing to be done" in done.stdout
+        assert "Nothing to be done" in output, output
         return {}
     counts = dict(line.split() for line in table[1].splitlines())
     return {rule: int(count) for rule, count in counts.items() if rule != "all"}
