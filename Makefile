@@ -33,7 +33,7 @@ demo: $(READY) ## draw people, train on them, evaluate and plot: minutes on two 
 	snakemake --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet rules reason host
 
 .PHONY: test
-test: $(READY) ## the tests, all but the slow ones and SLURM's
+test: $(READY) ## the tests, all but the slow ones, SLURM's and DVC's
 	python -m pytest -n $(TEST_WORKERS)
 
 .PHONY: test-slow
@@ -44,6 +44,10 @@ test-slow: $(READY) ## the slow tests: the demo beats stage one and its control
 test-slurm: $(READY) ## the workflow on a SLURM of its own, installed first if root can
 	tests/install_slurm.sh
 	python -m pytest -m slurm
+
+.PHONY: test-dvc
+test-dvc: $(READY) ## record the workflow with DVC, push, clone, pull, compare: minutes
+	python -m pytest -m dvc
 
 .PHONY: bench
 bench: $(READY) ## ours beside plain formulations: seconds, memory, growth; wants two free cores

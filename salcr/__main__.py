@@ -22,7 +22,7 @@ from salcr.config import (
     parse_section,
 )
 from salcr.errors import SalcrError, is_out_of_memory
-from salcr.logs import say
+from salcr.logs import FINISHED, say
 from salcr.schema import section_model
 
 SUMMARIES = {
@@ -85,7 +85,7 @@ def main(words: list[str] | None = None) -> int:
         if arguments.job is not None:
             job = provenance.of_job(arguments.stage, settings, seconds=seconds)
             files.write_json(arguments.job, job)
-        say(f"{arguments.stage}: finished after {seconds:.1f} s")
+        say(f"{arguments.stage}: {FINISHED} {seconds:.1f} s")
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

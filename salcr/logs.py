@@ -11,6 +11,9 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 
+# In the last line of a finished job's log, and of no other's.
+FINISHED = "finished after"
+
 
 def say(message: str) -> None:
     """Print a line with the time of day to standard error."""

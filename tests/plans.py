@@ -52,14 +52,14 @@ def planned(
     words = (target, "--dry-run", "--configfile", tiny.TINY_CONFIG, *words)
     done = snakemake(directory, *words, repository=repository)
     assert done.returncode == 0, done.stdout
-    counts = counted(done.stdout)
-    assert counts or "Nothing to be done" in done.stdout
-    return counts
+    return jobs_in(done.stdout)
 
 
-def counted(output: str) -> dict[str, int]:
-    """Return rule -> number of jobs, from the table that snakemake prints before it starts."""
+def jobs_in(output: str) -> dict[str, int]:
+    """Return rule -> number of jobs in Snakemake's table; empty if nothing is to be done."""
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.S | re.M)
-    lines = table[1].splitlines() if table else []
-    counts = dict(line.split() for line in lines)
+    if table is None:
+        assert "Nothing to be done" in output, output
+        return {}
+    counts = dict(line.split() for line in table[1].splitlines())
     return {rule: int(count) for rule, count in counts.items() if rule != "all"}

@@ -225,6 +225,11 @@ def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Pat
     assert line["map_std"] == pytest.approx(10 / 2**0.5, abs=1e-3)
     assert summary.loc[("pretrain", "thermal-to-visible"), "rank1_std"] == 0
     assert (summary["num_trials"] == 2).all()
+    tree = json.loads((root / "metrics.json").read_text())["salcr"]
+    assert tree["salcr"]["visible-to-thermal"]["map"] == line["map_mean"]
+    assert tree["salcr"]["visible-to-thermal"]["map_std"] == line["map_std"]
+    assert tree["pretrain"]["thermal-to-visible"]["rank1_std"] == 0
+    assert list(tree) == ["pretrain", "salcr"] and len(tree["salcr"]["thermal-to-visible"]) == 6
     for figure in ("losses", "label_quality", "cmc", "map", "ranking"):
         words = ["--figure", figure, "--tables", root, "--data", data]
         words += ["--rankings", results / "round02/rankings.json"]

@@ -15,6 +15,7 @@ from salcr.logs import say
 
 _RANKS = (1, 5, 10, 20)
 _SCORES = [*(f"rank{rank}" for rank in _RANKS), "map", "minp"]
+_MAIN_SCORES = {"rank1": "rank-1", "map": "mAP", "minp": "mINP"}
 _KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
 
 
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Write summary.csv, trials.csv, cmc.csv, quality.csv, losses.csv and summary.txt."""
+    """Write summary, trials, cmc, quality and losses as .csv, summary.txt and metrics.json."""
     root, trials = arguments.root, arguments.trials
     metrics = _metrics(root, arguments.runs, trials, arguments.every)
     metrics.insert(0, "dataset", arguments.dataset)
@@ -41,18 +42,38 @@ def run(arguments: argparse.Namespace) -> None:
     for name, table in tables.items():
         files.write_table(root / f"{name}.csv", table)
     files.write_text(root / "summary.txt", as_text(summary))
-    say(f"{root}: {', '.join(f'{name}.csv' for name in tables)} and summary.txt written")
+    files.write_json(root / "metrics.json", as_metrics(summary))
+    names = ", ".join(f"{name}.csv" for name in tables)
+    say(f"{root}: {names}, summary.txt and metrics.json written")
 
 
 def as_text(summary: pd.DataFrame) -> str:
     """Return the main scores, in percent with their standard deviations, as a small table."""
     shown = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
-    for name, title in (("rank1", "rank-1"), ("map", "mAP"), ("minp", "mINP")):
+    for name, title in _MAIN_SCORES.items():
         pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
         shown[title] = [
             f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}" for mean, std in pairs
         ]
     return shown.to_string(index=False) + "\n"
+
+
+def as_metrics(summary: pd.DataFrame) -> dict[str, Any]:
+    """Return the main scores, in percent, nested by variant, stage and setting.
+
+    A re-ranking's stand one level deeper, below its name; of one trial there is no deviation.
+    """
+    tree: dict[str, Any] = {}
+    for line in summary.to_dict("records"):
+        leaf = tree.setdefault(line["variant"], {}).setdefault(line["stage"], {})
+        leaf = leaf.setdefault(line["setting"], {})
+        if line["rerank"] != "none":
+            leaf = leaf.setdefault(line["rerank"], {})
+        for score in _MAIN_SCORES:
+            leaf[score] = line[f"{score}_mean"]
+            if not pd.isna(line[f"{score}_std"]):
+                leaf[f"{score}_std"] = line[f"{score}_std"]
+    return tree
 
 
 def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int) -> pd.DataFrame:

@@ -18,6 +18,7 @@ sys.path.insert(0, str(workflow.basedir))
 from salcr import codehash, config as configuration, layout
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
+from salcr.pulled import check_pulled
 
 
 def stop(message):
@@ -45,8 +46,13 @@ if CONFIG.dataset.synthetic:
 else:
     READER = READERS[CONFIG.dataset.layout]
     SOURCE = sorted(str(path) for path in Path(ROOT).glob(READER.split_files))
+    TRACKED = Path(f"{ROOT}.dvc")
     if not SOURCE:
-        stop(READER.missing(Path(ROOT)))
+        missing = f"{ROOT} is tracked by DVC but not here. Fetch it with\n  dvc pull"
+        stop(missing if TRACKED.exists() else READER.missing(Path(ROOT)))
+    if TRACKED.exists():
+        # An image may change while its split files do not; `dvc add` hashes every image.
+        SOURCE.append(str(TRACKED))
 
 RESULTS = f"results/{CONFIG.dataset.name}"
 DATA = f"{RESULTS}/preprocess"
@@ -154,6 +160,17 @@ def every_round(name, rounds):
     )
 
 
+def logs_of_training():
+    """Return checkpoint -> log of the job that writes it, over all variants, trials and rounds."""
+    logs = {}
+    for name in every_round("checkpoint.pt", lambda run: range(run.rounds + 1)):
+        folder = Path(name).parts[-4:-1]  # variant, trial, round
+        stage = "pretrain" if folder[-1] == "round00" else "train"
+        job = "-".join(folder).removesuffix("-round00")
+        logs[Path(name)] = Path(LOG, stage, f"{job}.log")
+    return logs
+
+
 def shown_ranking(wildcards):
     """Return the rankings that the picture shows: the first variant's last, first trial."""
     run = next(iter(RUNS.values()))
@@ -166,3 +183,11 @@ def show_summary():
     print(f"\n{CONFIG.dataset.name}, in percent, mean ± standard deviation over trials")
     print(Path(RESULTS, "summary.txt").read_text())
     print(f"tables: {RESULTS}/*.csv    figures: {RESULTS}/figures/")
+
+
+# Not in the process of a job: while others run, files are missing.
+if workflow.is_main_process:
+    try:
+        check_pulled(Path(RESULTS), logs_of_training())
+    except SalcrError as error:
+        stop(error)

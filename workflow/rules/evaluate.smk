@@ -74,6 +74,7 @@ rule aggregate:
             category="Results",
         ),
         text=f"{RESULTS}/summary.txt",
+        metrics=f"{RESULTS}/metrics.json",
         tables=expand(f"{RESULTS}/{{table}}.csv", table=TABLES),
     log:
         f"{LOG}/aggregate.log",
