@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import time
@@ -41,6 +42,7 @@ SUMMARIES = {
 
 def main(words: list[str] | None = None) -> int:
     """Run one sub-command; return the exit status."""
+    signal.signal(signal.SIGTERM, _stopped)  # first of all: the imports below take seconds
     words = sys.argv[1:] if words is None else words
     parser = argparse.ArgumentParser(
         prog="python -m salcr",
@@ -58,8 +60,6 @@ def main(words: list[str] | None = None) -> int:
             module.add_arguments(stage_parser)
             _add_config_flags(stage_parser, name)
     arguments = parser.parse_args(words)
-    # A scheduler's time limit ends the job like an exception: temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     try:
         module.run(arguments, **_settings(arguments))
@@ -75,6 +75,14 @@ def main(words: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _stopped(*_: object) -> None:
+    """End the job as an exception does, so that temporary files are removed: SLURM's time is up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb that
+    # Not print: the signal may have come while it was printing.
+    os.write(2, b"stopped by SIGTERM; the same command goes on\n")
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _less_memory(stage: str) -> str:

@@ -1,4 +1,8 @@
-"""The label file of a round, as `associate` writes it and `train` reads it."""
+"""The label file of a round, as `associate` writes it and `train` reads it.
+
+All that one stage hands to the other stands in it, so it carries a seal over its content and the
+hash of the data set: a changed digit, or the labels of another data set, train nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,22 @@ import pandas as pd
 from salcr import files
 from salcr.arrays import Integers
 from salcr.association import Association
-from salcr.data import MODALITIES, Split
+from salcr.data import AGAIN, MODALITIES, Split
 from salcr.errors import SalcrError
 
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
 
 
+_SEAL = "seal"
+
+
 def write_labels(
-    path: Path, labels: Association, clusters: dict[str, Integers], *, trial: int
+    path: Path,
+    labels: Association,
+    clusters: dict[str, Integers],
+    *,
+    trial: int,
+    data_hash: str,
 ) -> None:
     """Write one line an image: its DBSCAN cluster and its labels in both spaces, -1 for none."""
     spaces = {
@@ -37,27 +49,32 @@ def write_labels(
         )
         for modality in MODALITIES
     ]
-    files.write_table(path, pd.concat(tables))
+    table = pd.concat(tables)
+    files.write_table(path, table.assign(**{_SEAL: _seal(table, data_hash)}))
 
 
 def read_labels(path: Path, split: Split, *, trial: int) -> tuple[Association, dict[str, Integers]]:
     """Return the labels and the clusters of the split's images.
 
     Raises:
-        SalcrError: the file is damaged, of another trial, or labels another number of images.
+        SalcrError: the file is damaged, or of another trial or data set.
     """
-    table = files.read_table(path, COLUMNS)
+    table = files.read_table(path, [*COLUMNS, _SEAL])
     if set(table["trial"]) != {trial}:
         raise SalcrError(f"{path}: holds no labels of trial {trial}; run associate for it")
-    columns: dict[str, dict[str, Integers]] = {}
+    lines = {modality: table[table["modality"] == modality] for modality in MODALITIES}
     for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
-        lines = table[table["modality"] == modality]
-        if len(lines) != len(images):
+        if len(lines[modality]) != len(images):
             raise SalcrError(
-                f"{path}: labels {len(lines)} {modality} images, the split has {len(images)}; "
-                "delete it and run snakemake again"
+                f"{path}: labels {len(lines[modality])} {modality} images, the split has "
+                f"{len(images)}; {AGAIN}"
             )
-        columns[modality] = {name: lines[name].to_numpy(np.int64) for name in COLUMNS[3:]}
+    if set(table[_SEAL]) != {_seal(table[COLUMNS], split.data_hash)}:
+        raise SalcrError(f"{path}: is damaged or of another data set; {AGAIN}")
+    columns: dict[str, dict[str, Integers]] = {
+        modality: {name: lines[modality][name].to_numpy(np.int64) for name in COLUMNS[3:]}
+        for modality in MODALITIES
+    }
     visible, infrared = columns["visible"], columns["infrared"]
     labels = Association(
         visible=visible["visible_space"],
@@ -66,3 +83,8 @@ def read_labels(path: Path, split: Split, *, trial: int) -> tuple[Association, d
         infrared_to_visible=infrared["visible_space"],
     )
     return labels, {"visible": visible["cluster"], "infrared": infrared["cluster"]}
+
+
+def _seal(table: pd.DataFrame, data_hash: str) -> str:
+    # The letter keeps a reader from taking the digits for a number.
+    return "x" + files.seal(data_hash + table.to_csv(index=False, lineterminator="\n"))

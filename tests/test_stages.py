@@ -139,6 +139,7 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
     shuffled = pd.read_csv(other / "identities.csv")
     shuffled["identity"] = np.random.default_rng(0).permutation(shuffled["identity"])
     shuffled.to_csv(other / "identities.csv", index=False)
+    tiny.accept_identities(other)
     assert tiny.pretrain(other, tmp_path) == 0
     assert tiny.associate(other, tmp_path, 1) == 0
     assert tiny.train(other, tmp_path, 1) == 0
