@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -67,7 +68,7 @@ def main(words: list[str] | None = None) -> int:
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         print(f"error: out of memory: {_less_memory(arguments.stage)} ({error})", file=sys.stderr)
@@ -80,8 +81,9 @@ def main(words: list[str] | None = None) -> int:
 def _stopped(*_: object) -> None:
     """End the job as an exception does, so that temporary files are removed: SLURM's time is up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb that
-    # Not print: the signal may have come while it was printing.
-    os.write(2, b"stopped by SIGTERM; the same command goes on\n")
+    with suppress(OSError):  # nobody may be left to read it
+        # Not print: the signal may have come while it was printing.
+        os.write(2, b"stopped by SIGTERM; the same command goes on\n")
     sys.exit(128 + signal.SIGTERM)
 
 

@@ -9,7 +9,6 @@ whenever they are opened). The order of the manifest's lines is the order of eve
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,11 @@ MODALITIES = ("visible", "infrared")
 ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
 MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
 MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
-AGAIN = "delete it and run snakemake again"
+# Alone, so that nothing is trained anew if the same files come out.
+PREPROCESS_AGAIN = (
+    "run your snakemake command with `--forcerun preprocess --until preprocess`, which makes it "
+    "anew, and then as it is again"
+)
 IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
 
 
@@ -82,7 +85,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     Raises:
         SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
     """
-    summary = read_summary(folder / SUMMARY)
+    summary = files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)
     _check(folder / MANIFEST, summary)
     table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
@@ -110,7 +113,8 @@ def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers
     Raises:
         SalcrError: the file is missing, damaged or of another data set than the summary beside it.
     """
-    _check(path, read_summary(path.with_name(SUMMARY)))
+    summary = files.read_json(path.with_name(SUMMARY), again=PREPROCESS_AGAIN)
+    _check(path, summary)
     table = files.read_table(path, IDENTITY_COLUMNS)
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
     return {
@@ -125,24 +129,6 @@ def data_hash(hashes: Mapping[str, str]) -> str:
     return hashlib.sha256("\n".join(used).encode()).hexdigest()
 
 
-def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write what preprocess says of its files, with a seal by which damage is noticed."""
-    files.write_json(path, {**summary, "seal": files.seal(json.dumps(summary))})
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Return what preprocess says of its files.
-
-    Raises:
-        SalcrError: the file is missing, damaged, or of another version.
-    """
-    summary = files.read_json(path)
-    found = summary.pop("seal", None) if isinstance(summary, dict) else None
-    if found != files.seal(json.dumps(summary)):
-        raise SalcrError(f"{path}: is damaged or of another version; {AGAIN}")
-    return dict(summary)
-
-
 def _check(path: Path, summary: Mapping[str, Any]) -> None:
     """Refuse a file that is not the one of which the summary tells.
 
@@ -154,5 +140,5 @@ def _check(path: Path, summary: Mapping[str, Any]) -> None:
     if checksum(path) != summary[kind].get(path.name):
         raise SalcrError(
             f"{path}: is damaged or of another data set: not the file that {SUMMARY} beside it "
-            f"describes; {AGAIN}"
+            f"describes; {PREPROCESS_AGAIN}"
         )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from salcr import __version__, clustering, files, transforms
 from salcr.adam import Adam
 from salcr.arrays import Integers
-from salcr.data import AGAIN, Images, Split
+from salcr.data import Images, Split
 from salcr.errors import SalcrError
 from salcr.logs import say, warn
 from salcr.model import Network, inference_features
@@ -225,7 +225,7 @@ def read_model(
     """
     checkpoint = files.read_checkpoint(path, device)
     if not checkpoint.keys() >= _OF_A_MODEL:
-        raise SalcrError(f"{path}: holds no network, but another file's content; {AGAIN}")
+        raise SalcrError(f"{path}: holds no network, but another file's content; {files.AGAIN}")
     if checkpoint["data_hash"] is None:
         warn(f"{path}: imported, so on which images it was trained cannot be checked")
     for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import torch
 
 CHECKPOINT_FORMAT = 1
+AGAIN = "delete it and run snakemake again"
 _CHUNK = 1 << 20
+_SEAL = "seal"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -33,18 +35,27 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, keys in their order."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write values as indented JSON, keys in their order, and a seal by which damage is noticed."""
+    sealed = {**value, _SEAL: seal(json.dumps(value))}
+    write_text(path, json.dumps(sealed, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the value in a JSON file.
+def read_json(path: Path, *, again: str = AGAIN) -> dict[str, Any]:
+    """Return the values in a JSON file that `write_json` wrote, without the seal.
+
+    Args:
+        path: file to read.
+        again: what the user should do if it is damaged.
 
     Raises:
-        SalcrError: the file is missing or is not JSON.
+        SalcrError: the file is missing or damaged.
     """
-    return _read(path, lambda: json.loads(path.read_text()), "is not valid JSON")
+    value = _read(path, lambda: json.loads(path.read_text()), f"is not valid JSON; {again}")
+    found = value.pop(_SEAL, None) if isinstance(value, dict) else None
+    if found != seal(json.dumps(value)):
+        raise SalcrError(f"{path}: is damaged or of another version; {again}")
+    return dict(value)
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -59,7 +70,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises:
         SalcrError: the file is missing, is not CSV, or lacks a column.
     """
-    table = _read(path, lambda: pd.read_csv(path, usecols=columns), "is not the expected table")
+    table = _read(
+        path, lambda: pd.read_csv(path, usecols=columns), f"is not the expected table; {AGAIN}"
+    )
     return table if columns is None else table[columns]
 
 
@@ -145,7 +158,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     checkpoint = _read(
         path,
         lambda: _load_tensors(path, device),
-        "is damaged or no checkpoint; delete it and run snakemake again",
+        f"is damaged or no checkpoint; {AGAIN}",
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(

@@ -14,7 +14,7 @@ import pandas as pd
 from salcr import files
 from salcr.arrays import Integers
 from salcr.association import Association
-from salcr.data import AGAIN, MODALITIES, Split
+from salcr.data import MODALITIES, Split
 from salcr.errors import SalcrError
 
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
@@ -67,10 +67,10 @@ def read_labels(path: Path, split: Split, *, trial: int) -> tuple[Association, d
         if len(lines[modality]) != len(images):
             raise SalcrError(
                 f"{path}: labels {len(lines[modality])} {modality} images, the split has "
-                f"{len(images)}; {AGAIN}"
+                f"{len(images)}; {files.AGAIN}"
             )
     if set(table[_SEAL]) != {_seal(table[COLUMNS], split.data_hash)}:
-        raise SalcrError(f"{path}: is damaged or of another data set; {AGAIN}")
+        raise SalcrError(f"{path}: is damaged or of another data set; {files.AGAIN}")
     columns: dict[str, dict[str, Integers]] = {
         modality: {name: lines[modality][name].to_numpy(np.int64) for name in COLUMNS[3:]}
         for modality in MODALITIES

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from salcr import files
 from salcr.__main__ import main
-from salcr.data import IDENTITIES, SUMMARY, read_summary, write_summary
+from salcr.data import IDENTITIES, SUMMARY
 
 TINY_CONFIG = Path(__file__).parent / "tiny.yaml"
 
@@ -47,9 +47,9 @@ def make_data(folder: Path) -> Path:
 
 def accept_identities(data: Path) -> None:
     """Let preprocess.json describe identities.csv as it is now, changed by a test."""
-    summary = read_summary(data / SUMMARY)
+    summary = files.read_json(data / SUMMARY)
     summary["sha256"][IDENTITIES] = files.sha256(data / IDENTITIES)
-    write_summary(data / SUMMARY, summary)
+    files.write_json(data / SUMMARY, summary)
 
 
 def pretrain(data: Path, out: Path, *extra: object, trial: int = 1) -> int:
@@ -67,18 +67,17 @@ def associate(
     data: Path, out: Path, round_: int, *extra: object, identities: Path | None = None
 ) -> int:
     """Run the association of a round."""
-    words = [
-        "--data",
-        data,
-        "--trial",
-        1,
-        "--checkpoint",
-        folder(out, round_ - 1) / "checkpoint.pt",
-    ]
-    words += ["--identities", identities or data / "identities.csv"]
-    words += ["--labels", folder(out, round_) / "labels.csv"]
-    words += ["--quality", folder(out, round_) / "quality.json"]
-    return run("associate", *words, *ASSOCIATE, *extra)
+    words = associate_words(data, out, round_)
+    return run(*words, *(["--identities", identities] if identities else []), *extra)
+
+
+def associate_words(data: Path, out: Path, round_: int) -> list[object]:
+    """Return the command line of the association of a round."""
+    before, here = folder(out, round_ - 1), folder(out, round_)
+    words: list[object] = ["associate", "--data", data, "--trial", 1]
+    words += ["--checkpoint", before / "checkpoint.pt", "--identities", data / "identities.csv"]
+    words += ["--labels", here / "labels.csv", "--quality", here / "quality.json"]
+    return [*words, *ASSOCIATE]
 
 
 def train(data: Path, out: Path, round_: int, *extra: object) -> int:
@@ -100,10 +99,15 @@ def train_words(data: Path, out: Path, round_: int) -> list[object]:
 
 def evaluate(data: Path, out: Path, round_: int, *extra: object, trial: int = 1) -> int:
     """Run the evaluation of a round."""
+    return run(*evaluate_words(data, out, round_, trial=trial), *extra)
+
+
+def evaluate_words(data: Path, out: Path, round_: int, *, trial: int = 1) -> list[object]:
+    """Return the command line of the evaluation of a round."""
     here = folder(out, round_)
-    words = ["--data", data, "--trial", trial, "--checkpoint", here / "checkpoint.pt"]
-    words += ["--identities", data / "identities.csv", "--metrics", here / "metrics.json"]
-    return run("evaluate", *words, "--rankings", here / "rankings.json", *extra)
+    words: list[object] = ["evaluate", "--data", data, "--trial", trial]
+    words += ["--checkpoint", here / "checkpoint.pt", "--identities", data / "identities.csv"]
+    return [*words, "--metrics", here / "metrics.json", "--rankings", here / "rankings.json"]
 
 
 def folder(out: Path, round_: int) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from salcr import files
+from salcr.errors import SalcrError
 from salcr.layout import Run
 from salcr.logs import say
 
@@ -139,8 +140,10 @@ def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFr
             for round_ in range(run.rounds + 1):
                 path = run.folder(root, trial, round_) / "losses.csv"
                 table = files.read_table(path)
-                stage = "salcr" if round_ else "pretrain"
-                table.insert(0, "step", table.pop("round" if round_ else "epoch"))
+                stage, step = ("salcr", "round") if round_ else ("pretrain", "epoch")
+                if step not in table:
+                    raise SalcrError(f"{path}: holds no column `{step}`; {files.AGAIN}")
+                table.insert(0, "step", table.pop(step))
                 for name, value in (("trial", trial), ("stage", stage), ("variant", run.variant)):
                     table.insert(0, name, value)
                 tables.append(table)

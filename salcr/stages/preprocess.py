@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
         "crc32": checksums,
         "data_hash": data.data_hash(hashes),
     }
-    data.write_summary(arguments.out / data.SUMMARY, summary)
+    files.write_json(arguments.out / data.SUMMARY, summary)
 
 
 def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> None:
