@@ -11,7 +11,10 @@ class SalcrError(Exception):
 
 # How torch and the libraries below it put it, on a GPU and on a CPU: plain RuntimeErrors, mostly;
 # other errors where there is not even room for a library's code.
-_NO_MEMORY = ("out of memory", "llocate memory", "ALLOC_FAILED", "libllvmlite.so")
+_NO_MEMORY = (
+    "out of memory", "llocate memory", "ALLOC_FAILED", "could not create a primitive",
+    "libllvmlite.so",
+)  # fmt: skip
 _KINDS = (RuntimeError, OSError, ImportError)
 
 

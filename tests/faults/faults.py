@@ -12,8 +12,6 @@ import tiny
 
 REPOSITORY = Path(__file__).parents[2]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
-CONFIG = ["--configfile", str(tiny.TINY_CONFIG), "--config", "dataset={trials: [1]}"]
-CONFIG += ["variants={salcr: {}}", "--cores", "2"]
 # No variable of a surrounding Snakemake or test run may reach a job.
 ENVIRONMENT = {**os.environ, "PYTEST_XDIST_WORKER": "", "PYTHONPATH": str(REPOSITORY)}
 

@@ -12,16 +12,24 @@ from pathlib import Path
 
 import faults
 import pytest
+import tiny
+import yaml
+
+from salcr.config import load_yaml
 
 RESULTS = Path("results/tiny")
 TARGETS = [RESULTS / "summary.csv", RESULTS / "figures/losses.png"]
 SEED = 20250424  # of the moments
 
 
-def command(place: Path, *words: object) -> list[str]:
-    """Return the command of the workflow in a folder."""
-    options = ["--directory", place, *faults.CONFIG, "--quiet", "rules"]
-    return [*faults.SNAKEMAKE, *map(str, [*TARGETS, *words, *options])]
+def command(place: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
+    """Return the command of the workflow, one trial of one variant, in a folder."""
+    config = place / "config.yaml"
+    values = {**load_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
+    values["dataset"]["trials"] = [1]
+    config.write_text(yaml.safe_dump(values))
+    options = ["--configfile", config, "--directory", place, "--cores", 2, "--quiet", "rules"]
+    return [*faults.SNAKEMAKE, *map(str, [*targets, *words, *options])]
 
 
 def started(place: Path) -> subprocess.Popen[bytes]:

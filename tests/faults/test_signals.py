@@ -50,9 +50,9 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
     status, _, seconds = timed(stage, place)
     assert status == 0
     draw, statuses = random.Random(f"sigterm {stage}"), set()
-    for turn in range(3):
+    for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3))):
         place = faults.copied(whole, tmp_path / str(turn), without=stage)
-        moment = 0.02 + draw.uniform(turn / 4, 0.9) * seconds  # later ones meet the work itself
+        moment = 0.02 + draw.uniform(*span) * seconds
         status, said, _ = timed(stage, place, moment)
         print(f"{stage}: SIGTERM after {moment:.2f} of {seconds:.2f} s: {status}")
         statuses.add(status)
