@@ -58,6 +58,15 @@ def read_json(path: Path, *, again: str = AGAIN) -> dict[str, Any]:
     return dict(value)
 
 
+def read_foreign_json(path: Path) -> Any:
+    """Return the value in a JSON file without a seal.
+
+    Raises:
+        SalcrError: the file is missing or is not JSON.
+    """
+    return _read(path, lambda: json.loads(path.read_text()), "is not valid JSON")
+
+
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV, without its index."""
     with atomic_path(path) as temporary:

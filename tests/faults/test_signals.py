@@ -99,7 +99,7 @@ def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
     """Two processes replace files again and again and are killed: all that is read is whole."""
     draw = random.Random(0)
     seen: set[int] = set()
-    for _ in range(4):
+    for _ in range(2):
         writers = [
             subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(start)],
                              env=faults.ENVIRONMENT)
