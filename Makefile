@@ -37,7 +37,7 @@ test: $(READY) ## the tests, all but the slow ones, SLURM's and DVC's
 	python -m pytest -n $(TEST_WORKERS)
 
 .PHONY: test-slow
-test-slow: $(READY) ## the slow tests: the demo beats stage one and its control
+test-slow: $(READY) ## the slow tests: the demo beats stage one and its control; kills, full disks
 	python -m pytest -m slow
 
 .PHONY: test-slurm

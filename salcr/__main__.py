@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ _COMPLETION = "--print-completion"
 
 def main(words: list[str] | None = None) -> int:
     """Run one sub-command; return the exit status."""
+    signal.signal(signal.SIGTERM, _stopped)  # first of all: the imports below take seconds
     words = sys.argv[1:] if words is None else words
     complete = _COMPLETION in words
     parser = argparse.ArgumentParser(
@@ -75,8 +78,6 @@ def main(words: list[str] | None = None) -> int:
         print(_completion(parser, stages, words[-1]))
         return 0
     arguments = parser.parse_args(words)
-    # A scheduler's time limit ends the job like an exception: temporary files are removed.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     started = time.monotonic()
     try:
         settings = _settings(arguments)
@@ -89,7 +90,7 @@ def main(words: list[str] | None = None) -> int:
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except (MemoryError, RuntimeError) as error:
+    except (ImportError, MemoryError, OSError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
         print(f"error: out of memory: {_less_memory(arguments.stage)} ({error})", file=sys.stderr)
@@ -110,6 +111,15 @@ def _completion(parser: argparse.ArgumentParser, stages: Any, shell: str) -> str
             if action.type is Path:
                 action.complete = shtab.FILE
     return shtab.complete(parser, shell)
+
+
+def _stopped(*_: object) -> None:
+    """End the job as an exception does, so that temporary files are removed: SLURM's time is up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb that
+    with suppress(OSError):  # nobody may be left to read it
+        # Not print: the signal may have come while it was printing.
+        os.write(2, b"stopped by SIGTERM; the same command goes on\n")
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _less_memory(stage: str) -> str:

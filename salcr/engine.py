@@ -24,6 +24,7 @@ from salcr.neighbours import nearest_within
 from salcr.schema import Clustering, Numerics, Section
 
 _EXTRACTION_BATCH = 128
+_OF_A_MODEL = {"round", "trial", "data_hash", "model", "state"}
 _SHARE_FOR_IMAGES = 0.25
 """Of a GPU's free memory; the rest is the network's."""
 
@@ -223,6 +224,8 @@ def read_model(
             Training on one split and testing on another would inflate every number.
     """
     checkpoint = files.read_checkpoint(path, device)
+    if not checkpoint.keys() >= _OF_A_MODEL:
+        raise SalcrError(f"{path}: holds no network, but another file's content; {files.AGAIN}")
     if checkpoint["data_hash"] is None:
         warn(f"{path}: imported, so on which images it was trained cannot be checked")
     for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):

@@ -9,11 +9,16 @@ class SalcrError(Exception):
     """
 
 
-# How torch and the libraries below it put it, on a GPU and on a CPU: plain RuntimeErrors, mostly.
-_NO_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+# How torch and the libraries below it put it, on a GPU and on a CPU: plain RuntimeErrors, mostly;
+# other errors where there is not even room for a library's code.
+_NO_MEMORY = (
+    "out of memory", "llocate memory", "ALLOC_FAILED", "could not create a primitive",
+    "libllvmlite.so",
+)  # fmt: skip
+_KINDS = (RuntimeError, OSError, ImportError)
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether an exception says that a GPU or the machine has no memory left."""
-    words = isinstance(error, RuntimeError) and any(part in str(error) for part in _NO_MEMORY)
+    words = isinstance(error, _KINDS) and any(part in str(error) for part in _NO_MEMORY)
     return words or isinstance(error, MemoryError)

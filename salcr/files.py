@@ -1,18 +1,15 @@
 """The only module that writes results, and reads them back.
 
-Every file is written under a temporary name and renamed when whole, so that no reader ever sees
-half of one.
+No reader ever sees half of a file: each is written out of sight and renamed when whole (atomic.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,38 +17,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from salcr.atomic import atomic_path
 from salcr.errors import SalcrError, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
 
 CHECKPOINT_FORMAT = 1
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`, which takes its place when the block succeeds.
-
-    Raises:
-        SalcrError: the folder cannot be written to, or the disk is full.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent
-        )
-        os.close(handle)
-    except OSError as error:
-        raise SalcrError(f"{path}: cannot be written ({error.strerror})") from None
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise SalcrError(f"{path}: cannot be written ({error.strerror or error})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+AGAIN = "delete it and run snakemake again"
+_CHUNK = 1 << 20
+_SEAL = "seal"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,13 +35,35 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, keys in their order."""
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write values as indented JSON, keys in their order, and a seal by which damage is noticed."""
+    write_plain_json(path, {**value, _SEAL: seal(json.dumps(value))})
+
+
+def write_plain_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, for programs that know of no seals."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Return the value in a JSON file.
+def read_json(path: Path, *, again: str = AGAIN) -> dict[str, Any]:
+    """Return the values in a JSON file that `write_json` wrote, without the seal.
+
+    Args:
+        path: file to read.
+        again: what the user should do if it is damaged.
+
+    Raises:
+        SalcrError: the file is missing or damaged.
+    """
+    value = _read(path, lambda: json.loads(path.read_text()), f"is not valid JSON; {again}")
+    found = value.pop(_SEAL, None) if isinstance(value, dict) else None
+    if found != seal(json.dumps(value)):
+        raise SalcrError(f"{path}: is damaged or of another version; {again}")
+    return dict(value)
+
+
+def read_foreign_json(path: Path) -> Any:
+    """Return the value in a JSON file without a seal.
 
     Raises:
         SalcrError: the file is missing or is not JSON.
@@ -86,7 +83,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
     Raises:
         SalcrError: the file is missing, is not CSV, or lacks a column.
     """
-    table = _read(path, lambda: pd.read_csv(path, usecols=columns), "is not the expected table")
+    table = _read(
+        path, lambda: pd.read_csv(path, usecols=columns), f"is not the expected table; {AGAIN}"
+    )
     return table if columns is None else table[columns]
 
 
@@ -114,9 +113,39 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        SalcrError: the file is missing or cannot be read.
+    """
+
+    def read() -> str:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    return str(_read(path, read, "cannot be read"))
+
+
+def crc32(path: Path) -> str:
+    """Return the CRC-32 of a file, in hexadecimal: it tells damage, and takes half of SHA's time.
+
+    Raises:
+        SalcrError: the file is missing or cannot be read.
+    """
+
+    def read() -> str:
+        checksum = 0
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                checksum = zlib.crc32(chunk, checksum)
+        return f"{checksum:08x}"
+
+    return str(_read(path, read, "cannot be read"))
+
+
+def seal(text: str) -> str:
+    """Return the CRC-32 of a text, in hexadecimal, to be written beside it."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
@@ -126,7 +155,11 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     # Through an open file: given a path, torch writes the file's name into the archive, and the
     # bytes of two equal checkpoints would differ.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        torch.save({"format": CHECKPOINT_FORMAT, **checkpoint}, file)
+        try:
+            torch.save({"format": CHECKPOINT_FORMAT, **checkpoint}, file)
+        except RuntimeError as error:
+            # What ended the writing, a full disk or a signal, torch hides behind its own error.
+            raise (error.__context__ or error) from None
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -138,7 +171,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     checkpoint = _read(
         path,
         lambda: _load_tensors(path, device),
-        "is damaged or no checkpoint; delete it and run snakemake again",
+        f"is damaged or no checkpoint; {AGAIN}",
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(
@@ -214,9 +247,3 @@ def _read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:
         if is_out_of_memory(error):  # the file may be whole
             raise
         raise SalcrError(f"{path}: {complaint} ({type(error).__name__}: {error})") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -109,7 +109,7 @@ def _five_losses(
 
 def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare the network's forward pass in evaluation and training mode."""
-    shapes = files.read_json(folder / "reference_state_dict.json")
+    shapes = files.read_foreign_json(folder / "reference_state_dict.json")
     released = {
         name: drawn_parameter(name, shape, int(data["weight_seed"]))
         for name, shape in shapes.items()

@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
+
+from salcr.data import load_split
+from salcr.labels import read_labels, write_labels
 
 
 @pytest.fixture(scope="module")
@@ -226,9 +230,11 @@ def test_no_shared_label_stops_with_what_to_change(
 ) -> None:
     """If no label is carried by both modalities there is nothing to train on: a clear stop."""
     path = place / "round01/labels.csv"
-    rows = [line.split(",") for line in path.read_text().splitlines()]
-    cleared = [row if row[1] != "infrared" else [*row[:4], "-1", "-1"] for row in rows]
-    path.write_text("\n".join(",".join(row) for row in cleared) + "\n")
+    split = load_split(place / "data", trial=1, split="train")
+    labels, clusters = read_labels(path, trial=1, sizes=split.sizes, data_hash=split.data_hash)
+    none = np.full(len(split.infrared), -1)
+    cleared = labels._replace(infrared=none, infrared_to_visible=none)
+    write_labels(path, cleared, clusters, trial=1, data_hash=split.data_hash)
     assert tiny.train(place / "data", place, 1) == 1
     assert "no pseudo-label is carried by both" in said(capsys)
 

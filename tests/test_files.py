@@ -35,6 +35,7 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     ("reader", "content"),
     [
         (files.read_json, "{"),
+        (files.read_foreign_json, "{"),
         (files.map_array, "no array"),
         (files.read_checkpoint, "no zip"),
         (files.read_state_dict, "no zip"),

@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-from salcr import codehash, provenance
+from salcr import codehash, files, provenance
 from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate, variant
 
 
@@ -92,12 +92,11 @@ def test_jobs_of_different_settings_are_refused(
     source = finished / "results/tiny/salcr/trial01"
     for number, folder in enumerate(["round00", "round01", "round01"]):
         for path in (source / folder / "jobs").iterdir():
-            job = json.loads(path.read_text())
+            job = files.read_json(path)
             if number == 2 and path.name == "train.json":
                 job["config"]["train"]["learning_rate"] *= 2
             copy = tmp_path / f"salcr/trial01/round{number:02d}/jobs" / path.name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text(json.dumps(job))
+            files.write_json(copy, job)
     assert tiny.run("record", "--root", tmp_path, "--runs", "salcr:salcr:1", *words) == 0
     capsys.readouterr()
     assert tiny.run("record", "--root", tmp_path, "--runs", "salcr:salcr:2", *words) == 1

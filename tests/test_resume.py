@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -92,19 +93,23 @@ def test_a_state_that_does_not_belong_is_not_used(
     assert all(torch.equal(found[key], fresh[key]) for key in fresh)
 
 
-def test_kill_minus_nine_loses_an_epoch_at_most(
-    data: Path, undisturbed: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_signal_loses_an_epoch_at_most(
+    data: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Killed without warning once the first state is there, run again: the undisturbed bytes."""
+    """Ended once the first state is there, run again: it goes on, to the undisturbed bytes."""
     words = [sys.executable, "-m", "salcr", *tiny.pretrain_words(data, tmp_path), *EPOCHS]
     command = [str(word) for word in words]
-    where = {"cwd": Path(__file__).parents[1], "stderr": subprocess.DEVNULL}
+    where = {"cwd": Path(__file__).parents[1], "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **where) as job:
         while not (tmp_path / "round00/resume.pt").exists():
             assert job.poll() is None
             time.sleep(0.01)
-        job.kill()
-    assert subprocess.run(command, check=False, **where).returncode == 0
+        job.send_signal(number)
+        job.communicate()
+    assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
+    again = subprocess.run(command, check=False, **where)
+    assert again.returncode == 0 and b"going on after epoch" in again.stderr
     for name in ("checkpoint.pt", "losses.csv"):
         found = (tmp_path / "round00" / name).read_bytes()
         assert found == (undisturbed / name).read_bytes()

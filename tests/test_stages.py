@@ -13,6 +13,7 @@ import tiny
 import torch
 from PIL import Image
 
+from salcr import files
 from salcr.metrics import retrieval_metrics
 
 
@@ -140,6 +141,7 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
     shuffled = pd.read_csv(other / "identities.csv")
     shuffled["identity"] = np.random.default_rng(0).permutation(shuffled["identity"])
     shuffled.to_csv(other / "identities.csv", index=False)
+    tiny.accept_identities(other)
     assert tiny.pretrain(other, tmp_path) == 0
     assert tiny.associate(other, tmp_path, 1) == 0
     assert tiny.assess(other, tmp_path, 1) == 0
@@ -212,10 +214,10 @@ def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Pat
             copy = other / path.relative_to(results)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(path.read_text())
-    changed = json.loads((other / "round02/metrics.json").read_text())
+    changed = files.read_json(other / "round02/metrics.json")
     (scores,) = changed["settings"]["visible-to-thermal"]["none"]
     before, scores["map"] = scores["map"], scores["map"] + 0.1
-    (other / "round02/metrics.json").write_text(json.dumps(changed))
+    files.write_json(other / "round02/metrics.json", changed)
     words = ["--dataset", "tiny", "--root", root, "--runs", "salcr:salcr:2", "--trials", 1, 2]
     assert tiny.run("aggregate", *words) == 0
     summary = pd.read_csv(root / "summary.csv").set_index(["stage", "setting"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from salcr import files
 from salcr.__main__ import main
+from salcr.data import IDENTITIES, SUMMARY
 
 TINY_CONFIG = Path(__file__).parent / "tiny.yaml"
 
@@ -43,6 +45,13 @@ def make_data(folder: Path) -> Path:
     return folder / "data"
 
 
+def accept_identities(data: Path) -> None:
+    """Let preprocess.json describe identities.csv as it is now, changed by a test."""
+    summary = files.read_json(data / SUMMARY)
+    summary["sha256"][IDENTITIES] = files.sha256(data / IDENTITIES)
+    files.write_json(data / SUMMARY, summary)
+
+
 def pretrain(data: Path, out: Path, *extra: object, trial: int = 1) -> int:
     """Run stage one into OUT/round00."""
     return run(*pretrain_words(data, out, trial=trial), *extra)
@@ -56,17 +65,28 @@ def pretrain_words(data: Path, out: Path, *, trial: int = 1) -> list[object]:
 
 def associate(data: Path, out: Path, round_: int, *extra: object) -> int:
     """Run the association of a round."""
-    checkpoint = folder(out, round_ - 1) / "checkpoint.pt"
-    words = ["--data", data, "--trial", 1, "--checkpoint", checkpoint]
-    words += ["--labels", folder(out, round_) / "labels.csv"]
-    return run("associate", *words, *ASSOCIATE, *extra)
+    return run(*associate_words(data, out, round_), *extra)
+
+
+def associate_words(data: Path, out: Path, round_: int) -> list[object]:
+    """Return the command line of the association of a round."""
+    before, here = folder(out, round_ - 1), folder(out, round_)
+    words: list[object] = ["associate", "--data", data, "--trial", 1]
+    words += ["--checkpoint", before / "checkpoint.pt", "--labels", here / "labels.csv"]
+    return [*words, *ASSOCIATE]
 
 
 def assess(data: Path, out: Path, round_: int) -> int:
     """Measure the labels of a round."""
+    return run(*assess_words(data, out, round_))
+
+
+def assess_words(data: Path, out: Path, round_: int) -> list[object]:
+    """Return the command line that measures the labels of a round."""
     here = folder(out, round_)
-    words = ["--trial", 1, "--labels", here / "labels.csv", "--quality", here / "quality.json"]
-    return run("assess", *words, "--identities", data / "identities.csv")
+    words: list[object] = ["assess", "--data", data, "--trial", 1]
+    words += ["--identities", data / "identities.csv", "--labels", here / "labels.csv"]
+    return [*words, "--quality", here / "quality.json"]
 
 
 def train(data: Path, out: Path, round_: int, *extra: object) -> int:
@@ -88,10 +108,15 @@ def train_words(data: Path, out: Path, round_: int) -> list[object]:
 
 def evaluate(data: Path, out: Path, round_: int, *extra: object, trial: int = 1) -> int:
     """Run the evaluation of a round."""
+    return run(*evaluate_words(data, out, round_, trial=trial), *extra)
+
+
+def evaluate_words(data: Path, out: Path, round_: int, *, trial: int = 1) -> list[object]:
+    """Return the command line of the evaluation of a round."""
     here = folder(out, round_)
-    words = ["--data", data, "--trial", trial, "--checkpoint", here / "checkpoint.pt"]
-    words += ["--identities", data / "identities.csv", "--metrics", here / "metrics.json"]
-    return run("evaluate", *words, "--rankings", here / "rankings.json", *extra)
+    words: list[object] = ["evaluate", "--data", data, "--trial", trial]
+    words += ["--checkpoint", here / "checkpoint.pt", "--identities", data / "identities.csv"]
+    return [*words, "--metrics", here / "metrics.json", "--rankings", here / "rankings.json"]
 
 
 def folder(out: Path, round_: int) -> Path:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from salcr.atomic import temporary_folder
 from salcr.datasets.drawn import DRAWN, Drawn, People
 from salcr.datasets.people import DEFAULT_HARDNESS, Modality, Person, draw_person, render
 from salcr.errors import SalcrError
@@ -64,17 +63,16 @@ def synthesize(
 def _write(
     out: Path, layout: Drawn, people: People, hardness: float, size: tuple[int, int]
 ) -> None:
-    """Write everything under a temporary name, then move it to `out`."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
-        whole = Path(name) / out.name
+    """Write everything out of sight, then move it to `out`."""
+    with temporary_folder(out) as folder:
+        whole = folder / out.name
         number = people.num_identities
         for identity in progress(range(number), title="people", total=number):
             _draw_images(whole, layout, people, identity, hardness, size)
         layout.write_splits(whole, people)
         if out.exists():
             out.rmdir()
-        shutil.move(whole, out)
+        whole.rename(out)
 
 
 def _draw_images(

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from salcr import cli, files
+from salcr.errors import SalcrError
 from salcr.layout import Run
 from salcr.logs import say
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     for name, table in tables.items():
         files.write_table(root / f"{name}.csv", table)
     files.write_text(root / "summary.txt", as_text(summary))
-    files.write_json(root / "metrics.json", as_metrics(summary))
+    files.write_plain_json(root / "metrics.json", as_metrics(summary))
     names = ", ".join(f"{name}.csv" for name in tables)
     say(f"{root}: {names}, summary.txt and metrics.json written")
 
@@ -153,8 +154,10 @@ def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFr
             for round_ in range(run.rounds + 1):
                 path = run.folder(root, trial, round_) / "losses.csv"
                 table = files.read_table(path)
-                stage = "salcr" if round_ else "pretrain"
-                table.insert(0, "step", table.pop("round" if round_ else "epoch"))
+                stage, step = ("salcr", "round") if round_ else ("pretrain", "epoch")
+                if step not in table:
+                    raise SalcrError(f"{path}: holds no column `{step}`; {files.AGAIN}")
+                table.insert(0, "step", table.pop(step))
                 for name, value in (("trial", trial), ("stage", stage), ("variant", run.variant)):
                     table.insert(0, name, value)
                 tables.append(table)

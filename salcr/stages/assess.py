@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from salcr import files
-from salcr.data import load_identities
+from salcr import cli, files
+from salcr.data import load_identities, stored_hash
 from salcr.labels import read_labels
 from salcr.logs import say
 from salcr.quality import label_quality
@@ -14,7 +14,7 @@ from salcr.quality import label_quality
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
-    parser.add_argument("--trial", type=int, required=True, help="number of the split, from 1")
+    cli.add_split(parser)
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument("--quality", type=Path, required=True, help="json to write")
@@ -24,7 +24,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the quality of the labels in both label spaces."""
     identities = load_identities(arguments.identities, trial=arguments.trial, split="train")
     sizes = {modality: len(column) for modality, column in identities.items()}
-    labels, _ = read_labels(arguments.labels, sizes, trial=arguments.trial)
+    data_hash = stored_hash(arguments.data)
+    labels, _ = read_labels(
+        arguments.labels, trial=arguments.trial, sizes=sizes, data_hash=data_hash
+    )
     truth = (identities["visible"], identities["infrared"])
     quality = {
         "visible": label_quality(labels.visible, labels.infrared_to_visible, *truth),

@@ -50,7 +50,9 @@ def run(
         for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)
     }
     clusters, labels = pseudo_labels(features, clustering, associate)
-    write_labels(arguments.labels, labels, clusters, trial=arguments.trial)
+    write_labels(
+        arguments.labels, labels, clusters, trial=arguments.trial, data_hash=split.data_hash
+    )
     say(f"{arguments.labels} written")
 
 

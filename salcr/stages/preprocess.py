@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from salcr import data, files, schema
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
-from salcr.errors import SalcrError
+from salcr.errors import SalcrError, is_out_of_memory
 from salcr.logs import progress, say, warn
 
 
@@ -45,7 +43,9 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
         }
         for modality in data.MODALITIES
     }
-    shapes, hashes = _write_arrays(arguments, rows, (preprocess.height, preprocess.width))
+    shapes, hashes, checksums = _write_arrays(
+        arguments, rows, (preprocess.height, preprocess.width)
+    )
     table = _table(records, rows)
     files.write_table(arguments.out / data.MANIFEST, table[data.MANIFEST_COLUMNS])
     files.write_table(arguments.out / data.IDENTITIES, table[data.IDENTITY_COLUMNS])
@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
         "layout": arguments.layout,
         "shapes": shapes,
         "sha256": hashes,
-        "data_hash": _data_hash(hashes),
+        "crc32": checksums,
+        "data_hash": data.data_hash(hashes),
     }
     files.write_json(arguments.out / data.SUMMARY, summary)
 
@@ -76,7 +77,7 @@ def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> None:
 
 def _write_arrays(
     arguments: argparse.Namespace, rows: dict[str, dict[str, int]], size: tuple[int, int]
-) -> tuple[dict[str, list[int]], dict[str, str]]:
+) -> tuple[dict[str, list[int]], dict[str, str], dict[str, str]]:
     """Write the images of both modalities, or of none if one cannot be decoded.
 
     Args:
@@ -85,9 +86,9 @@ def _write_arrays(
         size: height and width of the stored images.
 
     Returns:
-        modality -> shape of its array; name of the array's file -> its SHA-256.
+        modality -> shape of its array; name of the array's file -> its SHA-256; -> its CRC-32.
     """
-    shapes, hashes = {}, {}
+    shapes, hashes, checksums = {}, {}, {}
     with ExitStack() as whole:
         for modality, files_of_rows in rows.items():
             path = arguments.out / data.ARRAYS[modality]
@@ -96,14 +97,9 @@ def _write_arrays(
             _fill(temporary, [arguments.root / name for name in files_of_rows], shape)
             shapes[modality] = list(shape)
             hashes[path.name] = files.sha256(temporary)
+            checksums[path.name] = files.crc32(temporary)
             say(f"{path}: {len(files_of_rows)} {modality} images of {size[0]}x{size[1]}")
-    return shapes, hashes
-
-
-def _data_hash(hashes: dict[str, str]) -> str:
-    """Return what identifies the images and the splits; identities do not belong to it."""
-    used = [f"{name} {hashes[name]}" for name in sorted(hashes) if name != data.IDENTITIES]
-    return hashlib.sha256("\n".join(used).encode()).hexdigest()
+    return shapes, hashes, checksums
 
 
 def _table(records: list[Record], rows: dict[str, dict[str, int]]) -> pd.DataFrame:
@@ -113,11 +109,13 @@ def _table(records: list[Record], rows: dict[str, dict[str, int]]) -> pd.DataFra
 
 
 def _fill(path: Path, sources: list[Path], shape: tuple[int, ...]) -> None:
-    """Write the images as one uint8 array, one at a time, so that memory stays small."""
-    array = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    for row, source in enumerate(progress(sources, title="images", total=len(sources))):
-        array[row] = _decoded(source, height=shape[1], width=shape[2])
-    array.flush()
+    """Write the images as one uint8 .npy array, one at a time, so that memory stays small."""
+    # Written, not mapped: on a full disk a write fails with a reason, a mapped page kills the job.
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for source in progress(sources, title="images", total=len(sources)):
+            file.write(_decoded(source, height=shape[1], width=shape[2]).tobytes())
 
 
 def _decoded(path: Path, *, height: int, width: int) -> np.ndarray:
@@ -125,6 +123,8 @@ def _decoded(path: Path, *, height: int, width: int) -> np.ndarray:
     try:
         with Image.open(path) as image:
             resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # Pillow raises many types for a damaged file
+        if is_out_of_memory(error):
+            raise
         raise SalcrError(f"{path}: cannot be decoded ({error}); restore the file") from None
     return np.asarray(resized)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from salcr import cli, data, files
+from salcr import cli, files
+from salcr.data import stored_hash
 from salcr.errors import SalcrError
 from salcr.layout import Run, trial_name
 from salcr.logs import say
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write provenance.json for every variant and trial, and a line of each to provenance.csv."""
-    data_hash = files.read_json(arguments.data / data.SUMMARY)["data_hash"]
+    data_hash = stored_hash(arguments.data)
     lines = []
     for run in arguments.runs:
         for trial in arguments.trials:
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
                 "jobs": [{key: job[key] for key in job if key != "config"} for job in jobs],
             }
             path = arguments.root / run.variant / trial_name(trial) / "provenance.json"
-            files.write_json(path, found)
+            files.write_plain_json(path, found)
             lines.append(_line(found))
     files.write_table(arguments.root / "provenance.csv", pd.DataFrame(lines))
     say(f"{arguments.root}: provenance of {len(lines)} trials written")

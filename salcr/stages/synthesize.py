@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from salcr import files, schema
+from salcr.atomic import temporary_folder
 from salcr.datasets.drawn import DRAWN
 from salcr.datasets.synthetic import synthesize as draw
 from salcr.errors import SalcrError
@@ -39,8 +39,9 @@ def _remove_own(out: Path) -> None:
     # Snakemake deletes the marker before it runs the rule again: what is left is recognised by
     # the names of its files, which no real data set has.
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
-    names = found - {MARKER}
+    names = {name for name in found if not name.startswith((MARKER, f".{MARKER}."))}
     own = any(all(map(drawn.own_files.fullmatch, names)) for drawn in DRAWN.values())
     if not own or not any(name.endswith((".bmp", ".jpg")) for name in names):
         raise SalcrError(f"{out}: holds other files; name an empty folder with --out")
-    shutil.rmtree(out)
+    with temporary_folder(out) as folder:  # killed while it deletes, it leaves no half of a folder
+        out.rename(folder / out.name)

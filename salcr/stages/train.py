@@ -81,7 +81,9 @@ def run(
         raise SalcrError(
             f"{arguments.checkpoint}: is of round {checkpoint['round']}, not {round_ - 1}"
         )
-    labels, clusters = read_labels(arguments.labels, split.sizes, trial=trial)
+    labels, clusters = read_labels(
+        arguments.labels, trial=trial, sizes=split.sizes, data_hash=split.data_hash
+    )
     if round_ == 1:
         seed_torch(seed, trial, _SEED_OF_PARTS)
         network.reset_parts(fgsal.parts)

@@ -3,6 +3,7 @@ rule assess:
     input:
         labels=f"{ROUND}/labels.csv",
         identities=f"{DATA}/identities.csv",
+        summary=f"{DATA}/preprocess.json",
     output:
         quality=f"{ROUND}/quality.json",
         job=f"{ROUND}/jobs/assess.json",
@@ -20,8 +21,9 @@ rule assess:
         runtime=10,
     params:
         code=code("assess"),
+        data=subpath(input.summary, parent=True),
     shell:
-        "python -m salcr assess --trial {wildcards.trial} --labels {input.labels:q}"
+        "python -m salcr assess --data {params.data:q} --trial {wildcards.trial} --labels {input.labels:q}"
         " --identities {input.identities:q} --quality {output.quality:q} --job {output.job:q} > {log:q} 2>&1"
 
 

@@ -1,0 +1,120 @@
+"""A full disk, a folder that may not be written: told, nothing half-written, mended by a rerun."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import faults
+import pytest
+import tiny
+
+NAMESPACE = ["unshare", "--mount"]
+NO_OVERRIDE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+NO_OVERRIDE += ["--inh-caps=-dac_override,-dac_read_search"]
+
+
+def permitted(*command: str) -> bool:
+    """Tell whether this machine lets us run a command of a test."""
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def no_file_above(num_bytes: int) -> Iterator[None]:
+    """Let the system refuse to write beyond that length of any file."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("stage", faults.STAGES)
+def test_a_file_that_cannot_grow_is_named(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
+    """Refused in the middle of its largest file, each stage names it; then it gives equal bytes."""
+    place = faults.copied(whole, tmp_path / "copy", without=stage)
+    wanted = faults.contents(whole, stage)
+    largest = max(wanted, key=lambda path: len(wanted[path] or b""))
+    with no_file_above(len(wanted[largest] or b"") // 2):
+        assert tiny.run(*faults.words(stage, place)) == 1
+    told = faults.the_error(capsys.readouterr().err)
+    assert "cannot be written (File too large)" in told
+    assert any(str(place / path.parent) in told for path in wanted)
+    assert not (place / largest).exists() and not faults.temporaries(place)
+    assert tiny.run(*faults.words(stage, place)) == 0
+    assert faults.contents(place, stage) == wanted
+
+
+ON_A_FULL_DISK = """
+set -eu
+mount -t tmpfs -o size=32m tmpfs "$1"
+cp -a "$2/." "$1"
+# Filled to the last page, then as much freed as the first file's half.
+head -c 64M /dev/zero > "$1/ballast" 2> /dev/null || true
+truncate -s "-$3" "$1/ballast"
+status=0; "${@:5}" 2> "$4/said" || status=$?
+find "$1" -name '.*.unfinished-*' > "$4/left"
+rm "$1/ballast"
+"${@:5}" 2> /dev/null
+cp -a "$1" "$4/place"
+exit "$status"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", faults.STAGES)
+def test_a_full_disk_is_told_and_once_there_is_room_the_same_command_goes_on(
+    whole: Path, tmp_path: Path, stage: str
+) -> None:
+    """On a real file system without room, each stage says so; freed, it gives equal bytes."""
+    if not permitted(*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"):
+        pytest.skip("no mount namespace here; test_a_file_that_cannot_grow_is_named stands in")
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    disk.mkdir(), kept.mkdir()
+    source = faults.copied(whole, tmp_path / "source", without=stage)
+    wanted = faults.contents(whole, stage)
+    room = max(len(content or b"") for content in wanted.values()) // 2
+    script = [*NAMESPACE, "bash", "-c", ON_A_FULL_DISK, "bash", disk, source, room, kept]
+    command = [sys.executable, "-m", "salcr", *faults.words(stage, disk)]
+    done = subprocess.run(
+        [*map(str, script), *command], env=faults.ENVIRONMENT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    told = faults.the_error((kept / "said").read_text())
+    assert "cannot be written (No space left on device)" in told
+    assert any(str(disk / path.parent) in told for path in wanted)
+    assert (kept / "left").read_text() == ""
+    assert faults.contents(kept / "place", stage) == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", faults.STAGES)
+def test_a_read_only_folder_is_named(whole: Path, tmp_path: Path, stage: str) -> None:
+    """A folder without the right to write is named by each stage; with it, equal bytes."""
+    if not permitted(*NO_OVERRIDE, "true"):
+        pytest.skip("needs setpriv, since root may write anywhere")
+    place = faults.copied(whole, tmp_path / "copy", without=stage)
+    wanted = faults.contents(whole, stage)
+    folders = {place if stage == "synthesize" else (place / path).parent for path in wanted}
+    for folder in folders:
+        folder.chmod(0o555)
+    refused = faults.job(stage, place, *NO_OVERRIDE)
+    for folder in folders:
+        folder.chmod(0o755)
+    assert refused.returncode == 1
+    told = faults.the_error(refused.stderr)
+    assert "cannot be written (Permission denied)" in told
+    assert any(str(place / path.parent) in told for path in wanted)
+    assert tiny.run(*faults.words(stage, place)) == 0
+    assert faults.contents(place, stage) == wanted

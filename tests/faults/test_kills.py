@@ -1,0 +1,188 @@
+"""Killed with -9 again and again, in every stage, the workflow ends with the undisturbed bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import faults
+import plans
+import pytest
+import tiny
+import yaml
+
+from salcr.config import load_yaml
+
+RESULTS = Path("results/tiny")
+TARGETS = [RESULTS / "summary.csv", RESULTS / "figures/losses.png"]
+SEED = 20250424  # of the moments
+
+
+def command(place: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
+    """Return the command of the workflow, one trial of one variant, in a folder."""
+    config = place / "config.yaml"
+    values = {**load_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
+    values["dataset"]["trials"] = [1]
+    config.write_text(yaml.safe_dump(values))
+    options = ["--configfile", config, "--directory", place, "--cores", 2, "--quiet", "rules"]
+    return [*plans.command(), *map(str, [*targets, *words, *options])]
+
+
+def started(place: Path, *words: object) -> subprocess.Popen[bytes]:
+    """Start the workflow in a session of its own."""
+    with (place / "said.txt").open("ab") as out:
+        return subprocess.Popen(
+            command(place, *words),
+            env=faults.ENVIRONMENT,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+
+
+def members(session: int) -> dict[int, list[str]]:
+    """Return the processes of a session: number -> command line."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(folder.name)) == session:
+                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+        except OSError:  # gone meanwhile
+            continue
+    return found
+
+
+def job_of(stage: str, session: int) -> int | None:
+    """Return the number of the Python process that runs a stage."""
+    for number, words in members(session).items():
+        if words[1:4] == ["-m", "salcr", stage]:
+            return number
+    return None
+
+
+def wait_for(stage: str, run: subprocess.Popen[bytes]) -> int:
+    """Return the number of the stage's process, once it is there."""
+    while (number := job_of(stage, run.pid)) is None:
+        assert run.poll() is None, f"ended before {stage}"
+        time.sleep(0.01)
+    return number
+
+
+def wait_in(stage: str, run: subprocess.Popen[bytes], number: int, moment: float) -> bool:
+    """Wait so many seconds or until the stage's process ends; tell whether it still runs."""
+    until = time.monotonic() + moment
+    while (alive := job_of(stage, run.pid) == number) and time.monotonic() < until:
+        time.sleep(0.01)
+    return alive
+
+
+def kill(numbers: list[int]) -> None:
+    """Send SIGKILL to processes that may be gone already."""
+    for number in numbers:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def results(place: Path) -> dict[Path, bytes]:
+    """Return all results by name, without what tells of the jobs: logs, times and the like."""
+    root = place / RESULTS
+    paths = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return {
+        path: (root / path).read_bytes()
+        for path in paths
+        if not {"logs", "benchmarks", "curves", "jobs"} & set(path.parts)
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the workflow ran to its end in peace."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    assert started(place).wait() == 0, (place / "said.txt").read_text()
+    return place
+
+
+def seconds(place: Path, stage: str) -> float:
+    """Return how long a job of a stage took, as Snakemake measured it."""
+    times = [*(place / RESULTS / "benchmarks").rglob("*.tsv")]
+    of_stage = [path for path in times if stage in (path.stem, path.parent.name)]
+    return max(float(path.read_text().splitlines()[1].split("\t")[0]) for path in of_stage)
+
+
+@pytest.mark.slow
+def test_kill_minus_nine_in_every_stage_changes_no_byte(undisturbed: Path, tmp_path: Path) -> None:
+    """Each stage loses Snakemake and all its jobs at a random moment, then its own process alone.
+
+    After the first, the lock that is left is answered with what to do, `snakemake --unlock`.
+    """
+    draw, kills = random.Random(SEED), []
+    for stage in faults.STAGES:
+        for victim in ("everything", "the job"):
+            run = started(tmp_path, "--until", stage)
+            number = wait_for(stage, run)
+            moment = draw.random() * seconds(undisturbed, stage)
+            alive = wait_in(stage, run, number, moment)
+            kills.append(f"{stage}: {victim}, {f'after {moment:.2f} s' if alive else 'at its end'}")
+            print(kills[-1])
+            if victim == "the job" and alive:
+                kill([number])
+                assert run.wait() == 1
+                continue
+            while left := list(members(run.pid)):
+                kill(left)
+                run.poll()
+            assert run.wait() == -signal.SIGKILL
+            unlock(tmp_path)
+            if not alive:  # finished: the next run does not start it again
+                break
+    last = started(tmp_path)
+    assert last.wait() == 0, (tmp_path / "said.txt").read_text()
+    found, wanted = results(tmp_path), results(undisturbed)
+    assert found.keys() == wanted.keys()
+    assert [path for path in wanted if found[path] != wanted[path]] == []
+    assert not faults.temporaries(tmp_path)
+    assert sum("after" in line for line in kills) >= len(faults.STAGES)
+    assert re.search("Nothing to be done", dry_run(tmp_path))
+
+
+def unlock(place: Path) -> None:
+    """See that a locked folder is refused with the way out, and take it."""
+    if not list((place / ".snakemake/locks").glob("*")):
+        return
+    done = subprocess.run(
+        command(place), env=faults.ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "--unlock" in done.stdout + done.stderr
+    subprocess.run(command(place, "--unlock"), env=faults.ENVIRONMENT, check=True)
+
+
+def dry_run(place: Path) -> str:
+    """Return what Snakemake would do."""
+    done = subprocess.run(
+        command(place, "--dry-run"), env=faults.ENVIRONMENT, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_second_snakemake_in_the_folder_is_refused(undisturbed: Path, tmp_path: Path) -> None:
+    """While one runs, another says that the folder is locked; the first is not disturbed."""
+    first = started(tmp_path)
+    wait_for("synthesize", first)
+    second = subprocess.run(
+        command(tmp_path), env=faults.ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert first.poll() is None
+    assert second.returncode == 1
+    said = second.stdout + second.stderr
+    assert "Directory cannot be locked" in said and "Traceback" not in said
+    assert first.wait() == 0
+    assert results(tmp_path) == results(undisturbed)

@@ -1,0 +1,100 @@
+"""A finished workflow, files damaged or dated anew: refused or mended, never other numbers."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import faults
+import pytest
+from test_kills import RESULTS, TARGETS, command, dry_run, results, started
+
+STAGE_ONE = RESULTS / "salcr/trial01/round00"
+ROUND = RESULTS / "salcr/trial01/round01"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which the workflow ran to its end."""
+    place = tmp_path_factory.mktemp("finished")
+    assert started(place).wait() == 0, (place / "said.txt").read_text()
+    return place
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished folder, dates included, that a test may damage."""
+    shutil.copytree(finished, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def ran(place: Path, *words: object, targets: list[Path] = TARGETS) -> tuple[int, str]:
+    """Run the workflow; return its status and what it said."""
+    done = subprocess.run(
+        command(place, *words, targets=targets),
+        env=faults.ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_dates_alone_plan_nothing(place: Path) -> None:
+    """All dates in the past, in the future, or in random order: contents are compared."""
+    paths = [path for name in ("data", "results") for path in (place / name).rglob("*")]
+    draw, now, year = random.Random(1), time.time(), 365 * 24 * 3600
+    for first, last in ((-20, -20), (9, 9), (-9, 9), (-1, 0)):
+        for path in paths:
+            date = now + draw.uniform(first, last) * year
+            os.utime(path, (date, date))
+        assert "Nothing to be done" in dry_run(place), (first, last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["visible.npy", "infrared.npy", "manifest.csv", "preprocess.json"])
+def test_damaged_images_are_refused_and_made_anew(finished: Path, place: Path, name: str) -> None:
+    """The message's own words mend it: the same bytes, and nothing is trained anew."""
+    path = RESULTS / "preprocess" / name
+    faults.flip(place / path)
+    (place / ROUND / "checkpoint.pt").unlink()
+    target = [ROUND / "checkpoint.pt"]
+    # Training alone, so that stage one, whose input may have changed too, does not run.
+    status, _ = ran(place, "--allowed-rules", "train", targets=target)
+    log = (place / RESULTS / "logs/train/salcr-trial01-round01.log").read_text()
+    assert status == 1 and str(path) in faults.the_error(log)
+    assert "--forcerun preprocess --until preprocess" in faults.the_error(log)
+    status, said = ran(place, "--forcerun", "preprocess", "--until", "preprocess")
+    assert status == 0 and "rule pretrain" not in said
+    before = (place / STAGE_ONE / "checkpoint.pt").stat().st_mtime_ns
+    assert ran(place, targets=target)[0] == 0
+    assert (place / STAGE_ONE / "checkpoint.pt").stat().st_mtime_ns == before
+    assert results(place) == results(finished)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [STAGE_ONE / "checkpoint.pt", ROUND / "labels.csv"])
+def test_what_is_refused_is_made_anew_once_it_is_deleted(
+    finished: Path, place: Path, path: Path
+) -> None:
+    """A damaged hand-over between jobs: named, and deleted as told the same bytes come out."""
+    faults.flip(place / path)
+    status, _ = ran(place)
+    assert status == 1
+    logs = (place / RESULTS / "logs").rglob("*.log")
+    told = [faults.the_error(log.read_text()) for log in logs if "error: " in log.read_text()]
+    assert told and all(str(path) in line and "delete it" in line for line in told)
+    (place / path).unlink()
+    assert ran(place)[0] == 0
+    final = ("summary.csv", "trials.csv", "cmc.csv", "quality.csv", "losses.csv")
+    found, wanted = results(place), results(finished)
+    assert all(found[Path(name)] == wanted[Path(name)] for name in final)
+    assert all(found[name] == wanted[name] for name in found)  # what is there is right
+    missing = [RESULTS / name for name in wanted if name not in found]
+    assert missing and ran(place, targets=missing)[0] == 0
+    assert results(place) == wanted

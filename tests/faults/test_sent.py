@@ -1,0 +1,163 @@
+"""Safe on what others send: words reach no shell, paths stay inside, files execute nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import types
+import typing
+from pathlib import Path
+
+import faults
+import plans
+import pytest
+import tiny
+import torch
+import yaml
+
+from salcr import schema
+from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.datasets.readers import READERS
+from salcr.datasets.synthetic import synthesize
+from salcr.errors import SalcrError
+
+ODD = """a b; $(touch hacked) `touch hacked` 'c' "d" & | > hacked"""
+FREE = {"dataset.root", "model.weights", "pretrain.checkpoint"}
+
+
+def holds_any_text(annotation: object) -> bool:
+    """Tell whether a type admits arbitrary strings, inside lists and unions too."""
+    inside = typing.get_args(annotation) if typing.get_origin(annotation) in (
+        list, typing.Union, types.UnionType,
+    ) else (annotation,)  # fmt: skip
+    return any(one is str or (one is not annotation and holds_any_text(one)) for one in inside)
+
+
+def test_only_three_keys_hold_free_text() -> None:
+    """By the types of all keys: the rest are numbers, choices, and names without odd letters."""
+    found = set()
+    for section, field in schema.Config.model_fields.items():
+        model = field.annotation
+        if isinstance(model, type) and issubclass(model, schema.Section):
+            for key, inner in model.model_fields.items():
+                if holds_any_text(inner.annotation):
+                    found.add(f"{section}.{key}")
+    assert found == {*FREE, "dataset.name"}
+
+
+@pytest.mark.parametrize("name", [ODD, "a b", "a;b", "$(b)", "../b", "a/b", "-b", ".b", "a\nb", ""])
+def test_names_have_no_odd_letters(name: str) -> None:
+    """Names of a data set or a variant become folders: letters, digits, - and _ only."""
+    default = load_yaml(DEFAULT_CONFIG)
+    for overlay in ({"dataset": {"name": name}}, {"variants": {name: {}}}):
+        if "variants" in overlay:
+            default["variants"] = {}
+        with pytest.raises(SalcrError):
+            validate(merge(default, overlay))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", sorted(FREE))
+def test_free_text_reaches_no_shell(tmp_path: Path, key: str) -> None:
+    """A path with blanks, quotes and commands is used as it is, by Snakemake and by its shell."""
+    section, name = key.split(".")
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(yaml.safe_dump({section: {name: ODD}}))
+    if key != "dataset.root":  # a network, or a state dict, that is there under this name
+        torch.save({"x": torch.zeros(1)}, tmp_path / ODD)
+    until = "preprocess" if key == "dataset.root" else "pretrain"
+    words = ["--configfile", tiny.TINY_CONFIG, overlay, "--directory", tmp_path]
+    words += ["--cores", "1", "--until", until]
+    done = subprocess.run(
+        [*plans.command(), *map(str, words)], env=faults.ENVIRONMENT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert not list(tmp_path.rglob("hacked"))
+    if key == "dataset.root":
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / ODD / "Visible/1").is_dir()
+    else:  # opened under its name, and no such network
+        logs = list((tmp_path / "results/tiny/logs/pretrain").iterdir())
+        assert logs and all(ODD in faults.the_error(log.read_text()) for log in logs)
+
+
+SPLITS = {
+    "regdb": "idx/train_visible_1.txt",
+    "llcm": "idx/train_vis.txt",
+    "sysu": "exp/train_id.txt",
+}
+LEAVING = ["../secret.bmp 0", "/etc/passwd 0", "Visible/../../secret.bmp 0", "..,1", "../1"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a drawn data set of each layout."""
+    folder = tmp_path_factory.mktemp("drawn")
+    for layout in SPLITS:
+        sizes = {"num_identities": 5, "images_per_identity": 2, "num_trials": 1, "seed": 1}
+        synthesize(folder / layout, layout=layout, **sizes, height=32, width=16)
+    return folder
+
+
+@pytest.mark.parametrize("layout", SPLITS)
+@pytest.mark.parametrize("line", [*LEAVING, "a\0b.bmp 0"])
+def test_split_files_name_nothing_outside(drawn: Path, layout: str, line: str) -> None:
+    """Absolute, upwards, or with a null byte: refused, and the split file is named."""
+    path = drawn / layout / SPLITS[layout]
+    before = path.read_text()
+    path.write_text(f"{before}{line}\n")
+    try:
+        with pytest.raises(SalcrError, match=re.escape(path.name)):
+            READERS[layout].read_records(drawn / layout)
+    finally:
+        path.write_text(before)
+
+
+def test_links_in_the_data_folder_are_followed(drawn: Path, tmp_path: Path) -> None:
+    """Data sets often lie on another disk: who may put a link there may put an image there."""
+    for folder in (drawn / "regdb").iterdir():
+        (tmp_path / folder.name).symlink_to(folder)
+    found = READERS["regdb"].read_records(tmp_path)
+    assert found == READERS["regdb"].read_records(drawn / "regdb")
+
+
+class Evil:
+    """Touches a file when it is unpickled by a loader that executes what it finds."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return (Path.touch, (self.path,))
+
+
+def test_no_file_that_is_loaded_executes_code(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Network, optimiser's state, weights, a given checkpoint, a released one, resume.pt."""
+    place, hacked = faults.copied(whole, tmp_path / "copy"), tmp_path / "hacked"
+    evil, out = tmp_path / "evil.pt", place / faults.OUT
+    torch.save({"format": 1, "key": Evil(hacked), "state_dict": {"x": Evil(hacked)}}, evil)
+    data = place / "data"
+    released = ["import-checkpoint", evil, tmp_path / "ours.pt"]
+    commands: list[list[object]] = [
+        [*faults.words("associate", place), "--checkpoint", evil],
+        [*faults.words("train", place), "--checkpoint", evil],
+        [*faults.words("evaluate", place), "--checkpoint", evil],
+        [*tiny.train_words(data, out, 2), "--labels", out / "round01/labels.csv",
+         "--optimizer-state", evil],
+        [*faults.words("pretrain", place), "--model-weights", evil, "--weights-file", evil],
+        [*faults.words("pretrain", place), "--pretrain-checkpoint", evil,
+         "--from-checkpoint", evil],
+        released,
+    ]  # fmt: skip
+    for words in commands:
+        capsys.readouterr()
+        assert tiny.run(*words) == 1
+        assert str(evil) in faults.the_error(capsys.readouterr().err)
+    # A state between two epochs is a help, no input: said, and not used.
+    evil.rename(out / "round00/resume.pt")
+    assert tiny.run(*faults.words("pretrain", place)) == 0
+    assert "resume.pt: is damaged or no checkpoint" in capsys.readouterr().err
+    assert faults.contents(place, "pretrain") == faults.contents(whole, "pretrain")
+    assert not hacked.exists()

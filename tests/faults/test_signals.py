@@ -1,0 +1,220 @@
+"""SIGTERM ends a stage cleanly; kill -9 leaves nothing that is read; files are seen whole."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import faults
+import pytest
+import tiny
+
+from salcr import files
+from salcr.atomic import atomic_path, temporary_folder
+
+TOLD = "stopped by SIGTERM; the same command goes on"
+
+
+def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int, str, float]:
+    """Run a stage; return status, words and seconds since its first imports, when SIGTERM counts.
+
+    Args:
+        stage: to run.
+        place: where.
+        stop_after: so many seconds after that it gets SIGTERM.
+    """
+    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words(stage, place)]
+    with subprocess.Popen(
+        command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stderr is not None
+        next(line for line in job.stderr if line.rstrip().endswith(" salcr.logs"))
+        started = time.monotonic()
+        if stop_after is not None:
+            time.sleep(stop_after)
+            job.send_signal(signal.SIGTERM)
+        lines = [line for line in job.stderr if not line.startswith("import time:")]
+        return job.wait(), "".join(lines), time.monotonic() - started
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", faults.STAGES)
+def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: str) -> None:
+    """Status 143 and one line; every file whole or absent; then the undisturbed bytes."""
+    wanted = faults.contents(whole, stage)
+    place = faults.copied(whole, tmp_path / "timed", without=stage)
+    status, _, seconds = timed(stage, place)
+    assert status == 0
+    draw, statuses = random.Random(f"sigterm {stage}"), set()
+    for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3))):
+        place = faults.copied(whole, tmp_path / str(turn), without=stage)
+        moment = 0.02 + draw.uniform(*span) * seconds
+        status, said, _ = timed(stage, place, moment)
+        print(f"{stage}: SIGTERM after {moment:.2f} of {seconds:.2f} s: {status}")
+        statuses.add(status)
+        found = faults.contents(place, stage)
+        assert all(found[path] in (None, wanted[path]) for path in wanted)
+        assert not faults.temporaries(place) and "Traceback" not in said
+        if status != 143:  # done before the signal came, or just then, while Python cleaned up
+            assert status in (0, -signal.SIGTERM) and found == wanted
+        assert said.count("SIGTERM") == said.count(TOLD) == (status == 143)
+        assert tiny.run(*faults.words(stage, place)) == 0
+        assert faults.contents(place, stage) == wanted
+    assert 143 in statuses
+
+
+def test_sigterm_before_the_imports_are_done_is_told_too(whole: Path, tmp_path: Path) -> None:
+    """A signal while torch is being imported, for seconds, ends the job in the same way."""
+    place = faults.copied(whole, tmp_path / "copy", without="train")
+    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", place)]
+    with subprocess.Popen(
+        command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
+    ) as job:
+        assert job.stderr is not None
+        next(line for line in job.stderr if line.rstrip().endswith("torch._utils_internal"))
+        job.send_signal(signal.SIGTERM)
+        said = job.stderr.read()
+    assert job.returncode == 143 and said.count(TOLD) == 1 and "Traceback" not in said
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from salcr import files
+path, start = Path(sys.argv[1]), int(sys.argv[2])
+for number in range(start, 10**9, 2):
+    values = [number] * 20_000
+    files.write_json(path / "a.json", {"values": values})
+    with files.atomic_path(path / "a.npy") as temporary:
+        np.save(temporary, np.array(values))
+"""
+
+
+def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
+    """Two processes replace files again and again and are killed: all that is read is whole."""
+    draw = random.Random(0)
+    seen: set[int] = set()
+    for _ in range(2):
+        writers = [
+            subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path), str(start)],
+                             env=faults.ENVIRONMENT)
+            for start in (0, 1)
+        ]  # fmt: skip
+        new = len(seen) + draw.randrange(3, 12)
+        while len(seen) < new:
+            if (tmp_path / "a.npy").exists():
+                values = files.read_json(tmp_path / "a.json")["values"]
+                array = files.map_array(tmp_path / "a.npy")
+                for found in (values, array.tolist()):
+                    assert len(found) == 20_000 and len(set(found)) == 1
+                seen.add(values[0])
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+    for name in ("a.json", "a.npy"):  # the next writer deletes what the killed ones left
+        with files.atomic_path(tmp_path / name) as temporary:
+            temporary.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.npy"}
+
+
+def test_the_temporary_of_a_living_writer_stays(tmp_path: Path) -> None:
+    """Two at once: neither takes the other's file away; a dead one's, and a folder, go."""
+    path = tmp_path / "a.csv"
+    with atomic_path(path) as first:
+        first.write_text("first")
+        with atomic_path(path) as second:
+            second.write_text("second")
+            assert first.exists() and first != second
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    dead = [first.with_name(f".a.csv.unfinished-{word}.csv") for word in ("abcd1234", "zyxw9876")]
+    others = [tmp_path / ".a.csv.swp", tmp_path / ".b.csv.unfinished-abcd1234.csv"]
+    for file in (*dead, *others):
+        file.touch()
+    files.write_text(path, "new")
+    assert sorted(tmp_path.iterdir()) == sorted([path, *others])
+
+
+def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
+    """A drawn data set that was killed half-way: the next drawing clears it away."""
+    left = tmp_path / ".people.unfinished-abcd1234"
+    (left / "Visible/1").mkdir(parents=True)
+    (left / "Visible/1/a.bmp").touch()
+    with temporary_folder(tmp_path / "people") as living:
+        assert not left.exists()
+        with temporary_folder(tmp_path / "people") as other:
+            assert living.exists() and other.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) -> None:
+    """Images without a marker, a marker's temporary, nothing: drawn again, the same files."""
+    wanted = {p.relative_to(whole): p.read_bytes() for p in whole.glob("raw/*/*") if p.is_file()}
+    for number, leave in enumerate(("images", "temporary", "nothing")):
+        place = faults.copied(whole, tmp_path / str(number))
+        (place / "raw/synthesize.json").unlink()
+        if leave == "temporary":
+            (place / "raw/.synthesize.json.unfinished-abcd1234.json").touch()
+        if leave == "nothing":
+            (place / "raw").rename(place / ".raw.unfinished-abcd1234")
+        assert tiny.run(*faults.words("synthesize", place)) == 0
+        found = {p.relative_to(place): p.read_bytes() for p in place.glob("raw/*/*") if p.is_file()}
+        assert found == wanted and not faults.temporaries(place)
+
+
+def test_a_training_job_has_no_children(whole: Path, tmp_path: Path) -> None:
+    """No loader processes that could be killed: threads alone, as the system lists them."""
+    place = faults.copied(whole, tmp_path / "copy", without="train")
+    words = [*faults.words("train", place), "--train-iterations", "1000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "salcr", *words], env=faults.ENVIRONMENT, stderr=subprocess.PIPE,
+        text=True,
+    ) as job:  # fmt: skip
+        assert job.stderr is not None
+        next(line for line in job.stderr if "first of 1000 batches" in line)
+        time.sleep(0.5)
+        children = [path.read_text() for path in Path(f"/proc/{job.pid}/task").glob("*/children")]
+        assert job.poll() is None and children and not any(children)
+        job.terminate()
+    assert job.returncode == 143
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+import salcr.stages.pretrain, salcr.stages.train, salcr.stages.associate, salcr.stages.evaluate
+from salcr.__main__ import main
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+size = pages * resource.getpagesize() + int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_AS, (size, size))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["pretrain", "associate", "train", "evaluate"])
+@pytest.mark.parametrize("megabytes", [1, 20])
+def test_a_job_without_memory_writes_nothing(
+    whole: Path, tmp_path: Path, stage: str, megabytes: int
+) -> None:
+    """With so little room beyond its imports a job fails with one line, or is done: equal bytes."""
+    place = faults.copied(whole, tmp_path / "copy", without=stage)
+    wanted = faults.contents(whole, stage)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(megabytes << 20), *faults.words(stage, place)],
+        env={**faults.ENVIRONMENT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    found = faults.contents(place, stage)
+    assert all(found[path] in (None, wanted[path]) for path in wanted)
+    if done.returncode:
+        told = faults.the_error(done.stderr)
+        print(told)
+        assert "out of memory" in told or str(place) in told
+    assert tiny.run(*faults.words(stage, place)) == 0
+    assert faults.contents(place, stage) == wanted
