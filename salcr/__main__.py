@@ -37,6 +37,8 @@ SUMMARIES = {
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
     "record": "provenance of every trial: configuration, code, devices, seconds",
+    "embed": "features of folders of pictures, and an index to search them",
+    "search": "the pictures of an index that show whom a query shows",
     "verify": "hold every module against values of the released code",
     "import-checkpoint": "turn a checkpoint of the released code into one of ours",
 }

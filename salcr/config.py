@@ -39,6 +39,8 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "aggregate": (),
     "figures": ("figures",),
     "record": (),
+    "embed": ("numerics",),
+    "search": ("numerics",),
     "verify": (),
     "import-checkpoint": (),
 }

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
 
 from salcr import data, files, schema
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
+from salcr.decoding import decoded
 from salcr.errors import SalcrError
 from salcr.logs import progress, say, warn
 
@@ -116,15 +116,5 @@ def _fill(path: Path, sources: list[Path], shape: tuple[int, ...]) -> None:
     """Write the images as one uint8 array, one at a time, so that memory stays small."""
     array = open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     for row, source in enumerate(progress(sources, title="images", total=len(sources))):
-        array[row] = _decoded(source, height=shape[1], width=shape[2])
+        array[row] = decoded(source, height=shape[1], width=shape[2])
     array.flush()
-
-
-def _decoded(path: Path, *, height: int, width: int) -> np.ndarray:
-    """Return the image as uint8 [height, width, 3]; grey images get three equal channels."""
-    try:
-        with Image.open(path) as image:
-            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise SalcrError(f"{path}: cannot be decoded ({error}); restore the file") from None
-    return np.asarray(resized)
