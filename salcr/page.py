@@ -25,10 +25,10 @@ _HEAD = """<!doctype html>
 <title>SALCR search</title>
 <style>
 :root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
-body { margin: 1.5rem auto; max-width: 80rem; padding: 0 1rem; }
-section { border-top: 1px solid #8886; display: flex; gap: 1.5rem; padding: 1rem 0; }
-ol { display: flex; flex-wrap: wrap; gap: 1rem; list-style: none; margin: 0; padding: 0; }
-figure { margin: 0; width: 7.5rem; }
+body { margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
+section { border-top: 1px solid #8886; display: flex; gap: 1.2rem; padding: 1rem 0; }
+ol { display: flex; flex-wrap: wrap; gap: .8rem; list-style: none; margin: 0; padding: 0; }
+figure { margin: 0; width: 6.4rem; }
 img { display: block; height: 160px; max-width: 100%; object-fit: contain; }
 .query img { outline: 3px solid; outline-offset: 2px; }
 figcaption { font-size: .8rem; margin-top: .4rem; overflow-wrap: anywhere; }
@@ -67,7 +67,7 @@ def _figure(shown: Shown) -> str:
     picture = _data_uri(thumbnail(shown.path, _HEIGHT))
     return (
         f'<figure><img src="{picture}" alt="{caption}: {name}">'
-        f"<figcaption><b>{caption}</b>{name}</figcaption></figure>"
+        f"<figcaption><b>{caption}</b>{name.replace('/', '/<wbr>')}</figcaption></figure>"
     )
 
 

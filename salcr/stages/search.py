@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,8 +71,6 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
         paths = arguments.query[start : start + _BLOCK]
         queries += _answered(embedder, gallery, paths, arguments)
     _warn_of_guesses(queries)
-    for query in queries:
-        _print_table(query)
     if arguments.json is not None:
         content = {"index": str(arguments.index), "checkpoint": embedder.origin}
         found = [{**query._asdict(), "path": str(query.path)} for query in queries]
@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
         _write_sheet(arguments.sheet, queries)
     if arguments.page is not None:
         _write_page(arguments.page, queries, gallery)
+    _print_tables(queries)
 
 
 def _check_model(arguments: argparse.Namespace, gallery: Gallery) -> None:
@@ -152,12 +153,17 @@ def _warn_of_guesses(queries: list[Query]) -> None:
             )
 
 
-def _print_table(query: Query) -> None:
-    """Print a query's hits in columns: rank, cosine similarity, file."""
-    print(f"{printable(str(query.path))} ({query.modality})")
-    print("rank   score  file")
-    for hit in query.hits:
-        print(f"{hit['rank']:4}  {hit['score']:6.4f}  {_short(hit['path'])}")
+def _print_tables(queries: list[Query]) -> None:
+    """Print each query's hits in columns: rank, cosine similarity, file."""
+    lines = []
+    for query in queries:
+        lines += [f"{_short(str(query.path))} ({query.modality})", "rank   score  file"]
+        for hit in query.hits:
+            lines.append(f"{hit['rank']:4}  {hit['score']:6.4f}  {_short(hit['path'])}")
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:  # `| head` has read enough; Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _short(path: str) -> str:
@@ -196,7 +202,7 @@ def _write_page(path: Path, queries: list[Query], gallery: Gallery) -> None:
     """Write the queries, each with its hits, as one HTML file."""
     rows = [
         (
-            Shown(query.path, f"{query.modality} query", query.path.name),
+            Shown(query.path, f"{query.modality} query", _short(str(query.path))),
             [
                 Shown(
                     Path(hit["path"]),
