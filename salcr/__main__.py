@@ -39,6 +39,7 @@ SUMMARIES = {
     "record": "provenance of every trial: configuration, code, devices, seconds",
     "embed": "features of folders of pictures, and an index to search them",
     "search": "the pictures of an index that show whom a query shows",
+    "export": "a trained network as an ONNX file, checked with onnxruntime",
     "verify": "hold every module against values of the released code",
     "import-checkpoint": "turn a checkpoint of the released code into one of ours",
 }

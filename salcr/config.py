@@ -41,6 +41,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "record": (),
     "embed": ("numerics",),
     "search": ("numerics",),
+    "export": (),
     "verify": (),
     "import-checkpoint": (),
 }

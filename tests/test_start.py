@@ -12,13 +12,13 @@ import pytest
 import tiny
 
 HEAVY = {
-    "matplotlib", "numba", "scipy.optimize", "sklearn", "snakemake", "sympy", "torch._dynamo",
-    "torchvision",
+    "matplotlib", "numba", "onnx", "onnxruntime", "scipy.optimize", "sklearn", "snakemake", "sympy",
+    "torch._dynamo", "torchvision",
 }  # fmt: skip
 """Modules whose import takes from a third of a second to several."""
 
 
-_COMPUTING = ("pretrain", "associate", "evaluate", "embed", "search")
+_COMPUTING = ("pretrain", "associate", "evaluate", "embed", "search", "export")
 
 
 class Start(NamedTuple):
