@@ -210,14 +210,17 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         ).read_bytes(), name
 
 
-def test_only_changed_pictures_are_computed_again(
-    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_index_that_is_whole_is_left_alone(
+    trained: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    """Run again it does nothing; with one more picture it is an index of all."""
+    """Run again it does nothing; without its file, or with one more picture, it is made anew."""
     assert embed(trained, tmp_path / "index", pictures) == 0
     before = (tmp_path / "index/index.faiss").stat().st_mtime_ns
     assert embed(trained, tmp_path / "index", pictures) == 0
     assert (tmp_path / "index/index.faiss").stat().st_mtime_ns == before
+    (tmp_path / "index/index.faiss").unlink()
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    assert (tmp_path / "index/index.faiss").exists()
     shutil.copy(next(pictures.rglob("*.bmp")), pictures / "new.BMP")
     assert embed(trained, tmp_path / "index", pictures) == 0
     summary = json.loads((tmp_path / "index/embed.json").read_text())
@@ -238,6 +241,8 @@ def test_folders_that_cannot_be_an_index_are_refused(
     words = ("--modality", "visible", "infrared")
     assert embed(trained, tmp_path / "index", pictures, extra=words) == 1
     assert "2 words for 1 folders" in told(capsys)
+    assert embed(trained, pictures / "index", pictures) == 1
+    assert "lies among the pictures" in told(capsys)
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").touch()
     assert embed(trained, tmp_path / "index", tmp_path / "texts") == 1

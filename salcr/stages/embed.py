@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     """Write the index; a run that was killed is continued after its last whole block."""
     device = devices.prepare(arguments.device, arguments.threads)
-    folders = _checked_folders(arguments.images)
+    folders = _checked_folders(arguments.images, arguments.out.resolve())
     modalities = _modality_of_each(arguments.modality, len(folders))
     embedder = read_embedder(arguments.checkpoint, device, numerics)
     sources = [Source(n, name) for n, folder in enumerate(folders) for name in walk(folder)]
@@ -88,12 +88,14 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     shutil.rmtree(arguments.out / _BLOCKS, ignore_errors=True)
 
 
-def _checked_folders(given: list[Path]) -> list[Path]:
-    """Return the folders as absolute paths, none of which holds another's files again."""
+def _checked_folders(given: list[Path], out: Path) -> list[Path]:
+    """Return the folders as absolute paths, none of which holds another's files or the index."""
     folders = [folder.resolve() for folder in given]
     for number, folder in enumerate(folders):
         if not folder.is_dir():
             raise SalcrError(f"{folder}: no such folder")
+        if out.is_relative_to(folder):  # what is written there would be walked by the next run
+            raise SalcrError(f"--out {out}: lies among the pictures of {folder}; choose another")
         for other in folders[:number]:
             if folder.is_relative_to(other) or other.is_relative_to(folder):
                 raise SalcrError(f"{folder}: its pictures are among those of {other} already")
@@ -124,7 +126,7 @@ def _key(summary: dict[str, Any], folders: list[Path], block: list[Source]) -> s
 def _is_done(out: Path, key: str) -> bool:
     """Tell whether an index is whole and of just these pictures."""
     try:
-        return bool(gallery.read_summary(out)["key"] == key)
+        return bool(gallery.read_gallery(out).summary["key"] == key)
     except SalcrError:
         return False
 
