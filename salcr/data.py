@@ -78,6 +78,12 @@ class Split(NamedTuple):
         """Modality -> how many images there are."""
         return {"visible": len(self.visible), "infrared": len(self.infrared)}
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        height, width = self.visible.array.shape[1:3]
+        return height, width
+
     def __str__(self) -> str:
         """Return how many images there are, in words."""
         return f"{len(self.visible)} visible, {len(self.infrared)} infrared images"

@@ -95,6 +95,13 @@ def extract(
     return global_, joint
 
 
+def mirrored_features(network: Network, images: Images, modality: str) -> Tensor:
+    """Return unit features [N, C]: the mean of those of each image and of its mirror image."""
+    direct, _ = extract(network, images, modality)
+    mirror, _ = extract(network, images, modality, mirrored=True)
+    return unit(direct + mirror)
+
+
 def part_blocks(joint: Tensor, num_parts: int) -> Tensor:
     """Return the part blocks [P, N, C] of [N, P*C + C] features, scaled as they stand there."""
     return joint.unflatten(1, (num_parts + 1, -1))[:, :num_parts].transpose(0, 1)
@@ -172,6 +179,7 @@ def write_model(
     *,
     round_: int,
     trial: int,
+    image_size: tuple[int, int],
     data_hash: str | None,
     seed: int | None,
     sections: Iterable[Section],
@@ -183,6 +191,7 @@ def write_model(
         network: to write.
         round_: 0 after stage one, else the round of stage two.
         trial: whose training images it saw.
+        image_size: height and width of these images, and so of those that it may be shown.
         data_hash: of the stored data set; None for an imported network, where nobody knows.
         seed: of everything random; None where nobody knows.
         sections: the configuration of the stage that trained it.
@@ -202,6 +211,7 @@ def write_model(
         {
             "round": round_,
             "trial": trial,
+            "image_size": list(image_size),
             "data_hash": data_hash,
             "model": model,
             "state": state,
@@ -223,9 +233,7 @@ def read_model(
         SalcrError: the file is damaged, or was trained on another data set or another trial.
             Training on one split and testing on another would inflate every number.
     """
-    checkpoint = files.read_checkpoint(path, device)
-    if not checkpoint.keys() >= _OF_A_MODEL:
-        raise SalcrError(f"{path}: holds no network, but another file's content; {files.AGAIN}")
+    network, checkpoint = read_network(path, device, numerics)
     if checkpoint["data_hash"] is None:
         warn(f"{path}: imported, so on which images it was trained cannot be checked")
     for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):
@@ -234,6 +242,22 @@ def read_model(
                 f"{path}: was trained on {name} {checkpoint[name]}, not on {wanted}; a model may "
                 "only be used with the split that it was trained on"
             )
+    return network, checkpoint
+
+
+def read_network(
+    path: Path, device: torch.device, numerics: Numerics
+) -> tuple[Network, dict[str, Any]]:
+    """Return what `read_model` returns, whatever images the network was trained on.
+
+    Raises:
+        SalcrError: the file is damaged or holds no network.
+    """
+    checkpoint = files.read_checkpoint(path, device)
+    if not checkpoint.keys() >= _OF_A_MODEL:
+        raise SalcrError(
+            f"{path}: holds no network; give a round's checkpoint.pt. If that is one, {files.AGAIN}"
+        )
     network = Network(**checkpoint["model"])
     network.load_state_dict(checkpoint["state"])
     return to_device(network, device, numerics), checkpoint

@@ -9,7 +9,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +110,20 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             return {name: archive[name] for name in archive.files}
 
     return _read(path, read, "is damaged or no .npz file")
+
+
+def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    """Write arrays as .npz, by name."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def write_blocks(path: Path, header: bytes, blocks: Iterable[NDArray[Any]]) -> None:
+    """Write bytes, then arrays one after another, with one of them in memory at a time."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block).data)
 
 
 def sha256(path: Path) -> str:

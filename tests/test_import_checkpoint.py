@@ -58,6 +58,7 @@ def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixt
     checkpoint = torch.load(out, weights_only=True)
     assert checkpoint["model"] == {"backbone": "resnet50", "width": 64, "num_parts": 3}
     assert (checkpoint["trial"], checkpoint["round"], checkpoint["data_hash"]) == (4, 0, None)
+    assert checkpoint["image_size"] == [288, 144]  # of the published configuration
     wanted, _ = renamed(released)
     assert checkpoint["state"].keys() == wanted.keys()
     assert all(torch.equal(value, wanted[name]) for name, value in checkpoint["state"].items())
@@ -71,6 +72,19 @@ def test_a_bare_state_dict_will_do(released: dict[str, Tensor], tmp_path: Path) 
     """The entry `state_dict` and the prefix `module.` may be missing: names and tensors alone."""
     torch.save(released, tmp_path / "bare.pth")
     assert import_checkpoint(tmp_path / "bare.pth", tmp_path / "ours.pt") == 0
+
+
+def test_the_size_of_the_images_can_be_told(
+    released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network of other images is imported with their size; one without positions is refused."""
+    torch.save(released, tmp_path / "in.pth")
+    words = (tmp_path / "in.pth", tmp_path / "ours.pt", "--image-size")
+    assert import_checkpoint(*words, 384, 128) == 0
+    checkpoint = torch.load(tmp_path / "ours.pt", weights_only=True)
+    assert checkpoint["image_size"] == [384, 128]
+    assert import_checkpoint(*words, 384, 0) == 1
+    assert "error: --image-size 384 0: below 32 pixels" in capsys.readouterr().err
 
 
 def test_what_is_left_out_is_named_in_a_line(

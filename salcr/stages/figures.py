@@ -17,11 +17,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from salcr import data, files, schema
 from salcr.errors import SalcrError
 from salcr.logs import say
+from salcr.sheet import Framed, picture_rows
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -157,37 +157,21 @@ def _ranking(arguments: argparse.Namespace) -> Figure:
     if not rows:
         raise SalcrError(f"{arguments.rankings}: holds no query; set evaluate.rankings above 0")
     arrays = {m: files.map_array(arguments.data / data.ARRAYS[m]) for m in data.MODALITIES}
-    longest = max(len(ranking["gallery"]) for _, ranking in rows)
-    figure, grid = plt.subplots(
-        len(rows), longest + 1, figsize=(0.72 * (longest + 1), 1.4 * len(rows)), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for line, (setting, ranking) in zip(grid, rows, strict=True):
+    framed = []
+    for setting, ranking in rows:
         query, gallery = setting["query_modality"], setting["gallery_modality"]
-        for axes in line:
-            axes.set_axis_off()
-        _picture(line[0], arrays[query][ranking["query"]], "query", _QUERY)
-        for rank, (row, right) in enumerate(
-            zip(ranking["gallery"], ranking["right"], strict=True), start=1
-        ):
+        line = [Framed(arrays[query][ranking["query"]], "query", _QUERY)]
+        marked = zip(ranking["gallery"], ranking["right"], strict=True)
+        for rank, (row, right) in enumerate(marked, start=1):
             mark, colour = ("✓", _RIGHT) if right else ("✗", _WRONG)
-            _picture(line[rank], arrays[gallery][row], f"{rank} {mark}", colour)
-    return figure
+            line.append(Framed(arrays[gallery][row], f"{rank} {mark}", colour))
+        framed.append(line)
+    return picture_rows(framed)
 
 
 def _evenly_spread(size: int, count: int) -> list[int]:
     """Return up to `count` positions 0 .. size-1, evenly spread."""
     return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int)))
-
-
-def _picture(axes: Axes, image: NDArray[np.uint8], title: str, colour: str) -> None:
-    axes.set_axis_on()
-    axes.grid(visible=False)
-    axes.imshow(image)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title(title, color=colour, pad=2)
-    for spine in axes.spines.values():
-        spine.set(visible=True, color=colour, linewidth=2)
 
 
 def _panels(table: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:

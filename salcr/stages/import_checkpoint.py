@@ -19,6 +19,8 @@ from salcr.released import renamed
 from salcr.resnet import ARCHITECTURES
 
 _WIDTH = 64  # the released code has torchvision's stems only
+_PUBLISHED_SIZE = (288, 144)
+_SMALLEST = 32  # pixels, as for preprocess
 _TOKENS = "part_tokens"
 
 
@@ -30,16 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--trial", type=int, default=1,
         help="split that it was trained on; it is refused on others (default: 1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--image-size", type=int, nargs=2, default=_PUBLISHED_SIZE, metavar=("HEIGHT", "WIDTH"),
+        help="of the images that it was trained on (default: {} {})".format(*_PUBLISHED_SIZE),
+    )  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the checkpoint and say what of the file was left out."""
+    height, width = arguments.image_size
+    if min(height, width) < _SMALLEST:
+        raise SalcrError(f"--image-size {height} {width}: below {_SMALLEST} pixels")
     released, others = files.read_foreign_checkpoint(arguments.source)
     state, unused = renamed(released)
     network = _network_of(state, arguments.source)
     write_model(
-        arguments.out, network, round_=0, trial=arguments.trial, data_hash=None, seed=None,
-        sections=(),
+        arguments.out, network, round_=0, trial=arguments.trial,
+        image_size=(height, width), data_hash=None, seed=None, sections=(),
     )  # fmt: skip
     say(f"{arguments.source}: sha256 {files.sha256(arguments.source)}")
     for name, value in others.items():
@@ -49,7 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
         counted = ", ".join(f"{name} ({number})" for name, number in groups.items())
         say(f"ignored, since the network does not use them: parameters of {counted}")
     say(
-        f"{arguments.out}: {network.backbone}, {network.num_parts} parts, trial {arguments.trial}; "
+        f"{arguments.out}: {network.backbone}, {network.num_parts} parts, trial {arguments.trial}, "
+        f"images of {height}x{width}; "
         "to evaluate it or to train stage two from it, set pretrain.checkpoint to this path"
     )
 

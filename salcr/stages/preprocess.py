@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from salcr import data, files, schema
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
-from salcr.errors import SalcrError, is_out_of_memory
+from salcr.decoding import decoded
+from salcr.errors import SalcrError
 from salcr.logs import progress, say, warn
 
 
@@ -115,16 +115,4 @@ def _fill(path: Path, sources: list[Path], shape: tuple[int, ...]) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for source in progress(sources, title="images", total=len(sources)):
-            file.write(_decoded(source, height=shape[1], width=shape[2]).tobytes())
-
-
-def _decoded(path: Path, *, height: int, width: int) -> np.ndarray:
-    """Return the image as uint8 [height, width, 3]; grey images get three equal channels."""
-    try:
-        with Image.open(path) as image:
-            resized = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
-    except Exception as error:  # Pillow raises many types for a damaged file
-        if is_out_of_memory(error):
-            raise
-        raise SalcrError(f"{path}: cannot be decoded ({error}); restore the file") from None
-    return np.asarray(resized)
+            file.write(decoded(source, height=shape[1], width=shape[2]).tobytes())

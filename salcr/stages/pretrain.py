@@ -101,7 +101,7 @@ def run(
         )  # fmt: skip
     write_model(
         arguments.checkpoint, network, round_=0, trial=arguments.trial,
-        data_hash=split.data_hash, seed=seed, sections=sections,
+        image_size=split.image_size, data_hash=split.data_hash, seed=seed, sections=sections,
     )  # fmt: skip
     files.write_table(arguments.losses, pd.DataFrame(records, columns=_COLUMNS))
     resume.finish()

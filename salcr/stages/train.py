@@ -106,7 +106,7 @@ def run(
 
     write_model(
         arguments.out_checkpoint, network, round_=round_, trial=trial,
-        data_hash=split.data_hash, seed=seed,
+        image_size=split.image_size, data_hash=split.data_hash, seed=seed,
         sections=[numerics, memory, augment, optimizer, train, fgsal, gpcr],
     )  # fmt: skip
     state = {**origin, "round": round_, "adam": adam.state_dict()}

@@ -1,0 +1,118 @@
+"""Write a trained network as ONNX, and check that onnxruntime gives the same features.
+
+The file takes uint8 RGB images [B, H, W, 3], as Pillow gives them, of the size that the network was
+trained on and any number at a time, and gives the unit features [B, C] of evaluation:
+normalisation, mirroring and averaging are inside. A file is for one modality.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from salcr import files
+from salcr.data import MODALITIES
+from salcr.embedding import Embedder, read_embedder
+from salcr.engine import generator, unit
+from salcr.errors import SalcrError
+from salcr.logs import say
+from salcr.schema import Numerics
+from salcr.transforms import IMAGENET_MEAN, IMAGENET_STD
+
+_INPUT, _OUTPUT = "images", "features"
+_OPSET = 18  # of 2022: what runs ONNX files today knows it
+_BATCHES = (1, 3)  # images checked at a time; the network is traced with two
+_TOLERANCE = 1e-4
+
+
+class _Exported(nn.Module):
+    """What the file computes."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, embedder: Embedder, modality: str) -> None:
+        super().__init__()
+        self.network, self.modality = embedder.network.eval(), modality
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN))
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return unit features [B, C] of uint8 images [B, H, W, 3]."""
+        views = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
+        direct, _ = self.network(views, self.modality)
+        mirror, _ = self.network(views.flip(3), self.modality)
+        return unit(unit(direct) + unit(mirror))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="trained network")
+    parser.add_argument(
+        "--modality", choices=MODALITIES, required=True, help="of the images that it is for"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Write the file, unless onnxruntime's features differ."""
+    for package in ("onnx", "onnxruntime"):
+        if importlib.util.find_spec(package) is None:
+            raise SalcrError(f"{package} is not installed; run: pip install onnx onnxruntime")
+    exact = Numerics(autocast="never", channels_last=False, compile=False)
+    embedder = read_embedder(arguments.checkpoint, torch.device("cpu"), exact)
+    height, width = embedder.image_size
+    with files.atomic_path(arguments.out) as temporary:
+        _write(temporary, embedder, arguments.modality)
+        worst = max(_difference(temporary, embedder, arguments.modality, n) for n in _BATCHES)
+        if not worst <= _TOLERANCE:
+            raise SalcrError(
+                f"{arguments.out}: not written, since onnxruntime's features differ by "
+                f"{worst:.1e}, more than {_TOLERANCE:.0e}; another version of it may do better"
+            )
+    say(
+        f"{arguments.out}: {arguments.modality} images, uint8 [B, {height}, {width}, 3], to "
+        f"features [B, {embedder.network.num_channels}]; onnxruntime's differ by {worst:.1e}"
+    )
+
+
+def _write(path: Path, embedder: Embedder, modality: str) -> None:
+    """Write the ONNX file, with what identifies it among its properties."""
+    import onnx
+
+    images = torch.zeros(2, *embedder.image_size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # That torch has a newer exporter, which needs a third package, and that shapes other than
+        # the batch's are traced as constants, as they are meant to be.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Exported(embedder, modality), (images,), str(path), dynamo=False,
+            opset_version=_OPSET, input_names=[_INPUT], output_names=[_OUTPUT],
+            dynamic_axes={_INPUT: {0: "batch"}, _OUTPUT: {0: "batch"}},
+        )  # fmt: skip
+    model = onnx.load(str(path))
+    _, width = model.graph.output[0].type.tensor_type.shape.dim
+    width.dim_value = embedder.network.num_channels  # traced as of unknown size
+    origin = {"modality": modality, "checkpoint": json.dumps(embedder.origin)}
+    onnx.helper.set_model_props(model, origin)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def _difference(path: Path, embedder: Embedder, modality: str, num_images: int) -> float:
+    """Return the largest difference of onnxruntime's features and torch's, on random images."""
+    import onnxruntime
+
+    size = (num_images, *embedder.image_size, 3)
+    images = generator(num_images).integers(256, size=size, dtype=np.uint8)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run([_OUTPUT], {_INPUT: images})
+    wanted = embedder.features(images, [modality] * num_images)
+    return float(np.abs(found - wanted).max())
