@@ -38,7 +38,7 @@ test: $(READY) ## the tests, all but the slow ones, SLURM's and DVC's
 
 .PHONY: test-slow
 test-slow: $(READY) ## the slow tests: the demo beats stage one and its control; kills, full disks
-	python -m pytest -m slow
+	python -m pytest -m slow -n $(TEST_WORKERS)
 
 .PHONY: test-slurm
 test-slurm: $(READY) ## the workflow on a SLURM of its own, installed first if root can
