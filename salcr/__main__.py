@@ -34,6 +34,8 @@ SUMMARIES = {
     "assess": "how well the pseudo-labels of a round agree with the identities",
     "train": "one round of stage two on the pseudo-labels",
     "evaluate": "CMC, mAP and mINP on the held-out identities",
+    "count": "parameters and multiplications of the network",
+    "transfer": "evaluate another data set's network on this one",
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
     "record": "provenance of every trial: configuration, code, devices, seconds",
