@@ -39,6 +39,7 @@ SUMMARIES = {
     "aggregate": "tables over trials, rounds and variants",
     "figures": "one figure from the tables",
     "record": "provenance of every trial: configuration, code, devices, seconds",
+    "tables": "the paper's tables, ours beside the published figures",
     "verify": "hold every module against values of the released code",
     "import-checkpoint": "turn a checkpoint of the released code into one of ours",
 }

@@ -41,6 +41,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "aggregate": (),
     "figures": ("figures",),
     "record": (),
+    "tables": (),
     "verify": (),
     "import-checkpoint": (),
 }
