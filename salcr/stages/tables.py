@@ -136,9 +136,9 @@ def _sheet(table: Table, published: pd.DataFrame, results: Results) -> Sheet:
 
 def _compares(table: Table, results: Results) -> bool:
     """Tell whether all of ours comes from the published images."""
-    if table.source == "16" and results.transfer is not None:
-        return results.published and results.transfer["trained_on"]["published"]
-    return results.published and not results.drawn
+    crossed = results.transfer if table.source == "16" else None
+    other = crossed is None or crossed["trained_on"]["published"]
+    return results.published and not results.drawn and other
 
 
 def _line(table: Table, row: str, figures: pd.Series[Any], results: Results) -> Line:
