@@ -36,9 +36,12 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "assess": (),
     "train": ("numerics", "memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
     "evaluate": ("numerics", "evaluate"),
+    "count": ("model", "preprocess", "fgsal"),
+    "transfer": ("numerics",),
     "aggregate": (),
     "figures": ("figures",),
     "record": (),
+    "tables": (),
     "embed": ("numerics",),
     "search": ("numerics",),
     "export": (),
@@ -49,12 +52,12 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
 SEEDED_STAGES = ("synthesize", "pretrain", "train")
 
 # What decides the outcome of stage one: variants that agree here share one pre-training.
-_STAGE_ONE = ("seed", *STAGE_SECTIONS["pretrain"])
+STAGE_ONE = ("seed", *STAGE_SECTIONS["pretrain"])
 
 # What all variants of one configuration have in common, and no overlay may change.
 _COMMON = (
-    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "figures", "compute",
-    "variants",
+    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "figures",
+    "compute", "variants",
 )  # fmt: skip
 
 
@@ -118,7 +121,7 @@ def pretraining_owner(config: Config, name: str) -> str:
     wanted = variant(config, name)
     for candidate in config.variants:
         other = variant(config, candidate)
-        if all(getattr(other, key) == getattr(wanted, key) for key in _STAGE_ONE):
+        if all(getattr(other, key) == getattr(wanted, key) for key in STAGE_ONE):
             return candidate
     raise AssertionError("a variant always equals itself")
 

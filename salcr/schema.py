@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+Positive = Annotated[int, Field(ge=1)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
 
 Milestones = Field(description="epochs (rounds) of this stage from which the rate is x0.1 again")
@@ -195,10 +196,28 @@ class Evaluate(Section):
     rerank: list[Literal["cmfp", "aim", "cmrr"]] = Field(
         description="also report these re-rankings"
     )
-    cmfp_k: int = Field(ge=1, description="CMFP: largest entries kept in a row")
+    cmfp_k: list[Positive] = Field(min_length=1, description="CMFP: entries kept in a row; a list")
     aim_k1: int = Field(ge=1, description="AIM: largest similarities kept in a row")
     aim_k2: int = Field(ge=1, description="AIM: neighbours averaged")
-    cmrr_k: int = Field(ge=1, description="CMRR: neighbours")
+    cmrr_k: list[Positive] = Field(min_length=1, description="CMRR: neighbours; a list")
+
+    @field_validator("cmfp_k", "cmrr_k", mode="before")
+    @classmethod
+    def _one_is_a_list_too(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+
+class Transfer(Section):
+    """Another data set's network, evaluated on this one's images (paper, Table 16)."""
+
+    results: str | None = Field(pattern=NAME, description="the other's folder below results/")
+    checkpoint: str | None = Field(description="its network, a file that `train` wrote there")
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Transfer:
+        if (self.results is None) != (self.checkpoint is None):
+            raise ValueError("give both results and checkpoint, or neither")
+        return self
 
 
 class Figures(Section):
@@ -237,6 +256,7 @@ class Config(Section):
     fgsal: Fgsal
     gpcr: Gpcr
     evaluate: Evaluate
+    transfer: Transfer
     figures: Figures
     compute: Compute
     variants: dict[str, dict[str, Any]] = Field(min_length=1)

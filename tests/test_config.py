@@ -47,6 +47,9 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
         ({"variants": {"a b": {}}}, ["variants", "'a b' is no name for a folder"]),
         ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),
+        ({"evaluate": {"cmfp_k": []}}, ["`evaluate.cmfp_k`"]),
+        ({"evaluate": {"cmrr_k": [8, 0]}}, ["`evaluate.cmrr_k.1` is 0"]),
+        ({"transfer": {"results": "sysu"}}, ["transfer: give both results and checkpoint"]),
     ],
 )
 def test_bad_keys_are_named_with_what_is_allowed(overlay: dict[str, Any], parts: list[str]) -> None:

@@ -20,6 +20,7 @@ KEYS = {
     "clustering={eps: 0.65}": PRETRAIN,
     "associate={sinkhorn_strength: 4.0}": ASSOCIATE,
     "evaluate={rankings: 3}": {"evaluate": 6, **REPORT},
+    "evaluate={rerank: [cmfp], cmfp_k: [4, 8]}": {"evaluate": 6, **REPORT},
     "figures={dpi: 90}": {"figures": 5},
     "rounds=2": ASSOCIATE,
     "compute={threads: 2}": {},
@@ -32,6 +33,7 @@ CODE = {
     "metrics.py": {"evaluate": 6, **REPORT},
     "quality.py": {"assess": 4, **REPORT},
     "stages/figures.py": {"figures": 5},
+    "stages/tables.py": {},  # a target of its own, see test_tables.py
     "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
     "datasets/llcm.py": {},
     "__main__.py": {},

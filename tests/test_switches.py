@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -78,20 +79,42 @@ def test_part_refinement_needs_parts(
     assert "gpcr.mode: both needs fgsal.enabled: true" in capsys.readouterr().err
 
 
+def evaluated(place: tuple[Path, Path], *extra: object) -> dict[str, dict[str, list[Any]]]:
+    """Return the metrics of stage one's network: setting -> ranking -> drawn galleries."""
+    data, out = place
+    words = ["--data", data, "--trial", 1, "--checkpoint", out / "round00/checkpoint.pt"]
+    words += ["--identities", data / "identities.csv", "--metrics", out / "metrics.json"]
+    words += ["--rankings", out / "rankings.json", "--job", out / "job.json"]
+    assert tiny.run("evaluate", *words, *extra) == 0
+    return json.loads((out / "metrics.json").read_text())["settings"]
+
+
 def test_rerankings_are_rows_of_their_own(place: tuple[Path, Path]) -> None:
     """Plain figures stay as they are beside re-rankings, which say if they are transductive."""
-    data, out = place
-    found = []
-    for extra in ([], ["--evaluate-rerank", "[cmfp, aim, cmrr]", "--evaluate-cmrr-k", "3"]):
-        words = ["--data", data, "--trial", 1, "--checkpoint", out / "round00/checkpoint.pt"]
-        words += ["--identities", data / "identities.csv", "--metrics", out / "metrics.json"]
-        assert tiny.run("evaluate", *words, "--rankings", out / "rankings.json", *extra) == 0
-        found.append(json.loads((out / "metrics.json").read_text())["settings"])
-    for setting, plain in found[0].items():
-        both = found[1][setting]
-        assert list(both) == ["none", "cmfp (transductive)", "aim", "cmrr (transductive)"]
-        assert both["none"] == plain["none"]
-        assert all(0 < draws[0]["map"] <= 1 for draws in both.values())
+    plain = evaluated(place)
+    both = evaluated(place, "--evaluate-rerank", "[cmfp, aim, cmrr]", "--evaluate-cmrr-k", "3")
+    for setting, rankings in both.items():
+        assert list(rankings) == [
+            "none", "cmfp k=8 (transductive)", "aim k1=8 k2=2", "cmrr k=3 (transductive)"
+        ]  # fmt: skip
+        assert rankings["none"] == plain[setting]["none"]
+        assert all(0 < draws[0]["map"] <= 1 for draws in rankings.values())
+
+
+def test_a_list_of_k_gives_each_a_row(place: tuple[Path, Path]) -> None:
+    """Each k of a list has the figures that it has alone, and seconds among the job's facts."""
+    words = ["--evaluate-rerank", "[cmfp]", "--evaluate-cmfp-k"]
+    together = evaluated(place, *words, "[2, 5]")
+    seconds = json.loads((place[1] / "job.json").read_text())["rerank_seconds"]
+    for setting, rankings in together.items():
+        assert list(rankings) == ["none", "cmfp k=2 (transductive)", "cmfp k=5 (transductive)"]
+        assert list(seconds[setting]) == list(rankings)
+        assert all(0 <= taken < 60 for taken in seconds[setting].values())
+    assert "seconds" not in (place[1] / "metrics.json").read_text()
+    for k in (2, 5):
+        for setting, rankings in evaluated(place, *words, k).items():
+            name = f"cmfp k={k} (transductive)"
+            assert rankings[name] == together[setting][name]
 
 
 def test_stage_one_starts_from_a_published_state_dict(

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from salcr import cli, devices, files, rerank, schema
+from salcr import cli, devices, files, provenance, rerank, schema
+from salcr.arrays import Floats
 from salcr.curves import drawn
-from salcr.data import MODALITIES, Images, load_identities, load_split
+from salcr.data import Split, load_split
 from salcr.datasets.readers import READERS
-from salcr.engine import mirrored_features, read_model
+from salcr.engine import read_model
 from salcr.logs import say
-from salcr.metrics import Retrieval, retrieval_metrics
-from salcr.protocol import Places, Setting, draw_gallery
+from salcr.metrics import Retrieval
+from salcr.protocol import Setting, draw_gallery
+from salcr.retrieval import (
+    Described,
+    as_numbers,
+    describe,
+    in_words,
+    mean_scores,
+    retrieve,
+    squared_euclidean,
+)
 
-RANKS = 20
 _SHOWN = 10
+Rank = Callable[[Floats, Floats], Floats]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,114 +54,84 @@ def run(
     network, checkpoint = read_model(
         arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
     )
-    identities = load_identities(arguments.identities, trial=arguments.trial, split="test")
-    images = {"visible": split.visible, "infrared": split.infrared}
-    features = {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES}
-    places = {m: Places(identities[m], images[m].camera) for m in MODALITIES}
-    metrics, rankings = {}, {}
+    test = describe(network, split, arguments.identities, trial=arguments.trial)
+    metrics: dict[str, object] = {}
+    rankings: dict[str, object] = {}
+    seconds: dict[str, dict[str, float]] = {}
     points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
-        query, gallery = setting.query, setting.gallery
-        distance = _squared_euclidean(features[query], features[gallery])
         found = {
-            name: [
-                _retrieve(setting, rank, features, places, draw) for draw in range(setting.draws)
-            ]
-            for name, rank in _rankings_of(evaluate).items()
+            name: _in_galleries(setting, r, test) for name, r in _rankings_of(evaluate).items()
         }
         metrics[setting.name] = {
-            name: [_as_numbers(one) for one in draws] for name, draws in found.items()
+            name: [as_numbers(one) for one in draws] for name, (draws, _) in found.items()
         }
         rankings[setting.name] = {
-            "query_modality": query,
-            "gallery_modality": gallery,
-            "queries": _nearest(setting, distance, images, places, count=evaluate.rankings),
+            "query_modality": setting.query,
+            "gallery_modality": setting.gallery,
+            "queries": _nearest(setting, split, test, count=evaluate.rankings),
         }
-        for name, draws in found.items():
-            scores = {
-                "rank-1": np.mean([one.cmc[0] for one in draws]),
-                "mAP": np.mean([one.map for one in draws]),
-                "mINP": np.mean([one.minp for one in draws]),
-            }
-            shown = ", ".join(f"{score} {value:.2%}" for score, value in scores.items())
-            say(
-                f"{setting.name}, rerank {name}: {len(distance)} queries, {setting.draws} "
-                f"galleries, {shown}"
-            )
-            points |= {f"{score}/{setting.name} {name}": float(v) for score, v in scores.items()}
-    provenance = {"round": checkpoint["round"], "trial": arguments.trial}
-    files.write_json(arguments.metrics, {**provenance, "settings": metrics})
-    files.write_json(arguments.rankings, {**provenance, "settings": rankings})
+        seconds[setting.name] = {name: taken for name, (_, taken) in found.items()}
+        for name, (draws, _) in found.items():
+            scores = mean_scores(draws)
+            say(f"{setting.name}, rerank {name}: {setting.draws} galleries, {in_words(scores)}")
+            points |= {f"{score}/{setting.name} {name}": value for score, value in scores.items()}
+    # Not among the metrics: equal networks have equal metrics, bit for bit.
+    provenance.note(rerank_seconds=seconds)
+    origin = {"round": checkpoint["round"], "trial": arguments.trial}
+    files.write_json(arguments.metrics, {**origin, "settings": metrics})
+    files.write_json(arguments.rankings, {**origin, "settings": rankings})
     with drawn(arguments.curves) as add_points:
         add_points(checkpoint["round"], points)
 
 
-def _squared_euclidean(query: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Return the distances [Q, G] of unit rows."""
-    distance: np.ndarray = 2 - 2 * query @ gallery.T
-    return distance
-
-
-def _rankings_of(settings: schema.Evaluate) -> dict[str, Callable[..., np.ndarray]]:
+def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
     """Return name -> function of query and gallery features that gives distances [Q, G].
 
-    A name says so where a ranking is transductive: it looks at all queries together.
+    A name says with which numbers, and where a ranking is transductive: it looks at all queries
+    together.
     """
-    offered: dict[str, tuple[str, Callable[..., np.ndarray]]] = {
-        "cmfp": ("cmfp (transductive)", partial(rerank.cmfp, k=settings.cmfp_k)),
-        "aim": ("aim", partial(rerank.aim, k1=settings.aim_k1, k2=settings.aim_k2)),
-        "cmrr": ("cmrr (transductive)", partial(rerank.cmrr, k=settings.cmrr_k)),
+    offered: dict[str, dict[str, Rank]] = {
+        "cmfp": {f"cmfp k={k} (transductive)": partial(rerank.cmfp, k=k) for k in settings.cmfp_k},
+        "aim": {
+            f"aim k1={settings.aim_k1} k2={settings.aim_k2}": partial(
+                rerank.aim, k1=settings.aim_k1, k2=settings.aim_k2
+            )
+        },
+        "cmrr": {f"cmrr k={k} (transductive)": partial(rerank.cmrr, k=k) for k in settings.cmrr_k},
     }
-    return {"none": _squared_euclidean, **dict(offered[name] for name in settings.rerank)}
+    chosen: dict[str, Rank] = {"none": squared_euclidean}
+    for name in settings.rerank:
+        chosen.update(offered[name])
+    return chosen
 
 
-def _retrieve(
-    setting: Setting,
-    rank: Callable[..., np.ndarray],
-    features: dict[str, np.ndarray],
-    places: dict[str, Places],
-    draw: int,
-) -> Retrieval:
-    """Return the metrics in one drawn gallery.
-
-    Args:
-        setting: the protocol.
-        rank: gives the distances of query to gallery features.
-        features: modality -> [N, C] unit rows of all test images.
-        places: modality -> identities and cameras of all test images.
-        draw: number of the draw.
-    """
-    query, images = places[setting.query], places[setting.gallery]
-    drawn = draw_gallery(setting, images, draw)
-    gallery = Places(images.identity[drawn], images.camera[drawn])
-    return retrieval_metrics(
-        rank(features[setting.query], features[setting.gallery][drawn]),
-        query.identity,
-        gallery.identity,
-        excluded=None if setting.hides is None else setting.hides(query, gallery),
-        identity_once=setting.identity_once,
-        num_ranks=RANKS,
-    )
-
-
-def _as_numbers(found: Retrieval) -> dict[str, object]:
-    return {"cmc": found.cmc.tolist(), "map": found.map, "minp": found.minp}
+def _in_galleries(setting: Setting, rank: Rank, test: Described) -> tuple[list[Retrieval], float]:
+    """Return the metrics in every drawn gallery, and the mean seconds of a ranking."""
+    query, images = test.features[setting.query], test.features[setting.gallery]
+    rank(query[:2], images[:2])  # what is compiled or loaded at the first call is not timed
+    found, seconds = [], []
+    for draw in range(setting.draws):
+        drawn = draw_gallery(setting, test.places[setting.gallery], draw)
+        gallery = images[drawn]
+        started = time.perf_counter()
+        distance = rank(query, gallery)
+        seconds.append(time.perf_counter() - started)
+        found.append(retrieve(setting, distance, test, drawn))
+    return found, round(float(np.mean(seconds)), 5)
 
 
 def _nearest(
-    setting: Setting,
-    distance: np.ndarray,
-    images: dict[str, Images],
-    places: dict[str, Places],
-    *,
-    count: int,
+    setting: Setting, split: Split, test: Described, *, count: int
 ) -> list[dict[str, object]]:
     """Return evenly spread queries with their nearest in the first gallery, as array rows."""
-    chosen = np.linspace(0, len(distance) - 1, num=min(count, len(distance))).round().astype(int)
-    drawn = draw_gallery(setting, places[setting.gallery], draw=0)
+    sides = {"visible": split.visible, "infrared": split.infrared}
+    queries, gallery = sides[setting.query], sides[setting.gallery]
+    chosen = np.linspace(0, len(queries) - 1, num=min(count, len(queries))).round().astype(int)
+    drawn = draw_gallery(setting, test.places[setting.gallery], draw=0)
+    distance = squared_euclidean(test.features[setting.query], test.features[setting.gallery])
     nearest = drawn[np.argsort(distance[chosen][:, drawn], axis=1, kind="stable")[:, :_SHOWN]]
-    queries, gallery = images[setting.query], images[setting.gallery]
-    who = places[setting.query].identity, places[setting.gallery].identity
+    who = test.places[setting.query].identity, test.places[setting.gallery].identity
     return [
         {
             "query": int(queries.rows[query]),

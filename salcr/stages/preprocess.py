@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None:
     """Write the arrays, the manifest, the identities and the summary with its hashes."""
     records = READERS[arguments.layout].read_records(arguments.root)
-    _check_counts(arguments, records)
+    published = _check_counts(arguments, records)
     trials = sorted({record.trial for record in records})
     say(f"{arguments.root}: {len(records)} lines in the splits of trials {trials}")
     rows = {
@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
         hashes[name] = files.sha256(arguments.out / name)
     summary = {
         "layout": arguments.layout,
+        "published": published,
         "shapes": shapes,
         "sha256": hashes,
         "crc32": checksums,
@@ -61,11 +62,11 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
     files.write_json(arguments.out / data.SUMMARY, summary)
 
 
-def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> None:
-    """Refuse a data set that is not the published one, or warn where a subset is allowed."""
+def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> bool:
+    """Tell whether the numbers are the published ones; refuse others unless they are allowed."""
     found = deviations(arguments.layout, records)
     if not found:
-        return
+        return True
     listed = "\n  ".join([f"{arguments.root}: is not the published {arguments.layout}:", *found])
     if not arguments.allow_subset:
         raise SalcrError(
@@ -73,6 +74,7 @@ def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> None:
             "dataset.allow_subset: true (--allow-subset)"
         )
     warn(listed)
+    return False
 
 
 def _write_arrays(

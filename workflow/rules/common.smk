@@ -1,4 +1,5 @@
 # What the rules share: the checked configuration, names of files, and functions for inputs.
+import json
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ for name, folder in (
     )
 sys.path.insert(0, str(workflow.basedir))
 
-from salcr import codehash, config as configuration, layout
+from salcr import codehash, config as configuration, layout, paper
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.pulled import check_pulled
@@ -38,6 +39,12 @@ try:
     }
 except SalcrError as error:
     stop(error)
+
+OTHER = CONFIG.transfer
+if OTHER.checkpoint and not Path(OTHER.checkpoint).exists():
+    stop(
+        f"transfer.checkpoint: {OTHER.checkpoint}: no such file; train on that data set first"
+    )
 
 ROOT = CONFIG.dataset.root
 # What preprocess waits for: the marker of a drawn data set, or the split files of a given one.
@@ -71,6 +78,11 @@ if any(run.rounds for run in RUNS.values()):
     FIGURES += ["label_quality", "losses"]
 elif not all(variant.pretrain.checkpoint for variant in VARIANTS.values()):
     FIGURES.append("losses")
+
+# The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
+PAPER = paper.matches(CONFIG, VARIANTS)
+PAPER_FORMS = ["csv", "md", "tex"]
+PAPER_TABLES = [table.name for table in paper.TABLES]
 
 
 wildcard_constraints:
@@ -169,6 +181,18 @@ def logs_of_training():
         job = "-".join(folder).removesuffix("-round00")
         logs[Path(name)] = Path(LOG, stage, f"{job}.log")
     return logs
+
+
+def timed_jobs():
+    """Return the jobs that measured the re-rankings' seconds: the whole method's, every trial."""
+    match = PAPER.get("6", {}).get("none")
+    if match is None:
+        return []
+    run = RUNS[match[0]]
+    return [
+        str(run.folder(Path(RESULTS), trial, run.rounds) / "jobs/evaluate.json")
+        for trial in CONFIG.dataset.trials
+    ]
 
 
 def shown_ranking(wildcards):

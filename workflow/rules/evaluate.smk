@@ -62,6 +62,43 @@ rule evaluate:
         " --curves {params.curves:q} > {log:q} 2>&1"
 
 
+if OTHER.checkpoint:
+
+    rule transfer:
+        input:
+            **STORED,
+            identities=f"{DATA}/identities.csv",
+            checkpoint=OTHER.checkpoint,
+            other=f"results/{OTHER.results}/preprocess/preprocess.json",
+        output:
+            metrics=f"{RESULTS}/transfer/metrics.json",
+            job=f"{RESULTS}/transfer/jobs/transfer.json",
+        log:
+            f"{LOG}/transfer.log",
+        benchmark:
+            f"{TIME}/transfer.tsv"
+        conda:
+            "../../environment.yml"
+        threads: CONFIG.compute.threads
+        resources:
+            gpu=1,
+            device=CONFIG.compute.device,
+            torch_threads=CONFIG.compute.threads,
+            mem_mb=8000,
+            runtime=60,
+        params:
+            flags=flags("transfer"),
+            code=code("transfer"),
+            data=subpath(input.summary, parent=True),
+            other=subpath(input.other, parent=True),
+            trial=CONFIG.dataset.trials[0],
+        shell:
+            "python -m salcr transfer --data {params.data:q} --trial {params.trial}"
+            " --identities {input.identities:q} --other {params.other:q}"
+            " --checkpoint {input.checkpoint:q} --metrics {output.metrics:q}"
+            " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+
+
 rule aggregate:
     input:
         metrics=every_round(

@@ -34,6 +34,74 @@ rule figures:
         " --pdf {output.pdf:q} {params.flags} > {log:q} 2>&1"
 
 
+rule count:
+    output:
+        counts=f"{RESULTS}/counts.json",
+    log:
+        f"{LOG}/count.log",
+    benchmark:
+        f"{TIME}/count.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        flags=flags("count"),
+        code=code("count"),
+    shell:
+        "python -m salcr count --counts {output.counts:q} {params.flags} > {log:q} 2>&1"
+
+
+rule tables:
+    input:
+        trials=f"{RESULTS}/trials.csv",
+        summary=f"{DATA}/preprocess.json",
+        counts=f"{RESULTS}/counts.json",
+        jobs=timed_jobs(),
+        transfer=f"{RESULTS}/transfer/metrics.json" if OTHER.checkpoint else [],
+        published=f"{workflow.basedir}/workflow/published.csv",
+    output:
+        tables=expand(
+            f"{RESULTS}/tables/{{table}}.{{form}}",
+            table=PAPER_TABLES,
+            form=PAPER_FORMS,
+        ),
+        text=report(
+            f"{RESULTS}/tables/tables.md",
+            caption="../report/tables.rst",
+            category="Tables",
+        ),
+        document=f"{RESULTS}/tables/tables.tex",
+    log:
+        f"{LOG}/tables.log",
+    benchmark:
+        f"{TIME}/tables.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("tables"),
+        layout=CONFIG.dataset.layout,
+        drawn="--drawn" if CONFIG.dataset.synthetic else "",
+        matches=json.dumps(PAPER),
+        jobs=lambda wildcards, input: shlex.join(
+            ["--jobs", *input.jobs] if input.jobs else []
+        ),
+        transfer=option("--transfer", "transfer"),
+        data=subpath(input.summary, parent=True),
+        out=subpath(output.text, parent=True),
+    shell:
+        "python -m salcr tables --layout {params.layout} {params.drawn}"
+        " --matches {params.matches:q} --trials {input.trials:q} --data {params.data:q}"
+        " --counts {input.counts:q} {params.jobs} {params.transfer}"
+        " --published {input.published:q} --out {params.out:q} > {log:q} 2>&1"
+
+
 rule record:
     input:
         summary=f"{DATA}/preprocess.json",

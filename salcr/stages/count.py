@@ -1,0 +1,38 @@
+"""Parameters and multiplications of the configured network (paper, Table 15). Needs no data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from salcr import files, schema
+from salcr.complexity import sizes
+from salcr.logs import say
+from salcr.model import Network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage writes."""
+    parser.add_argument("--counts", type=Path, required=True, help="json to write")
+
+
+def run(
+    arguments: argparse.Namespace,
+    *,
+    model: schema.Model,
+    preprocess: schema.Preprocess,
+    fgsal: schema.Fgsal,
+) -> None:
+    """Write the counts of the baseline and of the whole network, and what was counted."""
+    network = Network(backbone=model.backbone, width=model.width, num_parts=fgsal.parts)
+    found = sizes(network.eval(), height=preprocess.height, width=preprocess.width)
+    counted = {
+        "backbone": model.backbone,
+        "width": model.width,
+        "parts": fgsal.parts,
+        "image": [preprocess.height, preprocess.width],
+    }
+    networks = {name: size._asdict() for name, size in found.items()}
+    files.write_json(arguments.counts, {**counted, "networks": networks})
+    for name, size in found.items():
+        say(f"{name}: {size.parameters / 1e6:.2f} M parameters, {size.macs / 1e9:.2f} GMac")

@@ -1,0 +1,86 @@
+"""Another data set's network on this one's held-out people (paper, Table 16).
+
+The only stage that crosses data sets, and says so in its result. Evaluation itself refuses a
+network of other data. What comes out never joins the tables of `aggregate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from salcr import cli, data, devices, files, schema
+from salcr.data import load_split
+from salcr.datasets.readers import READERS
+from salcr.engine import read_model
+from salcr.errors import SalcrError
+from salcr.logs import say
+from salcr.model import Network
+from salcr.protocol import draw_gallery
+from salcr.retrieval import as_numbers, describe, in_words, mean_scores, retrieve, squared_euclidean
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    cli.add_split(parser)
+    parser.add_argument("--identities", type=Path, required=True, help="true identities")
+    parser.add_argument(
+        "--other", type=Path, required=True,
+        help="folder that preprocess wrote for the data set that the network was trained on",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network trained there")
+    parser.add_argument("--metrics", type=Path, required=True, help="json to write")
+    cli.add_compute(parser)
+
+
+def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
+    """Write the metrics of every setting, and on what the network was trained."""
+    device = devices.prepare(arguments.device, arguments.threads)
+    split = load_split(arguments.data, trial=arguments.trial, split="test")
+    network, trained_on = _network_of(arguments, device, numerics, layout=split.layout)
+    say(f"transfer from {trained_on['layout']} to {split.layout}, {split}")
+    described = describe(network, split, arguments.identities, trial=arguments.trial)
+    found = {}
+    for setting in READERS[split.layout].settings:
+        query, images = described.features[setting.query], described.features[setting.gallery]
+        draws = []
+        for draw in range(setting.draws):
+            drawn = draw_gallery(setting, described.places[setting.gallery], draw)
+            distance = squared_euclidean(query, images[drawn])
+            draws.append(retrieve(setting, distance, described, drawn))
+        found[setting.name] = {"none": [as_numbers(one) for one in draws]}
+        say(f"{setting.name}: {in_words(mean_scores(draws))}")
+    result = {"trained_on": trained_on, "trial": arguments.trial, "settings": found}
+    files.write_json(arguments.metrics, result)
+
+
+def _network_of(
+    arguments: argparse.Namespace, device: torch.device, numerics: schema.Numerics, *, layout: str
+) -> tuple[Network, dict[str, Any]]:
+    """Return the network, and on what it was trained.
+
+    It passes the guard of all stages with the images that it was trained on.
+
+    Raises:
+        SalcrError: it was trained on something else than the other data set, or that is laid out
+            like this one: people of this test split could be among those that it was trained on.
+    """
+    trial = files.read_checkpoint(arguments.checkpoint)["trial"]
+    other = load_split(arguments.other, trial=trial, split="train")
+    if other.layout == layout:
+        raise SalcrError(
+            f"{arguments.other}: is in the layout {layout}, as the images to test on; only a "
+            "network of another data set can be transferred (transfer.results)"
+        )
+    network, checkpoint = read_model(
+        arguments.checkpoint, device, numerics, split=other, trial=trial
+    )
+    return network, {
+        "layout": other.layout,
+        "published": files.read_json(arguments.other / data.SUMMARY)["published"],
+        "trial": trial,
+        "round": checkpoint["round"],
+    }
