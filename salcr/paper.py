@@ -202,8 +202,8 @@ TABLES = (
             "trained on RegDB": Transferred("regdb"),
             "trained on both": None,
         },
-        "A network of the other data set takes `transfer` in the configuration. Training on both "
-        "is not part of this project.",
+        "RegDB's rows are of its trial 1 alone. The row of another data set's network needs "
+        "`transfer` in the configuration. Training on both is not part of this project.",
     ),
     Table("fig5", "Weight (lambda) and neighbours (k) of the refinement, SYSU-MM01", _refinement()),
     Table("fig6", "Weight (lambda) and neighbours (k) of the refinement, RegDB", _refinement()),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import tiny
 
-from salcr.datasets.counts import PUBLISHED, TRIALS, deviations
+from salcr.datasets.counts import DIFFERENT_IMAGES, PUBLISHED, TRIALS, Count, deviations
 from salcr.datasets.drawn import DRAWN
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
@@ -137,4 +138,19 @@ def test_preprocess_refuses_a_part_unless_it_is_meant(
     assert not (tmp_path / "data").exists()
     assert tiny.run("preprocess", *words, *tiny.PREPROCESS) == 0
     assert f"warning: {tmp_path / 'raw'}: is not the published {layout}" in capsys.readouterr().err
-    assert (tmp_path / "data/preprocess.json").is_file()
+    assert json.loads((tmp_path / "data/preprocess.json").read_text())["published"] is False
+
+
+def test_preprocess_says_if_the_numbers_are_the_published_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a drawn set's own numbers are declared the published ones, its summary says so."""
+    words = ["--out", tmp_path / "raw", "--layout", "regdb", *tiny.SYNTHESIZE]
+    assert tiny.run("synthesize", *words) == 0
+    counts = dict.fromkeys(PUBLISHED["regdb"], Count(6, 30))
+    monkeypatch.setitem(PUBLISHED, "regdb", counts)
+    monkeypatch.setitem(TRIALS, "regdb", 2)
+    monkeypatch.setitem(DIFFERENT_IMAGES, "regdb", 60)
+    words = ["--root", tmp_path / "raw", "--layout", "regdb", "--out", tmp_path / "data"]
+    assert tiny.run("preprocess", *words, *tiny.PREPROCESS[:-1]) == 0  # no subset
+    assert json.loads((tmp_path / "data/preprocess.json").read_text())["published"] is True

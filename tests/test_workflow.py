@@ -120,6 +120,14 @@ def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
+def test_a_missing_network_of_another_data_set_is_one_message(tmp_path: Path) -> None:
+    """Table 16's network that was not trained yet is named, before anything runs."""
+    words = ["--configfile", tiny.TINY_CONFIG, "--dry-run", "--config"]
+    done = snakemake(tmp_path, *words, "transfer={results: other, checkpoint: results/none.pt}")
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "error: transfer.checkpoint: results/none.pt: no such file" in done.stdout
+
+
 def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
     """A data folder whose name holds blanks, quotes and $(...) is used as it is."""
     root = "data/a b; $(touch hacked) 'c'"
