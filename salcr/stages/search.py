@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     """Print the nearest pictures of each query, and write them as asked for."""
     if arguments.top < 1:
         raise SalcrError(f"--top {arguments.top}: at least 1 hit must be wanted")
-    gallery = read_gallery(arguments.index)
+    gallery = read_gallery(arguments.index, threads=arguments.threads)
     _check_model(arguments, gallery)
     device = devices.prepare(arguments.device, arguments.threads)
     embedder = read_embedder(arguments.checkpoint, device, numerics)
