@@ -99,19 +99,14 @@ def write_gallery(
     files.write_json(folder / SUMMARY, {"format": _FORMAT, **summary})
 
 
-def read_gallery(folder: Path, *, threads: int = 1) -> Gallery:
+def read_gallery(folder: Path) -> Gallery:
     """Return a gallery; its index stays on disk and is read as a search needs it.
-
-    Args:
-        folder: that `write_gallery` wrote to.
-        threads: of a search; faiss would take all cores, whatever the job was given.
 
     Raises:
         SalcrError: it is not whole, or damaged.
     """
     import faiss
 
-    faiss.omp_set_num_threads(threads)
     summary = read_summary(folder)
     pictures = files.read_table(folder / PICTURES, PICTURE_COLUMNS)
     path = folder / INDEX

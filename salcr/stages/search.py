@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import faiss
 import numpy as np
 
 from salcr import cli, devices, files, schema
@@ -62,9 +63,10 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     """Print the nearest pictures of each query, and write them as asked for."""
     if arguments.top < 1:
         raise SalcrError(f"--top {arguments.top}: at least 1 hit must be wanted")
-    gallery = read_gallery(arguments.index, threads=arguments.threads)
+    gallery = read_gallery(arguments.index)
     _check_model(arguments, gallery)
     device = devices.prepare(arguments.device, arguments.threads)
+    faiss.omp_set_num_threads(arguments.threads)  # else all cores, whatever the job was given
     embedder = read_embedder(arguments.checkpoint, device, numerics)
     queries: list[Query] = []
     for start in range(0, len(arguments.query), _BLOCK):
