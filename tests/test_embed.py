@@ -210,6 +210,33 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
         ).read_bytes(), name
 
 
+@pytest.mark.parametrize("change", ["picture", "modality", "name"])
+def test_blocks_of_other_pictures_are_not_used(
+    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """What was changed between a run that was stopped and the next is in the index as it is now."""
+    monkeypatch.setattr(stage, "_BLOCK", 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_finish", stopped)
+        assert embed(trained, tmp_path / "index", pictures) == 130
+    assert len(list((tmp_path / "index/blocks").glob("*.npz"))) == 4
+    first, *_, last = sorted(pictures.rglob("*.bmp"))
+    words = ("--modality", "visible") if change == "modality" else ()
+    if change == "picture":
+        shutil.copy(last, first)
+    elif change == "name":
+        first.rename(pictures / "0.bmp")
+    for out in ("index", "anew"):
+        assert embed(trained, tmp_path / out, pictures, extra=words) == 0
+    for name in FILES:
+        assert (tmp_path / "index" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+
+
+def stopped(*_: object) -> None:
+    """Do as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def test_an_index_that_is_whole_is_left_alone(
     trained: Path, pictures: Path, tmp_path: Path
 ) -> None:

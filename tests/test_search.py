@@ -91,11 +91,12 @@ def test_hits_are_the_largest_cosines(place: Path, tmp_path: Path) -> None:
     features = np.load(place / "index/features.npy")
     lines = pd.read_csv(place / "index/files.csv")
     words = ("--among", "all", "--json", tmp_path / "f.json", "--top", 7)
-    chosen = [3, len(lines) - 2]
+    chosen = [3, len(lines) - 2, 8, len(lines) - 7]  # of both modalities, in turn
     paths = [place / "heldout" / lines["file"][row] for row in chosen]
     assert search(place, *paths, extra=words) == 0
     found = json.loads((tmp_path / "f.json").read_text())["queries"]
-    for row, one in zip(chosen, found, strict=True):
+    for row, path, one in zip(chosen, paths, found, strict=True):
+        assert (one["path"], one["modality"]) == (str(path), lines["modality"][row])
         cosines = features @ features[row]
         best = np.argsort(-cosines, kind="stable")[:7]
         assert best[0] == row and [hit["row"] for hit in one["hits"]] == best.tolist()

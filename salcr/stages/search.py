@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import faiss
 import numpy as np
 
 from salcr import cli, devices, files, schema
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     gallery = read_gallery(arguments.index)
     _check_model(arguments, gallery)
     device = devices.prepare(arguments.device, arguments.threads)
+    faiss.omp_set_num_threads(arguments.threads)  # else all cores, whatever the job was given
     embedder = read_embedder(arguments.checkpoint, device, numerics)
     queries: list[Query] = []
     for start in range(0, len(arguments.query), _BLOCK):
