@@ -26,7 +26,7 @@ def stage_hash(stage: str, unused: Collection[str] = ()) -> str:
     """
     skipped = _NO_RESULT.union(unused)
     seen: dict[Path, str] = {}
-    waiting = [_PACKAGE / "stages" / f"{stage}.py"]
+    waiting = [_PACKAGE / "stages" / f"{stage.replace('-', '_')}.py"]
     while waiting:
         path = waiting.pop()
         if path not in seen:

@@ -22,7 +22,7 @@ from salcr.datasets.synthetic import synthesize
 from salcr.errors import SalcrError
 
 ODD = """a b; $(touch hacked) `touch hacked` 'c' "d" & | > hacked"""
-FREE = {"dataset.root", "model.weights", "pretrain.checkpoint"}
+FREE = {"dataset.root", "model.weights", "pretrain.checkpoint", "transfer.checkpoint"}
 
 
 def holds_any_text(annotation: object) -> bool:
@@ -33,7 +33,7 @@ def holds_any_text(annotation: object) -> bool:
     return any(one is str or (one is not annotation and holds_any_text(one)) for one in inside)
 
 
-def test_only_three_keys_hold_free_text() -> None:
+def test_only_four_keys_hold_free_text() -> None:
     """By the types of all keys: the rest are numbers, choices, and names without odd letters."""
     found = set()
     for section, field in schema.Config.model_fields.items():
@@ -42,7 +42,7 @@ def test_only_three_keys_hold_free_text() -> None:
             for key, inner in model.model_fields.items():
                 if holds_any_text(inner.annotation):
                     found.add(f"{section}.{key}")
-    assert found == {*FREE, "dataset.name"}
+    assert found == {*FREE, "dataset.name", "transfer.results"}
 
 
 @pytest.mark.parametrize("name", [ODD, "a b", "a;b", "$(b)", "../b", "a/b", "-b", ".b", "a\nb", ""])
@@ -62,11 +62,22 @@ def test_free_text_reaches_no_shell(tmp_path: Path, key: str) -> None:
     """A path with blanks, quotes and commands is used as it is, by Snakemake and by its shell."""
     section, name = key.split(".")
     overlay = tmp_path / "overlay.yaml"
-    overlay.write_text(yaml.safe_dump({section: {name: ODD}}))
+    values = {name: ODD, "results": "other"} if section == "transfer" else {name: ODD}
+    overlay.write_text(yaml.safe_dump({section: values}))
+    other = tmp_path / "results/other/preprocess/preprocess.json"
+    other.parent.mkdir(parents=True)
+    other.touch()
     if key != "dataset.root":  # a network, or a state dict, that is there under this name
         torch.save({"x": torch.zeros(1)}, tmp_path / ODD)
-    until = "preprocess" if key == "dataset.root" else "pretrain"
-    words = ["--configfile", tiny.TINY_CONFIG, overlay, "--directory", tmp_path]
+    until = {"dataset": "preprocess", "transfer": "transfer"}.get(section, "pretrain")
+    words = [
+        "tables" if section == "transfer" else "all",
+        "--configfile",
+        tiny.TINY_CONFIG,
+        overlay,
+        "--directory",
+        tmp_path,
+    ]
     words += ["--cores", "1", "--until", until]
     done = subprocess.run(
         [*plans.command(), *map(str, words)], env=faults.ENVIRONMENT, capture_output=True,
@@ -76,6 +87,8 @@ def test_free_text_reaches_no_shell(tmp_path: Path, key: str) -> None:
     if key == "dataset.root":
         assert done.returncode == 0, done.stderr
         assert (tmp_path / ODD / "Visible/1").is_dir()
+    elif key == "transfer.checkpoint":  # its data set is looked at first
+        faults.the_error((tmp_path / "results/tiny/logs/transfer.log").read_text())
     else:  # opened under its name, and no such network
         logs = list((tmp_path / "results/tiny/logs/pretrain").iterdir())
         assert logs and all(ODD in faults.the_error(log.read_text()) for log in logs)
