@@ -52,6 +52,7 @@ SUMMARIES = {
 
 
 _COMPLETION = "--print-completion"
+_STOPPED = 128 + signal.SIGTERM  # the status that shells give
 
 
 def main(words: list[str] | None = None) -> int:
@@ -93,13 +94,16 @@ def main(words: list[str] | None = None) -> int:
             job = provenance.of_job(arguments.stage, settings, seconds=seconds)
             files.write_json(arguments.job, job)
         say(f"{arguments.stage}: {FINISHED} {seconds:.1f} s")
-    except SalcrError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except (ImportError, MemoryError, OSError, RuntimeError) as error:
-        if not is_out_of_memory(error):
+    except Exception as error:
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+            return _STOPPED  # what the signal interrupted failed in its own way
+        if isinstance(error, SalcrError):
+            message = str(error)
+        elif is_out_of_memory(error):
+            message = f"out of memory: {_less_memory(arguments.stage)} ({error})"
+        else:
             raise
-        print(f"error: out of memory: {_less_memory(arguments.stage)} ({error})", file=sys.stderr)
+        print(f"error: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -125,7 +129,7 @@ def _stopped(*_: object) -> None:
     with suppress(OSError):  # nobody may be left to read it
         # Not print: the signal may have come while it was printing.
         os.write(2, b"stopped by SIGTERM; the same command goes on\n")
-    sys.exit(128 + signal.SIGTERM)
+    sys.exit(_STOPPED)
 
 
 def _less_memory(stage: str) -> str:

@@ -25,7 +25,6 @@ from salcr.stages.train import train_round
 TOLERANCE = 1e-4
 RESULTS = (
     "labels.csv",
-    "quality.json",
     "losses.csv",
     "checkpoint.pt",
     "optimizer.pt",
@@ -49,7 +48,7 @@ def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
         paths = sorted(path for path in root.rglob("round*/*") if path.name in RESULTS)
         found.append({path.relative_to(root): path.read_bytes() for path in paths})
     first, second = found
-    assert len(first) == 2 * (2 + 5 + 6) and first.keys() == second.keys()  # trials x rounds 0-2
+    assert len(first) == 2 * (2 + 4 + 5) and first.keys() == second.keys()  # trials x rounds 0-2
     assert [path for path in first if first[path] != second[path]] == []
 
 

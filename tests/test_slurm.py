@@ -118,7 +118,7 @@ def test_stopped_jobs_run_again_and_the_workflow_ends(cluster: Cluster, run: Run
         found[job["Comment"]].append(job["JobState"])
     assert found.pop(run.killed) == ["FAILED", "COMPLETED"]
     assert found.pop(run.cancelled) == ["CANCELLED", "COMPLETED"]
-    assert len(found) == 22 and all(ends == ["COMPLETED"] for ends in found.values()), found
+    assert len(found) == 27 and all(ends == ["COMPLETED"] for ends in found.values()), found
 
 
 def test_gpu_jobs_run_two_at_a_time_on_different_devices(cluster: Cluster, run: Run) -> None:

@@ -50,7 +50,10 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
     status, _, seconds = timed(stage, place)
     assert status == 0
     draw, statuses = random.Random(f"sigterm {stage}"), set()
-    for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3))):
+    # A machine that was busy with others while it was timed takes earlier signals to be in time.
+    for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3), (0, 0.2), (0, 0.1), (0, 0.05))):
+        if turn >= 3 and 143 in statuses:
+            break
         place = faults.copied(whole, tmp_path / str(turn), without=stage)
         moment = 0.02 + draw.uniform(*span) * seconds
         status, said, _ = timed(stage, place, moment)
