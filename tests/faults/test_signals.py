@@ -64,7 +64,9 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
         assert not faults.temporaries(place) and "Traceback" not in said
         if status != 143:  # done before the signal came, or just then, while Python cleaned up
             assert status in (0, -signal.SIGTERM) and found == wanted
-        assert said.count("SIGTERM") == said.count(TOLD) == (status == 143)
+        # While Python cleans up, the line may come and the status stay 0: all is written.
+        assert said.count("SIGTERM") == said.count(TOLD) <= 1
+        assert status != 143 or TOLD in said
         assert tiny.run(*faults.words(stage, place)) == 0
         assert faults.contents(place, stage) == wanted
     assert 143 in statuses
