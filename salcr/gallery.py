@@ -132,8 +132,8 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"{folder}: holds no whole index; make one with `python -m salcr embed --out {folder}`,"
             " which goes on where it was stopped"
         )
-    summary: dict[str, Any] = files.read_json(folder / SUMMARY)
-    if not isinstance(summary, dict) or summary.get("format") != _FORMAT:
+    summary = files.read_json(folder / SUMMARY)
+    if summary.get("format") != _FORMAT:
         raise SalcrError(f"{folder / SUMMARY}: is not of this version; run embed again")
     return summary
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from salcr import cli, devices, files, provenance, rerank, schema
+from salcr import cli, curves, devices, files, provenance, rerank, schema
 from salcr.arrays import Floats
-from salcr.curves import drawn
 from salcr.data import Split, load_split
 from salcr.datasets.readers import READERS
 from salcr.engine import read_model
@@ -81,7 +80,7 @@ def run(
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**origin, "settings": metrics})
     files.write_json(arguments.rankings, {**origin, "settings": rankings})
-    with drawn(arguments.curves) as add_points:
+    with curves.drawn(arguments.curves) as add_points:
         add_points(checkpoint["round"], points)
 
 
@@ -129,8 +128,9 @@ def _nearest(
     queries, gallery = sides[setting.query], sides[setting.gallery]
     chosen = np.linspace(0, len(queries) - 1, num=min(count, len(queries))).round().astype(int)
     drawn = draw_gallery(setting, test.places[setting.gallery], draw=0)
-    distance = squared_euclidean(test.features[setting.query], test.features[setting.gallery])
-    nearest = drawn[np.argsort(distance[chosen][:, drawn], axis=1, kind="stable")[:, :_SHOWN]]
+    shown, images = test.features[setting.query][chosen], test.features[setting.gallery][drawn]
+    order = np.argsort(squared_euclidean(shown, images), axis=1, kind="stable")
+    nearest = drawn[order[:, :_SHOWN]]
     who = test.places[setting.query].identity, test.places[setting.gallery].identity
     return [
         {
