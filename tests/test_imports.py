@@ -11,8 +11,8 @@ from salcr.codehash import _module
 
 PACKAGE = Path(salcr.__file__).parent
 MATHS = (
-    "association", "clustering", "colour", "kernels", "losses", "matching", "memory", "metrics",
-    "neighbours", "propagation", "quality", "rerank", "transforms", "transport",
+    "association", "clustering", "colour", "embedding", "kernels", "losses", "matching", "memory",
+    "metrics", "neighbours", "pairs", "propagation", "quality", "rerank", "transforms", "transport",
 )  # fmt: skip
 
 

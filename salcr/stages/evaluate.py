@@ -8,16 +8,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from salcr import cli, devices, files, rerank, schema
 from salcr.data import MODALITIES, Images, load_identities, load_split
 from salcr.datasets.readers import READERS
-from salcr.engine import extract, read_model, unit
+from salcr.engine import read_model
 from salcr.logs import say
 from salcr.metrics import Retrieval, retrieval_metrics
-from salcr.model import Network
 from salcr.protocol import Places, Setting, draw_gallery
+from salcr.retrieval import mirrored_features
 
 RANKS = 20
 _SHOWN = 10
@@ -123,13 +122,6 @@ def _retrieve(
         identity_once=setting.identity_once,
         num_ranks=RANKS,
     )
-
-
-def mirrored_features(network: Network, images: Images, modality: str) -> torch.Tensor:
-    """Return unit features [N, C]: the mean of those of each image and of its mirror image."""
-    direct, _ = extract(network, images, modality)
-    mirror, _ = extract(network, images, modality, mirrored=True)
-    return unit(direct + mirror)
 
 
 def _as_numbers(found: Retrieval) -> dict[str, object]:
