@@ -225,11 +225,3 @@ def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Pat
     assert line["map_std"] == pytest.approx(10 / 2**0.5, abs=1e-3)
     assert summary.loc[("pretrain", "thermal-to-visible"), "rank1_std"] == 0
     assert (summary["num_trials"] == 2).all()
-    for figure in ("losses", "label_quality", "cmc", "map", "ranking"):
-        words = ["--figure", figure, "--tables", root, "--data", data]
-        words += ["--rankings", results / "round02/rankings.json"]
-        words += ["--png", tmp_path / f"{figure}.png", "--pdf", tmp_path / f"{figure}.pdf"]
-        assert tiny.run("figures", *words) == 0
-        picture = np.asarray(Image.open(tmp_path / f"{figure}.png").convert("L"))
-        assert picture.shape[1] > 500 and picture.std() > 5
-        assert (tmp_path / f"{figure}.pdf").read_bytes().startswith(b"%PDF")

@@ -59,18 +59,12 @@ TIME = f"{RESULTS}/benchmarks"
 
 AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
-FIGURES = ["cmc", "map", "ranking"]
-if any(run.rounds for run in RUNS.values()):
-    FIGURES += ["label_quality", "losses"]
-elif not all(variant.pretrain.checkpoint for variant in VARIANTS.values()):
-    FIGURES.append("losses")
 
 
 wildcard_constraints:
     variant="|".join(RUNS),
     trial=r"\d\d+",
     round=r"\d\d+",
-    figure="|".join(FIGURES),
 
 
 def flags(stage):
@@ -151,13 +145,6 @@ def every_round(name, rounds):
             for round_ in rounds(run)
         }
     )
-
-
-def shown_ranking(wildcards):
-    """Return the rankings that the picture shows: the first variant's last, first trial."""
-    run = next(iter(RUNS.values()))
-    folder = run.folder(Path(RESULTS), CONFIG.dataset.trials[0], run.rounds)
-    return str(folder / "rankings.json")
 
 
 def show_summary():
