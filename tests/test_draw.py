@@ -39,7 +39,9 @@ def sources_of(figure: str, root: Path) -> list[object]:
     if figure == "centres":
         return ["--sources", root / NETWORKS[1] / "centres.csv"]
     name = {"ranking": "rankings.json", "embedding": "embedding.csv"}.get(figure, f"{figure}.json")
-    return ["--sources", *(root / one / name for one in NETWORKS), "--names", "stage one", "salcr"]
+    names = ["stage one", "salcr", "dagl"] if figure == "distances" else ["stage one", "salcr"]
+    networks = [*NETWORKS, "dagl/trial01/round01"][: len(names)]
+    return ["--sources", *(root / one / name for one in networks), "--names", *names]
 
 
 def draw(figure: str, sources: list[object], data: Path, to: Path, *extra: object) -> int:

@@ -13,6 +13,7 @@ import pytest
 import tiny
 import torch
 
+from salcr import files
 from salcr.data import load_split
 from salcr.engine import extract
 from salcr.model import Network
@@ -236,6 +237,9 @@ def test_nobody_in_both_modalities_is_one_message(
     table = pd.read_csv(data / "identities.csv")
     table.loc[table["modality"] == "infrared", "identity"] += 1000
     table.to_csv(tmp_path / "identities.csv", index=False)
+    summary = files.read_json(data / "preprocess.json")
+    summary["sha256"]["identities.csv"] = files.sha256(tmp_path / "identities.csv")
+    files.write_json(tmp_path / "preprocess.json", summary)
     words = ["--identities", tmp_path / "identities.csv"]
     assert probe(data, results, 0, *words, to=tmp_path) == 1
     assert "fewer than two people are in both modalities" in capsys.readouterr().err
