@@ -1,6 +1,6 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
-#       -> assess, evaluate -> aggregate -> figures, record
+#       -> assess, evaluate -> aggregate, probe, locate -> draw, record
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
 # snakemake --cores all --configfile config/demo.yaml             the demo, on drawn people
@@ -16,9 +16,11 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/plan.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -27,11 +29,7 @@ rule all:
     input:
         summary=f"{RESULTS}/summary.csv",
         provenance=f"{RESULTS}/provenance.csv",
-        figures=expand(
-            f"{RESULTS}/figures/{{figure}}.{{form}}",
-            figure=FIGURES,
-            form=["png", "pdf"],
-        ),
+        figures=PICTURES,
 
 
 onsuccess:

@@ -39,7 +39,9 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "count": ("model", "preprocess", "fgsal"),
     "transfer": ("numerics",),
     "aggregate": (),
-    "figures": ("figures",),
+    "probe": ("numerics", "probe"),
+    "locate": ("numerics", "associate"),
+    "draw": ("draw",),
     "record": (),
     "tables": (),
     "embed": ("numerics",),
@@ -56,8 +58,8 @@ STAGE_ONE = ("seed", *STAGE_SECTIONS["pretrain"])
 
 # What all variants of one configuration have in common, and no overlay may change.
 _COMMON = (
-    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "figures",
-    "compute", "variants",
+    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "probe",
+    "draw", "compute", "variants",
 )  # fmt: skip
 
 
@@ -124,6 +126,23 @@ def pretraining_owner(config: Config, name: str) -> str:
         if all(getattr(other, key) == getattr(wanted, key) for key in STAGE_ONE):
             return candidate
     raise AssertionError("a variant always equals itself")
+
+
+def swept(config: Config, section: str, key: str) -> dict[str, Any]:
+    """Return variant -> value of a key, for those that differ in nothing else from the plain one.
+
+    Of variants with equal values the first counts.
+    """
+
+    def without(one: Config) -> dict[str, Any]:
+        return one.model_dump(exclude={"variants": True, section: {key}})
+
+    name_of: dict[Any, str] = {}
+    for name in config.variants:
+        other = variant(config, name)
+        if without(other) == without(config):
+            name_of.setdefault(getattr(getattr(other, section), key), name)
+    return {name: value for value, name in name_of.items()}
 
 
 def stage_flags(config: Config, stage: str) -> str:

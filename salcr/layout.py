@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,3 +43,8 @@ def trial_name(trial: int) -> str:
 def round_name(round_: int) -> str:
     """Return the folder name of a round, such as round07."""
     return f"round{round_:02d}"
+
+
+def shown(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
+    """Return the variants that figures set side by side: the wanted ones, else the first four."""
+    return list(wanted) or list(dict.fromkeys(names))[:4]

@@ -220,9 +220,18 @@ class Transfer(Section):
         return self
 
 
-class Figures(Section):
+class Probe(Section):
+    """What figures show of single networks."""
+
+    pairs: int = Field(ge=1, description="cross-modality pairs of each kind, drawn at random")
+    people: int = Field(ge=2, description="identities in the t-SNE")
+    looks: int = Field(ge=1, le=8, description="identities whose attention is shown")
+
+
+class Draw(Section):
     """How figures look."""
 
+    variants: list[str] = Field(description="variants side by side; none: the first four")
     dpi: int = Field(ge=50, le=1200, description="resolution of the png files")
     font_size: float = Field(ge=4, le=24, description="points")
 
@@ -257,7 +266,8 @@ class Config(Section):
     gpcr: Gpcr
     evaluate: Evaluate
     transfer: Transfer
-    figures: Figures
+    probe: Probe
+    draw: Draw
     compute: Compute
     variants: dict[str, dict[str, Any]] = Field(min_length=1)
 
@@ -274,6 +284,8 @@ class Config(Section):
     def _keys_fit_together(self) -> Config:
         if (complaint := parts_missing(self.fgsal, self.gpcr)) is not None:
             raise ValueError(complaint)
+        if unknown := [name for name in self.draw.variants if name not in self.variants]:
+            raise ValueError(f"draw.variants: {unknown[0]!r} is none of the variants")
         if self.associate.method == "otla" and self.train.label_space != "visible":
             raise ValueError("associate.method: otla needs train.label_space: visible")
         # The backbone halves the image four times.

@@ -67,7 +67,7 @@ def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pretrain" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["synthesize", "preprocess", "aggregate", "figures", "tables"])
+@pytest.mark.parametrize("stage", ["synthesize", "preprocess", "aggregate", "draw", "tables"])
 def test_light_stages_import_no_torch(stage: str) -> None:
     """Stages that train nothing start without torch, whose import takes seconds."""
     code = f"import sys, salcr.stages.{stage}; sys.exit('torch' in sys.modules)"

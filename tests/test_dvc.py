@@ -33,9 +33,10 @@ pytestmark = pytest.mark.dvc
 FIRST = RESULTS / "salcr/trial01/round01/checkpoint.pt"
 # A changed rate of stage two, in two trials of two rounds: the second round's association follows
 # from the first round's training, stage one and the first association from nothing.
-REPORT = {"aggregate": 1, "figures": 5, "record": 1}
+# Nine figures: one shows what `locate` makes of a round, three what `probe` makes of a network.
+REPORT = {"aggregate": 1, "probe": 1, "locate": 1, "draw": 9, "record": 1}
 TRAINED = {"train": 4, "associate": 2, "assess": 2, "evaluate": 2, **REPORT}
-FROM_STAGE_ONE = {"pretrain": 2, **TRAINED, "associate": 4, "assess": 4, "evaluate": 4}
+FROM_STAGE_ONE = {"pretrain": 2, **TRAINED, "probe": 2, "associate": 4, "assess": 4, "evaluate": 4}
 ALL = {"preprocess": 1, **FROM_STAGE_ONE}
 
 

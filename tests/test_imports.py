@@ -11,8 +11,9 @@ from salcr.codehash import _module
 
 PACKAGE = Path(salcr.__file__).parent
 MATHS = (
-    "association", "clustering", "colour", "kernels", "losses", "matching", "memory", "metrics",
-    "neighbours", "propagation", "quality", "rerank", "transforms", "transport",
+    "association", "clustering", "colour", "kernels", "losses", "matching", "memory",
+    "metrics", "neighbours", "pairs", "projection", "propagation", "quality", "rerank",
+    "transforms", "transport",
 )  # fmt: skip
 
 

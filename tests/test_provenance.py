@@ -29,7 +29,7 @@ def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> Non
     found = read(finished, name)["config"]
     assert found == {section: wanted[section] for section in found}
     assert wanted.keys() - found.keys() == {
-        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "figures",
+        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "probe", "draw",
         "compute", "variants",
     }  # fmt: skip
 

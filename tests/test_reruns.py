@@ -8,10 +8,13 @@ import pytest
 from plans import planned
 
 # Of the tiny workflow: two trials, two variants that share stage one, one round.
-REPORT = {"aggregate": 1, "figures": 5, "record": 1}
-TRAIN = {"train": 4, "evaluate": 4, **REPORT}
-ASSOCIATE = {"associate": 4, "assess": 4, **TRAIN}
-PRETRAIN = {"pretrain": 2, **ASSOCIATE, "evaluate": 6}
+# Nine figures: four from tables, one from rankings, three that `probe` and one that `locate` feeds,
+# the last four of the first trial alone.
+REPORT = {"aggregate": 1, "draw": 4, "record": 1}
+RANKING = {**REPORT, "draw": 5}
+TRAIN = {"train": 4, "evaluate": 4, "probe": 2, **REPORT, "draw": 8}
+ASSOCIATE = {"associate": 4, "assess": 4, "locate": 1, **TRAIN, "draw": 9}
+PRETRAIN = {"pretrain": 2, **ASSOCIATE, "evaluate": 6, "probe": 3}
 
 KEYS = {
     "pretrain={learning_rate: 2.0e-3}": PRETRAIN,
@@ -19,9 +22,11 @@ KEYS = {
     "gpcr={k: 5}": TRAIN,
     "clustering={eps: 0.65}": PRETRAIN,
     "associate={sinkhorn_strength: 4.0}": ASSOCIATE,
-    "evaluate={rankings: 3}": {"evaluate": 6, **REPORT},
-    "evaluate={rerank: [cmfp], cmfp_k: [4, 8]}": {"evaluate": 6, **REPORT},
-    "figures={dpi: 90}": {"figures": 5},
+    "evaluate={rerank: [cmfp], cmfp_k: [4, 8]}": {"evaluate": 6, **RANKING},
+    "evaluate={rankings: 3}": {"evaluate": 6, **RANKING},
+    "probe={people: 5}": {"probe": 3, "draw": 3},
+    "draw={dpi: 90}": {"draw": 9},
+    "draw={variants: [dagl]}": {"draw": 9},
     "rounds=2": ASSOCIATE,
     "compute={threads: 2}": {},
     "preprocess={width: 40}": {"preprocess": 1, **PRETRAIN},
@@ -30,10 +35,13 @@ CODE = {
     "losses.py": TRAIN,
     "memory.py": PRETRAIN,
     "matching.py": ASSOCIATE,
-    "metrics.py": {"evaluate": 6, **REPORT},
+    "metrics.py": {"evaluate": 6, **RANKING},
     "quality.py": {"assess": 4, **REPORT},
-    "stages/figures.py": {"figures": 5},
     "stages/tables.py": {},  # a target of its own, see test_tables.py
+    "saliency.py": {"probe": 3, "draw": 3},
+    "stages/locate.py": {"locate": 1, "draw": 1},
+    "drawing/style.py": {"draw": 9},
+    "stages/draw.py": {"draw": 9},
     "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
     "datasets/llcm.py": {},
     "__main__.py": {},
@@ -45,6 +53,8 @@ RESULTS = {
     "salcr/trial01/round01/checkpoint.pt": "train",
     "salcr/trial01/round01/quality.json": "assess",
     "dagl/trial02/round01/metrics.json": "evaluate",
+    "dagl/trial01/round01/distances.json": "probe",
+    "salcr/trial01/round01/centres.csv": "locate",
 }
 
 
@@ -92,8 +102,9 @@ def test_a_deleted_table_or_figure(place: Path) -> None:
 
 
 def test_one_more_trial(place: Path) -> None:
-    """Only its own jobs, and the tables."""
-    of_a_trial = {rule: count // 2 for rule, count in PRETRAIN.items() if rule not in REPORT}
+    """Only its own jobs, and the tables; what shows one trial stays."""
+    others = {*REPORT, "probe", "locate"}
+    of_a_trial = {rule: count // 2 for rule, count in PRETRAIN.items() if rule not in others}
     words = ["--config", "dataset={trials: [1, 2, 3]}"]
     assert planned(place, *words, repository=place) == {**of_a_trial, **REPORT}
 

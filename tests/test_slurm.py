@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slurm
 PROFILE = REPOSITORY / "profiles/slurm"
 # How a job ended is first asked after this many seconds; the default, 40, spares large clusters.
 FIRST_QUESTION = ("--slurm-init-seconds-before-status-checks", "1")
-GPU_RULES = {"pretrain", "associate", "train", "evaluate"}
+GPU_RULES = {"pretrain", "associate", "train", "evaluate", "probe", "locate"}
 
 
 def rule_of(name: str) -> str:
@@ -141,7 +141,7 @@ def test_a_log_names_the_job_and_its_gpu(cluster: Cluster, run: Run) -> None:
     gpus = {job.job: job.gpus for job in cluster.allocations()}
     logs = run.folder / "results/tiny/logs"
     texts = [path.read_text() for rule in GPU_RULES for path in (logs / rule).glob("*.log")]
-    assert len(texts) == 16
+    assert len(texts) == 20
     for text in texts:
         said = re.search(r"SLURM: job (\d+) on \S+, CUDA_VISIBLE_DEVICES=(\d+)\n", text)
         assert said and gpus[said[1]] == said[2]

@@ -232,11 +232,3 @@ def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Pat
     assert tree["salcr"]["visible-to-thermal"]["map_std"] == line["map_std"]
     assert tree["pretrain"]["thermal-to-visible"]["rank1_std"] == 0
     assert list(tree) == ["pretrain", "salcr"] and len(tree["salcr"]["thermal-to-visible"]) == 6
-    for figure in ("losses", "label_quality", "cmc", "map", "ranking"):
-        words = ["--figure", figure, "--tables", root, "--data", data]
-        words += ["--rankings", results / "round02/rankings.json"]
-        words += ["--png", tmp_path / f"{figure}.png", "--pdf", tmp_path / f"{figure}.pdf"]
-        assert tiny.run("figures", *words) == 0
-        picture = np.asarray(Image.open(tmp_path / f"{figure}.png").convert("L"))
-        assert picture.shape[1] > 500 and picture.std() > 5
-        assert (tmp_path / f"{figure}.pdf").read_bytes().startswith(b"%PDF")

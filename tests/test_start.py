@@ -18,7 +18,7 @@ HEAVY = {
 """Modules whose import takes from a third of a second to several."""
 
 
-_COMPUTING = ("pretrain", "associate", "evaluate", "embed", "search", "export")
+_COMPUTING = ("pretrain", "associate", "evaluate", "probe", "locate", "embed", "search", "export")
 
 
 class Start(NamedTuple):

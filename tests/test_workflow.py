@@ -44,10 +44,13 @@ def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> No
 
 
 def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
-    """Five figures, each as png and pdf, none empty."""
-    figures = {path.name for path in (finished / "results/tiny/figures").iterdir()}
+    """Nine figures, each as png and pdf, none empty."""
+    figures = list((finished / "results/tiny/figures").iterdir())
     names = ("losses", "label_quality", "cmc", "map", "ranking")
-    assert figures == {f"{name}.{form}" for name in names for form in ("png", "pdf")}
+    names += ("attention", "centres", "distances", "embedding")
+    wanted = {f"{name}.{form}" for name in names for form in ("png", "pdf")}
+    assert {path.name for path in figures} == wanted
+    assert all(path.stat().st_size > 5000 for path in figures)
 
 
 def test_variants_share_one_pretraining(finished: Path) -> None:
@@ -144,8 +147,11 @@ def test_the_report_holds_every_figure_with_its_caption(place: Path) -> None:
     done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--report", path)
     assert done.returncode == 0, done.stdout
     text = path.read_text()
-    assert "label_quality.png" in text and "summary.csv" in text
-    assert "Dashed: after stage one" in text and "No identity label was used" in text
+    assert "summary.csv" in text and "No identity label was used" in text
+    for picture in place.glob("results/tiny/figures/*.png"):
+        assert picture.name in text
+    for words in ("Dotted: after stage one", "Vertical lines are the means", "of the cosine"):
+        assert words in text
 
 
 def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ WRITES: dict[str, list[Path]] = {
     "train": [OUT / "round01" / name for name in ("checkpoint.pt", "optimizer.pt", "losses.csv")],
     "evaluate": [OUT / "round01/metrics.json", OUT / "round01/rankings.json"],
     "aggregate": [TABLES / f"{name}.csv" for name in ("summary", "trials", "cmc", "losses")],
-    "figures": [TABLES / "figures/ranking.png", TABLES / "figures/ranking.pdf"],
+    "draw": [TABLES / "figures/ranking.png", TABLES / "figures/ranking.pdf"],
 }  # fmt: skip
 STAGES = list(WRITES)
 
@@ -53,8 +53,8 @@ def words(stage: str, place: Path) -> list[str]:
         "aggregate": [
             "--dataset", "tiny", "--root", tables, "--runs", "salcr:salcr:1", "--trials", 1,
         ],
-        "figures": [
-            "--figure", "ranking", "--tables", tables, "--rankings", rankings, "--data", data,
+        "draw": [
+            "--figure", "ranking", "--sources", rankings, "--names", "salcr", "--data", data,
             "--png", f"{figure}.png", "--pdf", f"{figure}.pdf",
         ],
     }  # fmt: skip

@@ -24,7 +24,7 @@ READERS = {
     LAST / "labels.csv": ["assess", "train"],
     LAST / "metrics.json": ["aggregate"],
     LAST / "quality.json": ["aggregate"],
-    LAST / "rankings.json": ["figures"],
+    LAST / "rankings.json": ["draw"],
 }
 PAIRS = [(path, stage) for path, stages in READERS.items() for stage in stages]
 # Scores say nothing of the data set that they are of; what they are computed from does.

@@ -73,11 +73,6 @@ CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
 AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
-FIGURES = ["cmc", "map", "ranking"]
-if any(run.rounds for run in RUNS.values()):
-    FIGURES += ["label_quality", "losses"]
-elif not all(variant.pretrain.checkpoint for variant in VARIANTS.values()):
-    FIGURES.append("losses")
 
 # The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
 PAPER = paper.matches(CONFIG, VARIANTS)
@@ -89,7 +84,6 @@ wildcard_constraints:
     variant="|".join(RUNS),
     trial=r"\d\d+",
     round=r"\d\d+",
-    figure="|".join(FIGURES),
 
 
 def flags(stage):
@@ -193,13 +187,6 @@ def timed_jobs():
         str(run.folder(Path(RESULTS), trial, run.rounds) / "jobs/evaluate.json")
         for trial in CONFIG.dataset.trials
     ]
-
-
-def shown_ranking(wildcards):
-    """Return the rankings that the picture shows: the first variant's last, first trial."""
-    run = next(iter(RUNS.values()))
-    folder = run.folder(Path(RESULTS), CONFIG.dataset.trials[0], run.rounds)
-    return str(folder / "rankings.json")
 
 
 def show_summary():

@@ -1,0 +1,1 @@
+"""The figures, a function each: from small files to a matplotlib figure, no path written."""

@@ -1,0 +1,104 @@
+"""Where the centres of a round's clusters lie before and after CMFP, for a figure."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from salcr import cli, devices, files, schema
+from salcr.arrays import Floats, Integers
+from salcr.clustering import cluster_means, unit_rows
+from salcr.data import MODALITIES, load_identities, load_split
+from salcr.engine import extract, read_model
+from salcr.labels import read_labels
+from salcr.logs import say
+from salcr.projection import in_the_plane
+from salcr.propagation import propagate
+
+_DECIMALS = 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the stage reads and writes."""
+    cli.add_split(parser)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
+    parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
+    parser.add_argument("--identities", type=Path, required=True, help="true identities")
+    parser.add_argument("--centres", type=Path, required=True, help="csv to write")
+    cli.add_compute(parser)
+
+
+def run(
+    arguments: argparse.Namespace, *, numerics: schema.Numerics, associate: schema.Associate
+) -> None:
+    """Write a line for each cluster, before and after the propagation."""
+    device = devices.prepare(arguments.device, arguments.threads)
+    trial = arguments.trial
+    split = load_split(arguments.data, trial=trial, split="train")
+    say(f"locate, trial {trial}: {split}")
+    network, _ = read_model(arguments.checkpoint, device, numerics, split=split, trial=trial)
+    _, clusters = read_labels(
+        arguments.labels, trial=trial, sizes=split.sizes, data_hash=split.data_hash
+    )
+    identities = load_identities(arguments.identities, trial=trial, split="train")
+    kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
+    before = {
+        modality: extract(network, images, modality)[0].cpu().numpy()[kept[modality]]
+        for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)
+    }
+    mixed = propagate(before["visible"], before["infrared"], k=associate.cmfp_k)
+    people = {m: _majority(identities[m][kept[m]], clusters[m][kept[m]]) for m in MODALITIES}
+    tables = []
+    for when, features in (
+        ("before", before),
+        ("after", dict(zip(MODALITIES, mixed, strict=True))),
+    ):
+        centres = {
+            m: unit_rows(cluster_means(features[m], clusters[m][kept[m]])) for m in MODALITIES
+        }
+        tables.append(_lines(centres, people, when))
+    files.write_table(arguments.centres, pd.concat(tables, ignore_index=True))
+    say(f"{arguments.centres} written")
+
+
+def _lines(centres: dict[str, Floats], people: dict[str, Integers], when: str) -> pd.DataFrame:
+    """Return a line for each cluster: whose it is, whose centre is nearest across, its place.
+
+    Args:
+        centres: modality -> [K, C] unit rows.
+        people: modality -> [K] identities.
+        when: "before" or "after" the propagation.
+    """
+    cosine = centres["visible"] @ centres["infrared"].T
+    nearest = {
+        "visible": people["infrared"][cosine.argmax(axis=1)],
+        "infrared": people["visible"][cosine.argmax(axis=0)],
+    }
+    right = np.concatenate([nearest[m] == people[m] for m in MODALITIES])
+    say(f"{when} CMFP: of {len(right)} centres {right.mean():.1%} have their person's nearest")
+    x, y = in_the_plane(np.concatenate([centres[m] for m in MODALITIES])).round(_DECIMALS).T
+    lines = [
+        pd.DataFrame(
+            {
+                "when": when,
+                "modality": m,
+                "cluster": np.arange(len(centres[m])),
+                "identity": people[m],
+                "nearest_identity": nearest[m],
+            }
+        )
+        for m in MODALITIES
+    ]
+    return pd.concat(lines, ignore_index=True).assign(x=x, y=y)
+
+
+def _majority(identities: Integers, clusters: Integers) -> Integers:
+    """Return the identity of most images of each cluster, the smaller of two as frequent, [K]."""
+    names, numbers = np.unique(identities, return_inverse=True)
+    counts = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
+    np.add.at(counts, (clusters, numbers), 1)
+    majority: Integers = names[counts.argmax(axis=1)]
+    return majority

@@ -1,0 +1,62 @@
+# Which figures there are, and what each is drawn from. What shows single networks is of the first
+# trial, and of the first variant where it shows one.
+FIRST = next(iter(RUNS.values()))
+SHOWN = [RUNS[name] for name in layout.shown(RUNS, CONFIG.draw.variants)]
+
+
+def of_first_trial(run, round_, name):
+    """Return a file of a round of the first trial."""
+    folder = run.folder(Path(RESULTS), CONFIG.dataset.trials[0], round_)
+    return str(folder / name)
+
+
+def before_and_after(name, runs):
+    """Return file -> name of its network: after stage one, and at the end of each variant."""
+    networks = {of_first_trial(runs[0], 0, name): "stage one"}
+    for run in runs:
+        networks.setdefault(of_first_trial(run, run.rounds, name), run.variant)
+    return networks
+
+
+def sweeps():
+    """Return figure -> what it is drawn from, where variants sweep a key of the refinement."""
+    given = Path(workflow.basedir, "workflow/published.csv")
+    known = [str(given)] if given.exists() and not CONFIG.dataset.synthetic else []
+    found = {}
+    for key in ("weight", "k"):
+        values = configuration.swept(CONFIG, "gpcr", key)
+        if len(values) > 1:
+            names = [f"{variant}={value}" for variant, value in values.items()]
+            found[f"refinement_{key}"] = ([f"{RESULTS}/summary.csv", *known], names)
+    return found
+
+
+def plan():
+    """Return figure -> (files that it is drawn from, their names), as far as there are results."""
+    figures = {
+        "cmc": ([f"{RESULTS}/cmc.csv"], []),
+        "map": ([f"{RESULTS}/trials.csv"], []),
+    }
+    for figure, name, runs in (
+        ("ranking", "rankings.json", [FIRST]),
+        ("embedding", "embedding.csv", [FIRST]),
+        ("attention", "attention.json", [FIRST]),
+        ("distances", "distances.json", SHOWN),
+    ):
+        networks = before_and_after(name, runs)
+        figures[figure] = (list(networks), list(networks.values()))
+    trains = any(run.rounds for run in RUNS.values())
+    if trains or not all(one.pretrain.checkpoint for one in VARIANTS.values()):
+        figures["losses"] = ([f"{RESULTS}/losses.csv"], [])
+    if any(run.rounds for run in SHOWN):
+        figures["label_quality"] = ([f"{RESULTS}/quality.csv"], [])
+    associate = VARIANTS[FIRST.variant].associate
+    if FIRST.rounds and associate.cmfp and associate.method == "dagl":
+        figures["centres"] = ([of_first_trial(FIRST, FIRST.rounds, "centres.csv")], [])
+    return figures | sweeps()
+
+
+FIGURES = plan()
+PICTURES = expand(
+    f"{RESULTS}/figures/{{figure}}.{{form}}", figure=FIGURES, form=["png", "pdf"]
+)
