@@ -33,7 +33,7 @@ demo: $(READY) ## draw people, train on them, evaluate and plot: minutes on two 
 	snakemake --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet rules reason host
 
 .PHONY: test
-test: $(READY) ## the tests, all but the slow ones, SLURM's and DVC's
+test: $(READY) ## the tests, all but the slow ones, SLURM's, DVC's and the browser's
 	python -m pytest -n $(TEST_WORKERS)
 
 .PHONY: test-slow
@@ -42,12 +42,17 @@ test-slow: $(READY) ## the slow tests: the demo beats stage one and its control;
 
 .PHONY: test-slurm
 test-slurm: $(READY) ## the workflow on a SLURM of its own, installed first if root can
-	tests/install_slurm.sh
+	tests/install.sh slurm
 	python -m pytest -m slurm
 
 .PHONY: test-dvc
 test-dvc: $(READY) ## record the workflow with DVC, push, clone, pull, compare: minutes
 	python -m pytest -m dvc
+
+.PHONY: test-browser
+test-browser: report ## the demo's report in a headless Chromium, installed first if root can
+	tests/install.sh chromium
+	python -m pytest -m browser
 
 .PHONY: bench
 bench: $(READY) ## ours beside plain formulations: seconds, memory, growth; wants two free cores
@@ -70,8 +75,8 @@ lint: $(READY) ## style and types of the code, of the Snakefiles and of the work
 	snakemake --lint --configfile config/demo.yaml
 
 .PHONY: report
-report: $(READY) ## the demo's results as one HTML file
-	snakemake --cores 1 --configfile config/demo.yaml --report results/demo/report.html
+report: $(READY) ## the demo's results, figures and tables as one HTML page
+	snakemake report --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet rules reason host
 
 .PHONY: lock
 lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)

@@ -12,9 +12,6 @@ min_version("9.0")
 configfile: f"{workflow.basedir}/config/default.yaml"
 
 
-report: "workflow/report/workflow.rst"
-
-
 include: "workflow/rules/common.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/data.smk"

@@ -44,6 +44,7 @@ SUMMARIES = {
     "draw": "one figure from its small files",
     "record": "provenance of every trial: configuration, code, devices, seconds",
     "tables": "the paper's tables, ours beside the published figures",
+    "report": "one HTML page of all results",
     "embed": "features of folders of pictures, and an index to search them",
     "search": "the pictures of an index that show whom a query shows",
     "export": "a trained network as an ONNX file, checked with onnxruntime",
@@ -131,6 +132,20 @@ def _stopped(*_: object) -> None:
     with suppress(OSError):  # nobody may be left to read it
         # Not print: the signal may have come while it was printing.
         os.write(2, b"stopped by SIGTERM; the same command goes on\n")
+    sys.unraisablehook = _swallowed
+    _leave()
+
+
+def _swallowed(unraisable: Any) -> None:
+    """Leave a moment later where Python cannot: in a callback of a weak reference, a __del__."""
+    if isinstance(unraisable.exc_value, SystemExit):
+        signal.signal(signal.SIGALRM, _leave)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _leave(*_: object) -> None:
     sys.exit(_STOPPED)
 
 

@@ -44,6 +44,7 @@ STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
     "draw": ("draw",),
     "record": (),
     "tables": (),
+    "report": (),
     "embed": ("numerics",),
     "search": ("numerics",),
     "export": (),

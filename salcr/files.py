@@ -77,14 +77,36 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_table(path: Path, columns: list[str] | None = None) -> pd.DataFrame:
+def read_text(path: Path) -> str:
+    """Return a text file.
+
+    Raises:
+        SalcrError: the file is missing or is not UTF-8.
+    """
+    return str(_read(path, lambda: path.read_text(encoding="utf-8"), "is no text"))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        SalcrError: the file is missing or cannot be read.
+    """
+    return bytes(_read(path, path.read_bytes, "cannot be read"))
+
+
+def read_table(
+    path: Path, columns: list[str] | None = None, *, separator: str = ","
+) -> pd.DataFrame:
     """Return a CSV file's columns: the named ones in that order, or all.
 
     Raises:
         SalcrError: the file is missing, is not CSV, or lacks a column.
     """
     table = _read(
-        path, lambda: pd.read_csv(path, usecols=columns), f"is not the expected table; {AGAIN}"
+        path,
+        lambda: pd.read_csv(path, usecols=columns, sep=separator),
+        f"is not the expected table; {AGAIN}",
     )
     return table if columns is None else table[columns]
 

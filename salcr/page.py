@@ -1,19 +1,10 @@
-"""Queries and hits as one HTML file, which opens without a network and without other files."""
+"""HTML that opens without a network and without other files."""
 
 from __future__ import annotations
 
 import base64
 import html
-import io
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
-
-from PIL import Image
-
-from salcr.pictures import printable, thumbnail
-
-_HEIGHT = 160  # pixels of a picture
+from collections.abc import Iterable, Sequence
 
 # Nothing may be loaded from anywhere, whatever a file is called.
 _HEAD = """<!doctype html>
@@ -22,56 +13,31 @@ _HEAD = """<!doctype html>
 <meta http-equiv="Content-Security-Policy"
  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width">
-<title>SALCR search</title>
+<title>{title}</title>
 <style>
-:root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
-body { margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
-section { border-top: 1px solid #8886; display: flex; gap: 1.2rem; padding: 1rem 0; }
-ol { display: flex; flex-wrap: wrap; gap: .8rem; list-style: none; margin: 0; padding: 0; }
-figure { margin: 0; width: 6.4rem; }
-img { display: block; height: 160px; max-width: 100%; object-fit: contain; }
-.query img { outline: 3px solid; outline-offset: 2px; }
-figcaption { font-size: .8rem; margin-top: .4rem; overflow-wrap: anywhere; }
-figcaption b { display: block; font-size: .95rem; }
-</style>
+{style}</style>
 """
 
 
-class Shown(NamedTuple):
-    """A picture on the page."""
-
-    path: Path
-    caption: str
-    """What it is, such as its rank and score."""
-    name: str
-    """What its file is called on the page."""
-
-
-def gallery_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
-    """Return the page of queries, each with its hits.
+def document(title: str, style: str, body: str) -> str:
+    """Return a whole page.
 
     Args:
-        summary: a sentence above them.
-        rows: query and hits, nearest first.
+        title: plain text.
+        style: CSS.
+        body: HTML, all that is not markup escaped.
     """
-    parts = [_HEAD, f"<h1>SALCR search</h1>\n<p>{html.escape(summary)}</p>\n"]
-    for query, hits in rows:
-        parts.append(f'<section>\n<div class="query">{_figure(query)}</div>\n<ol>\n')
-        parts += [f"<li>{_figure(hit)}</li>\n" for hit in hits]
-        parts.append("</ol>\n</section>\n")
-    return "".join([*parts, "</html>\n"])
+    return _HEAD.format(title=html.escape(title), style=style) + body + "</html>\n"
 
 
-def _figure(shown: Shown) -> str:
-    caption, name = html.escape(shown.caption), html.escape(printable(shown.name))
-    picture = _data_uri(thumbnail(shown.path, _HEIGHT))
-    return (
-        f'<figure><img src="{picture}" alt="{caption}: {name}">'
-        f"<figcaption><b>{caption}</b>{name.replace('/', '/<wbr>')}</figcaption></figure>"
-    )
+def data_uri(picture: bytes, form: str) -> str:
+    """Return a picture, "png" or "jpeg", as the address of an image."""
+    return f"data:image/{form};base64,{base64.b64encode(picture).decode()}"
 
 
-def _data_uri(picture: Image.Image) -> str:
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of plain text."""
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
+    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table>\n"

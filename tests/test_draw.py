@@ -105,7 +105,7 @@ def test_a_sweep_shows_means_deviations_and_what_is_published(tmp_path: Path) ->
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "summary.csv", index=False)
     given = [
         ("lambda=0.5", "visible-to-thermal", 90.6, 83.9), ("k=30", "visible-to-thermal", 1, 1),
-        ("high", "visible-to-thermal", 90.3, 83.8), ("lambda=0.5", "all", 64.4, 60.4),
+        ("lambda=1.0", "visible-to-thermal", 90.3, 83.8), ("lambda=0.5", "all", 64.4, 60.4),
     ]  # fmt: skip
     published = pd.DataFrame(given, columns=["variant", "setting", "rank1", "map"])
     published.assign(source="fig6").to_csv(tmp_path / "published.csv", index=False)

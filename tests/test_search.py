@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from pages import Page
 from PIL import Image
 
 ODD_NAME = 'it\'s <script>alert("1")</script> & more.bmp'.replace("/", "\u2215")
@@ -123,24 +123,6 @@ def test_the_table_is_aligned_and_says_the_same(
     assert "guessed" not in capsys.readouterr().err
 
 
-class Page(HTMLParser):
-    """Collects the elements of a page, with their attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep an element."""
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        """Keep what a reader sees."""
-        self.text += data
-
-
 def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path) -> None:
     """Pictures are inside, nothing is loaded, and a name that looks like HTML is shown as text."""
     (tmp_path / "odd").mkdir()
@@ -153,7 +135,7 @@ def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path)
     assert search(place, query, index=str(tmp_path / "index"), extra=words) == 0
     text = page.read_text()
     found = Page(text)
-    images = [attributes for tag, attributes in found.elements if tag == "img"]
+    images = found.all("img")
     assert [str(image["src"])[:23] for image in images] == ["data:image/jpeg;base64,"] * 2
     assert ODD_NAME in str(images[1]["alt"]) and ODD_NAME in found.text
     assert not {"script", "a", "link", "iframe"} & {tag for tag, _ in found.elements}

@@ -102,11 +102,11 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return the tiny workflow run through SLURM, one job killed and one cancelled on the way."""
     folder = tmp_path_factory.mktemp("slurm")
     with started(cluster, folder) as snakemake:
-        job, killed = wait_for("associate", lambda: running(cluster, "associate"), 120)[0]
+        job, killed = wait_for("associate", lambda: running(cluster, "associate"), 300)[0]
         os.kill(wait_for("its process", lambda: python_of(cluster, job)), signal.SIGKILL)
-        job, cancelled = wait_for("train", lambda: running(cluster, "train"), 120)[0]
+        job, cancelled = wait_for("train", lambda: running(cluster, "train"), 300)[0]
         cluster.ask("scancel", job)
-        assert snakemake.wait(300) == 0
+        assert snakemake.wait(900) == 0
     return Run(folder, killed, cancelled)
 
 
@@ -118,7 +118,7 @@ def test_stopped_jobs_run_again_and_the_workflow_ends(cluster: Cluster, run: Run
         found[job["Comment"]].append(job["JobState"])
     assert found.pop(run.killed) == ["FAILED", "COMPLETED"]
     assert found.pop(run.cancelled) == ["CANCELLED", "COMPLETED"]
-    assert len(found) == 27 and all(ends == ["COMPLETED"] for ends in found.values()), found
+    assert len(found) == 35 and all(ends == ["COMPLETED"] for ends in found.values()), found
 
 
 def test_gpu_jobs_run_two_at_a_time_on_different_devices(cluster: Cluster, run: Run) -> None:

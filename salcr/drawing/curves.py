@@ -134,7 +134,7 @@ def sweep(sources: Sources, key: str) -> Figure:
     table = table[table["variant"].isin(value_of) & (table["rerank"] == "none")]
     last = table.groupby(["variant", "setting"], sort=False).tail(1)
     last = last.assign(value=last["variant"].map(value_of)).sort_values("value")
-    published = _published(sources.files[1:], key, value_of)
+    published = _published(sources.files[1:], key)
     figure, axes_of = setting_panels(last)
     for setting, axes in axes_of.items():
         here = last[last["setting"] == setting]
@@ -195,21 +195,19 @@ def _occupied(found: list[dict[str, Any]]) -> tuple[float, float]:
     return float(edges[full[0]]), float(edges[full[-1] + 1])
 
 
-def _published(paths: list[Path], key: str, value_of: dict[str, float]) -> pd.DataFrame:
+def _published(paths: list[Path], key: str) -> pd.DataFrame:
     """Return setting, value, rank1 and map of the published sweep, no line without a file.
 
-    A line belongs to it by its variant: `lambda=0.5`, `k=30`, or the name of one of ours. Settings
-    have other names in every data set.
+    A line belongs to it by its variant, `lambda=0.5` or `k=30`. Settings have other names in every
+    data set.
     """
     columns = ["variant", "setting", "rank1", "map"]
     if not paths:
         return pd.DataFrame(columns=columns)
     table = files.read_table(paths[0], columns)
     symbol = {"weight": "lambda", "k": "k"}[key]
-    written = table["variant"].str.extract(rf"^{symbol}=([0-9.]+)$")[0].astype(float)
-    table["value"] = written.fillna(table["variant"].map(value_of))
-    table = table.dropna(subset="value").drop_duplicates(["setting", "value"])
-    return table.sort_values("value")
+    table["value"] = table["variant"].str.extract(rf"^{symbol}=([0-9.]+)$")[0].astype(float)
+    return table.dropna(subset="value").sort_values("value")
 
 
 def _parted(name: str) -> tuple[str, str]:

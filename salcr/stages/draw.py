@@ -16,7 +16,7 @@ from salcr.drawing import curves, pictures, points
 from salcr.drawing.style import Sources, settings_of
 from salcr.logs import say
 
-_FIGURES: dict[str, Callable[[Sources], Figure]] = {
+FIGURES: dict[str, Callable[[Sources], Figure]] = {
     "losses": curves.losses,
     "label_quality": curves.label_quality,
     "cmc": curves.cmc,
@@ -33,7 +33,7 @@ _FIGURES: dict[str, Callable[[Sources], Figure]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
-    parser.add_argument("--figure", choices=list(_FIGURES), required=True, help="which one")
+    parser.add_argument("--figure", choices=list(FIGURES), required=True, help="which one")
     parser.add_argument(
         "--sources", type=Path, nargs="+", required=True, help="files that it is drawn from"
     )
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, *, draw: schema.Draw) -> None:
     """Draw the figure and write it in both formats."""
     sources = Sources(arguments.sources, arguments.names, arguments.data, draw.variants)
     with plt.rc_context(settings_of(draw.font_size)):
-        figure = _FIGURES[arguments.figure](sources)
+        figure = FIGURES[arguments.figure](sources)
         for path in (arguments.png, arguments.pdf):
             # Without a date, two runs on equal results write equal files.
             undated: dict[str, Any] = {"CreationDate": None} if path.suffix == ".pdf" else {}

@@ -17,8 +17,8 @@ from salcr.decoding import decoded
 from salcr.embedding import Embedder, read_embedder
 from salcr.errors import SalcrError
 from salcr.gallery import Gallery, Hits, read_gallery
+from salcr.hits import Shown, hits_page
 from salcr.logs import say, warn
-from salcr.page import Shown, gallery_page
 from salcr.pictures import guessed_modality, printable, thumbnail
 
 _BLOCK = 512  # queries in memory at a time
@@ -221,5 +221,5 @@ def _write_page(path: Path, queries: list[Query], gallery: Gallery) -> None:
         f"{len(queries)} {'query' if len(queries) == 1 else 'queries'}, searched among {counted} "
         "pictures. Beside each query its nearest pictures, with their rank and cosine similarity."
     )
-    files.write_text(path, gallery_page(summary, rows))
+    files.write_text(path, hits_page(summary, rows))
     say(f"{path} written")

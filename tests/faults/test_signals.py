@@ -86,6 +86,27 @@ def test_sigterm_before_the_imports_are_done_is_told_too(whole: Path, tmp_path: 
     assert job.returncode == 143 and said.count(TOLD) == 1 and "Traceback" not in said
 
 
+CALLBACK = """
+import os, signal, sys, time, weakref
+from salcr import __main__
+signal.signal(signal.SIGTERM, __main__._stopped)
+class Thing: pass
+thing = Thing()
+watched = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGTERM))
+del thing
+time.sleep(20)
+"""
+
+
+def test_sigterm_where_python_swallows_exceptions_ends_the_job_too() -> None:
+    """In a callback of a weak reference exceptions are printed and forgotten, but not this one."""
+    done = subprocess.run(
+        [sys.executable, "-c", CALLBACK], env=faults.ENVIRONMENT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (143, f"{TOLD}\n")
+
+
 WRITER = """
 import sys
 from pathlib import Path

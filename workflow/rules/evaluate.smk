@@ -107,11 +107,7 @@ rule aggregate:
         quality=every_round("quality.json", lambda run: range(1, run.rounds + 1)),
         losses=every_round("losses.csv", lambda run: range(run.rounds + 1)),
     output:
-        summary=report(
-            f"{RESULTS}/summary.csv",
-            caption="../report/summary.rst",
-            category="Results",
-        ),
+        summary=f"{RESULTS}/summary.csv",
         text=f"{RESULTS}/summary.txt",
         metrics=f"{RESULTS}/metrics.json",
         tables=expand(f"{RESULTS}/{{table}}.csv", table=TABLES),

@@ -79,12 +79,7 @@ rule draw:
         visible=ancient(f"{DATA}/visible.npy"),
         infrared=ancient(f"{DATA}/infrared.npy"),
     output:
-        png=report(
-            f"{RESULTS}/figures/{{figure}}.png",
-            caption="../report/figures.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
+        png=f"{RESULTS}/figures/{{figure}}.png",
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
     log:
         f"{LOG}/draw/{{figure}}.log",

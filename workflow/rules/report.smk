@@ -1,4 +1,4 @@
-# What made the results, and the paper's tables.
+# The paper's tables, what made the results, and one page of it all.
 rule count:
     output:
         counts=f"{RESULTS}/counts.json",
@@ -33,11 +33,7 @@ rule tables:
             table=PAPER_TABLES,
             form=PAPER_FORMS,
         ),
-        text=report(
-            f"{RESULTS}/tables/tables.md",
-            caption="../report/tables.rst",
-            category="Tables",
-        ),
+        text=f"{RESULTS}/tables/tables.md",
         document=f"{RESULTS}/tables/tables.tex",
     log:
         f"{LOG}/tables.log",
@@ -67,6 +63,13 @@ rule tables:
         " --published {input.published:q} --out {params.out:q} > {log:q} 2>&1"
 
 
+PROVENANCE = [
+    f"{RESULTS}/{run.variant}/{layout.trial_name(trial)}/provenance.json"
+    for run in RUNS.values()
+    for trial in CONFIG.dataset.trials
+]
+
+
 rule record:
     input:
         summary=f"{DATA}/preprocess.json",
@@ -80,16 +83,8 @@ rule record:
             "jobs/evaluate.json", lambda run: run.evaluated(CONFIG.evaluate_every)
         ),
     output:
-        table=report(
-            f"{RESULTS}/provenance.csv",
-            caption="../report/provenance.rst",
-            category="Provenance",
-        ),
-        trials=[
-            f"{RESULTS}/{run.variant}/{layout.trial_name(trial)}/provenance.json"
-            for run in RUNS.values()
-            for trial in CONFIG.dataset.trials
-        ],
+        table=f"{RESULTS}/provenance.csv",
+        trials=PROVENANCE,
     log:
         f"{LOG}/record.log",
     benchmark:
@@ -112,3 +107,35 @@ rule record:
         "python -m salcr record --dataset {params.dataset} --root {params.root:q}"
         " --data {params.data:q} --runs {params.runs} --trials {params.trials}"
         " --every {params.every} > {log:q} 2>&1"
+
+
+rule report:
+    input:
+        summary=f"{RESULTS}/summary.csv",
+        provenance=f"{RESULTS}/provenance.csv",
+        trials=PROVENANCE,
+        figures=[path for path in PICTURES if path.endswith(".png")],
+        tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=PAPER_TABLES),
+        images=f"{DATA}/preprocess.json",
+    output:
+        page=f"{RESULTS}/report.html",
+    log:
+        f"{LOG}/report.log",
+    benchmark:
+        f"{TIME}/report.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("report"),
+        drawn="--drawn" if CONFIG.dataset.synthetic else "",
+        data=subpath(input.images, parent=True),
+        times=TIME,
+    shell:
+        "python -m salcr report --summary {input.summary:q} --provenance {input.provenance:q}"
+        " --trials {input.trials:q} --figures {input.figures:q} --tables {input.tables:q}"
+        " --times {params.times:q} --data {params.data:q} {params.drawn}"
+        " --page {output.page:q} > {log:q} 2>&1"

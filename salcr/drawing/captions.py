@@ -1,0 +1,98 @@
+"""What readers are told of each figure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Caption(NamedTuple):
+    """The words below a figure."""
+
+    title: str
+    in_paper: str
+    """Number of the paper's figure that shows this; empty if none does."""
+    text: str
+
+
+CAPTIONS = {
+    "cmc": Caption(
+        "CMC",
+        "",
+        "Share of queries whose identity is among the nearest 1 to 20 gallery images, mean over "
+        "trials. Dotted: after stage one.",
+    ),
+    "map": Caption(
+        "mAP over the rounds",
+        "",
+        "Mean average precision on the held-out identities over the rounds of stage two, mean over "
+        "trials with the standard deviation as a band; round 0 is the end of stage one.",
+    ),
+    "refinement_weight": Caption(
+        "Weight of the refinement loss",
+        "5 and 6",
+        "Rank-1 and mAP over λ, the weight of the refinement loss: mean and standard deviation "
+        "over trials. Grey, where given: as published.",
+    ),
+    "refinement_k": Caption(
+        "Neighbours of the refinement loss",
+        "5 and 6",
+        "Rank-1 and mAP over k, how many nearest instances may become positives of the refinement "
+        "loss: mean and standard deviation over trials. Grey, where given: as published.",
+    ),
+    "label_quality": Caption(
+        "Quality of the pseudo-labels",
+        "7",
+        "Agreement of the pseudo-labels with the true identities, which training never sees, in "
+        "the visible and in the infrared label space, round by round: mean over trials, the "
+        "standard deviation as a band. Dotted: the first round, whose labels come from stage one's "
+        "network.",
+    ),
+    "centres": Caption(
+        "Cluster centres before and after CMFP",
+        "8",
+        "t-SNE of the cluster centres of the training images before and after cross-modality "
+        "feature propagation, last round, first trial; each panel is a t-SNE of its own. A cluster "
+        "belongs to the person of most of its images; lines join the centres of one person in the "
+        "two modalities. Green: among the other modality's centres the nearest (cosine of the "
+        "features) is of the same person, in percent above. Grey: the other modality has no "
+        "cluster of the person.",
+    ),
+    "distances": Caption(
+        "Distances across modalities",
+        "9",
+        "Cosine distances of cross-modality pairs of test images of one person (positive) and of "
+        "two (negative), a panel for each network of the first trial; of more pairs than "
+        "probe.pairs a random choice, the same in every panel. Vertical lines are the means, the "
+        "gap is between them.",
+    ),
+    "embedding": Caption(
+        "Images of some people",
+        "10",
+        "t-SNE of the test images of some people, evenly spread over all of them, in both "
+        "modalities, after stage one and at the end. Number and colour are a person's, the marker "
+        "is the modality. Each panel is a t-SNE of its own.",
+    ),
+    "attention": Caption(
+        "Where a network looks",
+        "11",
+        "Grad-CAM: of the cosine between the image's global feature (behind its batch norm) and "
+        "that of the first image of the same person in the other modality, held fixed, by the "
+        "trunk's last feature map; an image without colour has no position that speaks for the "
+        "match. Parts: the softmax attention with which each part's prototype gathers its stripe. "
+        "Each map is scaled to its own largest value.",
+    ),
+    "ranking": Caption(
+        "Ranking lists",
+        "12",
+        "Queries (black frame) and their ten nearest gallery images of the other modality, after "
+        "stage one and at the end, framed green with a tick where the identity is right and orange "
+        "with a cross where it is wrong.",
+    ),
+    "losses": Caption(
+        "Training losses",
+        "",
+        "Losses of both stages over their epochs: mean over trials, the standard deviation as a "
+        "band.",
+    ),
+}
+"""Of every figure, in the order in which a report shows them."""
