@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from salcr import __version__, files, provenance
+from salcr.atomic import remove_unfinished
 from salcr.config import (
     DEFAULT_CONFIG,
     SEEDED_STAGES,
@@ -55,7 +56,6 @@ SUMMARIES = {
 
 
 _COMPLETION = "--print-completion"
-_STOPPED = 128 + signal.SIGTERM  # the status that shells give
 
 
 def main(words: list[str] | None = None) -> int:
@@ -98,8 +98,6 @@ def main(words: list[str] | None = None) -> int:
             files.write_json(arguments.job, job)
         say(f"{arguments.stage}: {FINISHED} {seconds:.1f} s")
     except Exception as error:
-        if signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
-            return _STOPPED  # what the signal interrupted failed in its own way
         if isinstance(error, SalcrError):
             message = str(error)
         elif is_out_of_memory(error):
@@ -127,26 +125,16 @@ def _completion(parser: argparse.ArgumentParser, stages: Any, shell: str) -> str
 
 
 def _stopped(*_: object) -> None:
-    """End the job as an exception does, so that temporary files are removed: SLURM's time is up."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb that
+    """End the job at once, without its temporary files: SLURM's time is up.
+
+    Not by an exception. Raised wherever the signal comes, it would be lost in the callback of a
+    weak reference, or end native code that is being imported with an abort.
+    """
+    remove_unfinished()
     with suppress(OSError):  # nobody may be left to read it
         # Not print: the signal may have come while it was printing.
         os.write(2, b"stopped by SIGTERM; the same command goes on\n")
-    sys.unraisablehook = _swallowed
-    _leave()
-
-
-def _swallowed(unraisable: Any) -> None:
-    """Leave a moment later where Python cannot: in a callback of a weak reference, a __del__."""
-    if isinstance(unraisable.exc_value, SystemExit):
-        signal.signal(signal.SIGALRM, _leave)
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
-def _leave(*_: object) -> None:
-    sys.exit(_STOPPED)
+    os._exit(128 + signal.SIGTERM)  # the status that shells give
 
 
 def _less_memory(stage: str) -> str:

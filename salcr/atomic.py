@@ -20,6 +20,8 @@ from salcr.errors import SalcrError
 _MARK = "unfinished-"
 _RANDOM = "?" * 8  # what tempfile puts into a name
 
+_unfinished: set[Path] = set()  # temporaries of this process
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -32,6 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path, path.suffix)
         handle, temporary = _claimed_file(path)
+    _unfinished.add(temporary)
     try:
         with _told(path):
             yield temporary
@@ -39,8 +42,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         os.close(handle)
-        with suppress(OSError):
-            temporary.unlink()
+        _remove(temporary)
 
 
 @contextmanager
@@ -54,12 +56,19 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path, "")
         handle, temporary = _claimed_folder(path)
+    _unfinished.add(temporary)
     try:
         with _told(path):
             yield temporary
     finally:
         os.close(handle)
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def remove_unfinished() -> None:
+    """Delete what this process has begun to write, before it ends in the middle of it."""
+    for temporary in tuple(_unfinished):
+        _remove(temporary)
 
 
 @contextmanager
@@ -111,9 +120,19 @@ def _remove_leftovers(path: Path, suffix: str) -> None:
             handle = os.open(leftover, os.O_RDONLY if is_folder else os.O_RDWR)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(leftover) if is_folder else leftover.unlink()
+                _remove(leftover)
             finally:
                 os.close(handle)
+
+
+def _remove(temporary: Path) -> None:
+    """Delete a temporary file or folder, if it is still there."""
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            temporary.unlink()
+    _unfinished.discard(temporary)
 
 
 def _umask() -> int:
