@@ -43,19 +43,13 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def probe(data: Path, out: Path, round_: int, *extra: object, to: Path | None = None) -> int:
     """Look into the network of a round."""
-    here = tiny.folder(out, round_)
-    words = ["--data", data, "--trial", 1, "--checkpoint", here / "checkpoint.pt"]
-    words += ["--identities", data / "identities.csv"]
-    for name in FILES:
-        words += [f"--{name.split('.')[0]}", (to or here) / name]
-    return tiny.run("probe", *words, *extra)
+    return tiny.run(*tiny.probe_words(data, out, round_, to), *extra)
 
 
-def locate(data: Path, out: Path, to: Path) -> int:
-    """Write the cluster centres of round 1."""
-    words = ["--data", data, "--trial", 1, "--checkpoint", out / "round00/checkpoint.pt"]
-    words += ["--labels", out / "round01/labels.csv", "--identities", data / "identities.csv"]
-    return tiny.run("locate", *words, "--centres", to, "--associate-cmfp-k", 4)
+def locate(data: Path, out: Path, to: Path) -> Path:
+    """Write the cluster centres of round 1 into a folder; return the file."""
+    assert tiny.run(*tiny.locate_words(data, out, 1, to)) == 0
+    return to / "centres.csv"
 
 
 def network_of(out: Path, round_: int) -> Network:
@@ -178,7 +172,7 @@ def test_centres_are_those_of_the_propagated_features(
         return points[:, :2]
 
     monkeypatch.setattr(locate_stage, "in_the_plane", plane)
-    assert locate(data, results, tmp_path / "centres.csv") == 0
+    locate(data, results, tmp_path)
     labels = pd.read_csv(results / "round01/labels.csv")
     everything = features_of(data, network_of(results, 0), "train", mirrored=False)
     people = people_of(data, "train")
@@ -225,8 +219,7 @@ def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path)
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (results / "round00" / name).read_bytes(), name
         assert (tmp_path / name).stat().st_size < 10_000
-    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
-    assert locate(data, results, first) == 0 and locate(data, results, second) == 0
+    first, second = (locate(data, results, tmp_path / name) for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
 
 

@@ -119,6 +119,25 @@ def evaluate_words(data: Path, out: Path, round_: int, *, trial: int = 1) -> lis
     return [*words, "--metrics", here / "metrics.json", "--rankings", here / "rankings.json"]
 
 
+def probe_words(data: Path, out: Path, round_: int, to: Path | None = None) -> list[object]:
+    """Return the command line that looks into the network of a round."""
+    here = folder(out, round_)
+    words: list[object] = ["probe", "--data", data, "--trial", 1]
+    words += ["--checkpoint", here / "checkpoint.pt", "--identities", data / "identities.csv"]
+    for name in ("distances.json", "embedding.csv", "attention.json"):
+        words += [f"--{name.partition('.')[0]}", (to or here) / name]
+    return words
+
+
+def locate_words(data: Path, out: Path, round_: int, to: Path | None = None) -> list[object]:
+    """Return the command line that finds the cluster centres of a round."""
+    before, here = folder(out, round_ - 1), folder(out, round_)
+    words: list[object] = ["locate", "--data", data, "--trial", 1]
+    words += ["--checkpoint", before / "checkpoint.pt", "--labels", here / "labels.csv"]
+    words += ["--identities", data / "identities.csv", "--centres", (to or here) / "centres.csv"]
+    return [*words, "--associate-cmfp-k", "4"]
+
+
 def folder(out: Path, round_: int) -> Path:
     """Return the folder of a round."""
     return out / f"round{round_:02d}"

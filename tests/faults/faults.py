@@ -30,6 +30,10 @@ WRITES: dict[str, list[Path]] = {
     "train": [OUT / "round01" / name for name in ("checkpoint.pt", "optimizer.pt", "losses.csv")],
     "evaluate": [OUT / "round01/metrics.json", OUT / "round01/rankings.json"],
     "aggregate": [TABLES / f"{name}.csv" for name in ("summary", "trials", "cmc", "losses")],
+    "probe": [
+        OUT / "round01" / name for name in ("distances.json", "embedding.csv", "attention.json")
+    ],
+    "locate": [OUT / "round01/centres.csv"],
     "draw": [TABLES / "figures/ranking.png", TABLES / "figures/ranking.pdf"],
 }  # fmt: skip
 STAGES = list(WRITES)
@@ -53,6 +57,8 @@ def words(stage: str, place: Path) -> list[str]:
         "aggregate": [
             "--dataset", "tiny", "--root", tables, "--runs", "salcr:salcr:1", "--trials", 1,
         ],
+        "probe": tiny.probe_words(data, out, 1)[1:],
+        "locate": tiny.locate_words(data, out, 1)[1:],
         "draw": [
             "--figure", "ranking", "--sources", rankings, "--names", "salcr", "--data", data,
             "--png", f"{figure}.png", "--pdf", f"{figure}.pdf",

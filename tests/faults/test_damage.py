@@ -12,16 +12,17 @@ import tiny
 from PIL import Image
 
 FIRST, LAST = faults.OUT / "round00", faults.OUT / "round01"
+COMPUTING = ["pretrain", "associate", "train", "evaluate", "probe", "locate"]
 # file -> stages that read it
 READERS = {
-    Path("data/visible.npy"): ["pretrain", "associate", "train", "evaluate"],
-    Path("data/infrared.npy"): ["pretrain", "associate", "train", "evaluate"],
-    Path("data/manifest.csv"): ["pretrain", "associate", "train", "evaluate"],
-    Path("data/preprocess.json"): ["pretrain", "associate", "train", "evaluate"],
-    Path("data/identities.csv"): ["assess", "evaluate"],
-    FIRST / "checkpoint.pt": ["associate", "train"],
-    LAST / "checkpoint.pt": ["evaluate"],
-    LAST / "labels.csv": ["assess", "train"],
+    Path("data/visible.npy"): COMPUTING,
+    Path("data/infrared.npy"): COMPUTING,
+    Path("data/manifest.csv"): COMPUTING,
+    Path("data/preprocess.json"): COMPUTING,
+    Path("data/identities.csv"): ["assess", "evaluate", "probe", "locate"],
+    FIRST / "checkpoint.pt": ["associate", "train", "locate"],
+    LAST / "checkpoint.pt": ["evaluate", "probe"],
+    LAST / "labels.csv": ["assess", "train", "locate"],
     LAST / "metrics.json": ["aggregate"],
     LAST / "quality.json": ["aggregate"],
     LAST / "rankings.json": ["draw"],

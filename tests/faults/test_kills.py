@@ -19,7 +19,9 @@ import yaml
 from salcr.config import load_yaml
 
 RESULTS = Path("results/tiny")
-TARGETS = [RESULTS / "summary.csv", RESULTS / "figures/losses.png"]
+# Tables, and figures that hang on every stage.
+DRAWN = ("losses", "distances", "centres")
+TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name in DRAWN)]
 SEED = 20250424  # of the moments
 
 
