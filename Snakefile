@@ -1,6 +1,7 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
 #       -> assess, evaluate -> aggregate, probe, locate -> draw, record
+#       -> tables, report, which are made when they are asked for
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
 # snakemake --cores all --configfile config/demo.yaml             the demo, on drawn people
