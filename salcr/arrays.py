@@ -1,4 +1,4 @@
-"""The kinds of arrays that most modules take and return, and the labels that they hand on."""
+"""Arrays that most modules take and return, and which of many to look at."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ class Association(NamedTuple):
     """[M], infrared images in the infrared space."""
     infrared_to_visible: Integers
     """[M], infrared images in the visible space."""
+
+
+def evenly_spread(size: int, count: int) -> list[int]:
+    """Return up to `count` of the positions 0 .. size-1, evenly spread, for a look at a few."""
+    return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()))

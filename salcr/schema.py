@@ -83,9 +83,7 @@ class Model(Section):
 class Numerics(Section):
     """How the network is computed. Results change by rounding, which training magnifies."""
 
-    autocast: Literal["auto", "always", "never"] = Field(
-        description="convolutions in bfloat16; auto: on a GPU"
-    )
+    autocast: Literal["auto", "always", "never"] = Field(description="bfloat16; auto: on a GPU")
     channels_last: bool = Field(description="memory layout that most devices prefer")
     compile: bool = Field(description="torch.compile; takes minutes a job and a C++ compiler")
 
@@ -125,10 +123,7 @@ class Optimizer(Section):
 class Pretrain(Section):
     """Stage one: contrastive learning inside each modality."""
 
-    checkpoint: str | None = Field(
-        description="a trained or imported checkpoint that takes the place of stage one; `{trial}` "
-        "in it stands for the number of the trial"
-    )
+    checkpoint: str | None = Field(description="in place of stage one; {trial}: its number")
     epochs: int = Field(ge=1, description="clusterings, each followed by `iterations` steps")
     iterations: int = Field(ge=1, description="steps an epoch")
     clusters: int = Field(ge=1, description="clusters in a batch, per modality")
@@ -193,9 +188,7 @@ class Evaluate(Section):
     """Retrieval on the held-out identities."""
 
     rankings: int = Field(ge=1, description="queries whose ten nearest are kept for the figure")
-    rerank: list[Literal["cmfp", "aim", "cmrr"]] = Field(
-        description="also report these re-rankings"
-    )
+    rerank: list[Literal["cmfp", "aim", "cmrr"]] = Field(description="re-rankings to add")
     cmfp_k: list[Positive] = Field(min_length=1, description="CMFP: entries kept in a row; a list")
     aim_k1: int = Field(ge=1, description="AIM: largest similarities kept in a row")
     aim_k2: int = Field(ge=1, description="AIM: neighbours averaged")

@@ -84,10 +84,8 @@ def label_quality(sources: Sources) -> Figure:
 def cmc(sources: Sources) -> Figure:
     """Return the cumulative matching characteristic of every variant, and of its stage one."""
     table = sources.compared()
-    table = table[table["rerank"] == "none"]
-    figure, axes_of = setting_panels(table)
-    for setting, axes in axes_of.items():
-        here = table[table["setting"] == setting]
+    figure, grid = setting_panels(table[table["rerank"] == "none"], "matching rate (%)")
+    for axes, here in grid:
         drawn: set[tuple[float, ...]] = set()
         for number, variant in names_of(here):
             lines = here[here["variant"] == variant]
@@ -103,24 +101,20 @@ def cmc(sources: Sources) -> Figure:
                 axes.plot(curve["rank"], curve["mean"], **style)
         axes.set(xlabel="rank", ylim=(0, 101), xticks=[1, 5, 10, 15, 20])
         axes.legend(loc="lower right")
-    next(iter(axes_of.values())).set_ylabel("matching rate (%)")
     return figure
 
 
 def mean_precision(sources: Sources) -> Figure:
     """Return mAP over the rounds of stage two; round 0 is the end of stage one."""
     table = sources.compared()
-    table = table[table["rerank"] == "none"]
-    figure, axes_of = setting_panels(table)
-    for setting, axes in axes_of.items():
-        here = table[table["setting"] == setting]
+    figure, grid = setting_panels(table[table["rerank"] == "none"], "mAP (%)")
+    for axes, here in grid:
         for number, variant in names_of(here):
             lines = here[here["variant"] == variant]
             band(axes, lines, "round", "map", label=variant, **line_style(number))
         axes.set(xlabel="round (0: after stage one)", ylim=(0, 101))
         whole_numbers(axes)
         axes.legend(loc="lower right")
-    next(iter(axes_of.values())).set_ylabel("mAP (%)")
     return figure
 
 
@@ -135,22 +129,20 @@ def sweep(sources: Sources, key: str) -> Figure:
     last = table.groupby(["variant", "setting"], sort=False).tail(1)
     last = last.assign(value=last["variant"].map(value_of)).sort_values("value")
     published = _published(sources.files[1:], key)
-    figure, axes_of = setting_panels(last)
-    for setting, axes in axes_of.items():
-        here = last[last["setting"] == setting]
+    figure, grid = setting_panels(last, "percent")
+    for axes, here in grid:
+        given = published[published["setting"] == here["setting"].iloc[0]]
         for number, (score, name) in enumerate({"rank1": "rank-1", "map": "mAP"}.items()):
             style = line_style(number)
             axes.errorbar(
                 here["value"], here[f"{score}_mean"], here[f"{score}_std"].fillna(0), capsize=2,
                 label=name, **style,
             )  # fmt: skip
-            given = published[published["setting"] == setting]
             if len(given):
                 style |= {"color": GREY, "markerfacecolor": "white", "linestyle": ":"}
                 axes.plot(given["value"], given[score], label=f"{name}, published", **style)
         axes.set(xlabel=_SWEPT[key])
-    next(iter(axes_of.values())).set_ylabel("percent")
-    legend_above(figure, next(iter(axes_of.values())))
+    legend_above(figure, grid[0][0])
     return figure
 
 

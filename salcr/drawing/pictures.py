@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from salcr import data, files
+from salcr.arrays import evenly_spread
 from salcr.drawing.style import (
     BLACK,
     DOUBLE,
@@ -18,7 +19,6 @@ from salcr.drawing.style import (
     WRONG,
     Sources,
     bare,
-    evenly_spread,
     image_grid,
 )
 

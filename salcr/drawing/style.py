@@ -11,7 +11,6 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -103,13 +102,21 @@ def image_grid(rows: int, columns: int, *, height: float) -> tuple[Figure, Any]:
     )  # fmt: skip
 
 
-def setting_panels(table: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
-    """Return a figure with a panel for each setting of the table."""
-    settings = list(table["setting"].unique())
-    figure, grid = panels(len(settings), height=2.6, sharey=True)
-    for axes, setting in zip(grid, settings, strict=True):
-        axes.set_title(setting.replace("-", " "))
-    return figure, dict(zip(settings, grid, strict=True))
+def setting_panels(
+    table: pd.DataFrame, title: str
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """Return a figure with a panel for each setting, and of each panel the table's lines.
+
+    Args:
+        table: with a column `setting`.
+        title: of the y axis, at the first panel.
+    """
+    found = list(table.groupby("setting", sort=False))
+    figure, grid = panels(len(found), height=2.6, sharey=True)
+    for axes, (setting, _) in zip(grid, found, strict=True):
+        axes.set_title(str(setting).replace("-", " "))
+    grid[0].set_ylabel(title)
+    return figure, [(axes, lines) for axes, (_, lines) in zip(grid, found, strict=True)]
 
 
 def line_style(number: int) -> dict[str, Any]:
@@ -143,11 +150,6 @@ def bare(axes: Axes) -> None:
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(visible=True, color="#999999")
-
-
-def evenly_spread(size: int, count: int) -> list[int]:
-    """Return up to `count` positions 0 .. size-1, evenly spread."""
-    return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()))
 
 
 def names_of(table: pd.DataFrame) -> Iterable[tuple[int, str]]:

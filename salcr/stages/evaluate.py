@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from salcr import cli, curves, devices, files, provenance, rerank, schema
-from salcr.arrays import Floats
+from salcr.arrays import Floats, evenly_spread
 from salcr.data import Split, load_split
 from salcr.datasets.readers import READERS
 from salcr.engine import read_model
@@ -126,7 +126,7 @@ def _nearest(
     """Return evenly spread queries with their nearest in the first gallery, as array rows."""
     sides = {"visible": split.visible, "infrared": split.infrared}
     queries, gallery = sides[setting.query], sides[setting.gallery]
-    chosen = np.linspace(0, len(queries) - 1, num=min(count, len(queries))).round().astype(int)
+    chosen = evenly_spread(len(queries), count)
     drawn = draw_gallery(setting, test.places[setting.gallery], draw=0)
     shown, images = test.features[setting.query][chosen], test.features[setting.gallery][drawn]
     order = np.argsort(squared_euclidean(shown, images), axis=1, kind="stable")

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from salcr import cli, devices, files, schema, transforms
-from salcr.arrays import Floats, Integers
+from salcr.arrays import Floats, Integers, evenly_spread
 from salcr.data import MODALITIES, Images, load_identities, load_split
 from salcr.engine import mirrored_features, read_model
 from salcr.errors import SalcrError
@@ -57,9 +57,9 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics, probe: sche
     files.write_json(
         arguments.distances, {**origin, **_distances(features, identities, probe.pairs)}
     )
-    people = _evenly_spread(shared, probe.people)
+    people = shared[evenly_spread(len(shared), probe.people)]
     files.write_table(arguments.embedding, _embedding(features, images, identities, people))
-    people = _evenly_spread(shared, probe.looks)
+    people = shared[evenly_spread(len(shared), probe.looks)]
     positions = {m: _first_of_each(identities[m], people) for m in MODALITIES}
     # Stage one trains no parts, its networks have one; of an imported network nobody can tell.
     settings = checkpoint["config"].get("fgsal", {"enabled": network.num_parts > 1})
@@ -163,8 +163,3 @@ def _rounded(heat: Floats) -> list[list[float]]:
 def _first_of_each(identities: Integers, people: Integers) -> Integers:
     """Return the position of each person's first image."""
     return np.array([np.flatnonzero(identities == one)[0] for one in people])
-
-
-def _evenly_spread(values: Integers, count: int) -> Integers:
-    """Return up to `count` of the values, evenly spread."""
-    return values[np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)]
