@@ -141,19 +141,6 @@ def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("hacked"))
 
 
-def test_the_report_holds_every_figure_with_its_caption(place: Path) -> None:
-    """`snakemake --report` writes one HTML file from the finished results."""
-    path = place / "report.html"
-    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--report", path)
-    assert done.returncode == 0, done.stdout
-    text = path.read_text()
-    assert "summary.csv" in text and "No identity label was used" in text
-    for picture in place.glob("results/tiny/figures/*.png"):
-        assert picture.name in text
-    for words in ("Dotted: after stage one", "Vertical lines are the means", "of the cosine"):
-        assert words in text
-
-
 def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:
     """The profile's options are ones that Snakemake and its SLURM plugin accept."""
     words = ["--profile", REPOSITORY / "profiles/slurm", "--configfile", tiny.TINY_CONFIG]
