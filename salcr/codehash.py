@@ -21,8 +21,8 @@ def stage_hash(stage: str, unused: Collection[str] = ()) -> str:
 
     Args:
         stage: name of the stage.
-        unused: names of modules that it imports but does not run, such as the readers of other
-            data sets; they do not count, nor does what only they import.
+        unused: modules that it imports but does not run, such as the readers of other data sets,
+            "datasets.sysu"; they do not count, nor does what only they import.
     """
     skipped = _NO_RESULT.union(unused)
     seen: dict[Path, str] = {}
@@ -31,9 +31,14 @@ def stage_hash(stage: str, unused: Collection[str] = ()) -> str:
         path = waiting.pop()
         if path not in seen:
             seen[path], imported = _module(path)
-            waiting += [other for other in imported if other.stem not in skipped]
+            waiting += [other for other in imported if _name(other) not in skipped]
     text = "\n".join(f"{path.relative_to(_PACKAGE)} {seen[path]}" for path in sorted(seen))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _name(path: Path) -> str:
+    """Return the name of a module inside the package, such as "drawing.curves"."""
+    return ".".join(path.relative_to(_PACKAGE).with_suffix("").parts)
 
 
 @cache

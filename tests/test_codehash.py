@@ -151,7 +151,7 @@ def test_readers_of_other_data_sets_do_not_count(package):
 def unused_hash(stage: str) -> str:
     """Return the hash for RegDB, where the readers of the other data sets do not count."""
     codehash._module.cache_clear()
-    return codehash.stage_hash(stage, unused={"llcm", "sysu"})
+    return codehash.stage_hash(stage, unused={"datasets.llcm", "datasets.sysu"})
 
 
 @pytest.mark.parametrize("name", ["schema", "config"])

@@ -147,6 +147,14 @@ def test_a_restyled_figure_makes_the_page_anew_and_nothing_else(reported: Path) 
     assert plan == {"draw": len(SHOWN), "report": 1}
 
 
+def test_edited_captions_make_the_page_anew(reported: Path, tmp_path: Path) -> None:
+    """Other words below a figure: the page alone follows."""
+    shutil.copytree(reported, tmp_path / "copy")
+    path = tmp_path / "copy/salcr/drawing/captions.py"
+    path.write_text(path.read_text().replace("Ranking lists", "Lists"))
+    assert planned(path.parents[2], repository=path.parents[2], target="report") == {"report": 1}
+
+
 def test_names_are_text(reported: Path, tmp_path: Path) -> None:
     """A data set and a machine whose names look like HTML are shown as they are written."""
     odd = "<script>alert(1)</script> & <b>"

@@ -41,6 +41,9 @@ CODE = {
     "saliency.py": {"probe": 3, "draw": 3},
     "stages/locate.py": {"locate": 1, "draw": 1},
     "drawing/style.py": {"draw": 9},
+    "drawing/curves.py": {"draw": 9},
+    "curves.py": {},  # TensorBoard's
+    "drawing/captions.py": {},  # the report's, see test_report.py
     "stages/draw.py": {"draw": 9},
     "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
     "datasets/llcm.py": {},

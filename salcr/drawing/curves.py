@@ -127,10 +127,11 @@ def sweep(sources: Sources, key: str) -> Figure:
     table = files.read_table(sources.files[0])
     table = table[table["variant"].isin(value_of) & (table["rerank"] == "none")]
     last = table.groupby(["variant", "setting"], sort=False).tail(1)
-    last = last.assign(value=last["variant"].map(value_of)).sort_values("value")
+    last = last.assign(value=last["variant"].map(value_of))
     published = _published(sources.files[1:], key)
     figure, grid = setting_panels(last, "percent")
-    for axes, here in grid:
+    for axes, lines in grid:
+        here = lines.sort_values("value")
         given = published[published["setting"] == here["setting"].iloc[0]]
         for number, (score, name) in enumerate({"rank1": "rank-1", "map": "mAP"}.items()):
             style = line_style(number)
@@ -161,6 +162,7 @@ def distances(sources: Sources) -> Figure:
             _histogram(axes, pairs, kind, color=colour, linestyle=dashes)
         gap = pairs["negative"]["mean"] - pairs["positive"]["mean"]
         axes.set(title=f"{name}\ngap of means {gap:.2f}", xlabel="cosine distance")
+        axes.tick_params(labelbottom=True)  # the panel below may be an empty place
     for row in grid:
         row[0].set_ylabel("pairs (%)")
     axes.set_xlim(*_occupied(list(found.values())))

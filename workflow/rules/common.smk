@@ -74,6 +74,9 @@ CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
 
+# Seen from where the workflow runs: in another clone the path is the same.
+PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/published.csv")
+
 # The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
 PAPER = paper.matches(CONFIG, VARIANTS)
 PAPER_FORMS = ["csv", "md", "tex"]
@@ -104,7 +107,8 @@ def folder_of_images(wildcards):
 
 def code(stage):
     """Return the hash of the stage's code, a param: editing the code reruns the stage."""
-    return codehash.stage_hash(stage, unused=READERS.keys() - {CONFIG.dataset.layout})
+    others = READERS.keys() - {CONFIG.dataset.layout}
+    return codehash.stage_hash(stage, unused={f"datasets.{name}" for name in others})
 
 
 def initial_weights(wildcards):

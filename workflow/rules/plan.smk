@@ -20,8 +20,7 @@ def before_and_after(name, runs):
 
 def sweeps():
     """Return figure -> what it is drawn from, where variants sweep a key of the refinement."""
-    published = f"{workflow.basedir}/workflow/published.csv"
-    known = [] if CONFIG.dataset.synthetic else [published]
+    known = [] if CONFIG.dataset.synthetic else [PUBLISHED]
     found = {}
     for key in ("weight", "k"):
         values = configuration.swept(CONFIG, "gpcr", key)

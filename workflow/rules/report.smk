@@ -26,7 +26,7 @@ rule tables:
         counts=f"{RESULTS}/counts.json",
         jobs=timed_jobs(),
         transfer=f"{RESULTS}/transfer/metrics.json" if OTHER.checkpoint else [],
-        published=f"{workflow.basedir}/workflow/published.csv",
+        published=PUBLISHED,
     output:
         tables=expand(
             f"{RESULTS}/tables/{{table}}.{{form}}",
