@@ -198,6 +198,8 @@ def show_summary():
     print(f"\n{CONFIG.dataset.name}, in percent, mean ± standard deviation over trials")
     print(Path(RESULTS, "summary.txt").read_text())
     print(f"tables: {RESULTS}/*.csv    figures: {RESULTS}/figures/")
+    if Path(RESULTS, "report.html").exists():
+        print(f"report: {RESULTS}/report.html")
 
 
 # Not in the process of a job: while others run, files are missing.
