@@ -106,6 +106,7 @@ def test_the_front_says_what_was_run_on_what(page: Page) -> None:
     facts = dict(line for line in page.rows if len(line) == 2)
     assert facts["images"] == "60 visible, 60 infrared"
     assert (facts["variants"], facts["trials"], facts["seed"]) == ("salcr, dagl", "1, 2", "0")
+    assert facts["stage one"] == "trained here"
     assert facts["network"].startswith("resnet18, width 8, first weights: random")
     assert facts["computed on"].startswith("CPU, Linux")
     assert facts["code"] == "of no known commit"
@@ -169,6 +170,20 @@ def test_names_are_text(reported: Path, tmp_path: Path) -> None:
     assert f"SALCR on {odd}" in found.text
     assert dict(line for line in found.rows if len(line) == 2)["computed on"] == f"CPU, {odd}"
     assert not found.all("script")
+
+
+def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path) -> None:
+    """Where a checkpoint took the place of stage one, the page names it and says so in the rows."""
+    trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
+    trial["config"]["pretrain"]["checkpoint"] = "data/given{trial}.pt"
+    files.write_plain_json(tmp_path / "trial.json", trial)
+    words = words_of(reported, tmp_path / "page.html", trials=tmp_path / "trial.json")
+    assert tiny.run(*words) == 0
+    rows = Page((tmp_path / "page.html").read_text()).rows
+    facts = dict(line for line in rows if len(line) == 2)
+    assert facts["stage one"] == "not trained here: data/given{trial}.pt"
+    names = {line[0] for line in rows if len(line) == 6}
+    assert "salcr, as given" in names and not any("after stage one" in name for name in names)
 
 
 @pytest.mark.parametrize("name", ["summary", "trials", "figures", "tables"])

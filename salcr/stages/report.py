@@ -39,8 +39,8 @@ pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 13px; }
 """
 _ABOUT = (
     "Unsupervised visible-infrared person re-identification by semantic-aligned learning with "
-    "collaborative refinement (SALCR, IJCV 2025, doi 10.1007/s11263-025-02461-z). No identity "
-    "label was used in training."
+    "collaborative refinement (SALCR, IJCV 2025, doi 10.1007/s11263-025-02461-z). Training sees no "
+    "identity label."
 )
 _DRAWN = "These are drawn people, not a published data set."
 _SCORES = {
@@ -74,8 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     trials = [files.read_foreign_json(path) for path in arguments.trials]
     provenance = files.read_table(arguments.provenance)
     images = files.read_json(arguments.data / data.SUMMARY)["shapes"]
+    given = trials[0]["config"]["pretrain"]["checkpoint"]
     sections = {
-        "Results": _results(files.read_table(arguments.summary)),
+        "Results": _results(files.read_table(arguments.summary), given),
         "Figures": "".join(_figures(arguments.figures)),
         "Tables": "".join(_tables(arguments.tables)),
         "Provenance": _provenance(provenance, trials),
@@ -108,7 +109,7 @@ def _facts(
 ) -> dict[str, str]:
     """Return what was run, in words: name -> fact."""
     config = trials[0]["config"]
-    model, size = config["model"], config["preprocess"]
+    model, size, given = config["model"], config["preprocess"], config["pretrain"]["checkpoint"]
     clean = provenance["clean"].map({True: "as committed", False: "edited since"})
     commit = provenance["commit"].astype("string")  # of numbers, where none is known
     code = commit.str[:12] + ", " + clean
@@ -117,6 +118,7 @@ def _facts(
         "variants": _all(trial["variant"] for trial in trials),
         "trials": _all(trial["trial"] for trial in trials),
         "seed": _all(trial["seed"] for trial in trials),
+        "stage one": f"not trained here: {given}" if given else "trained here",
         "rounds of stage two": _all(trial["rounds"] for trial in trials),
         "network": f"{model['backbone']}, width {model['width']}, first weights: "
         f"{model['weights']}; images of {size['height']} × {size['width']}",
@@ -131,12 +133,18 @@ def _all(values: Any) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values))
 
 
-def _results(summary: pd.DataFrame) -> str:
-    """Return the main scores, a table for each direction or kind of search."""
+def _results(summary: pd.DataFrame, given: str | None) -> str:
+    """Return the main scores, a table for each direction or kind of search.
+
+    Args:
+        summary: that `aggregate` wrote.
+        given: the checkpoint that took the place of stage one, if one did.
+    """
+    stages = {**_STAGES, "pretrain": "as given"} if given else _STAGES
     parts = ['<p class="note">Percent; mean ± standard deviation over trials or galleries.</p>\n']
     for setting, lines in summary.groupby("setting", sort=False):
         rows = [
-            [_row_name(line), *(_with_deviation(line, score) for score in _SCORES)]
+            [_row_name(line, stages), *(_with_deviation(line, score) for score in _SCORES)]
             for line in lines.to_dict("records")
         ]
         parts.append(f"<h3>{html.escape(str(setting).replace('-', ' '))}</h3>\n")
@@ -144,8 +152,8 @@ def _results(summary: pd.DataFrame) -> str:
     return "".join(parts)
 
 
-def _row_name(line: Mapping[Any, Any]) -> str:
-    name = f"{line['variant']}, {_STAGES[line['stage']]}"
+def _row_name(line: Mapping[Any, Any], stages: Mapping[str, str]) -> str:
+    name = f"{line['variant']}, {stages[line['stage']]}"
     return name if line["rerank"] == "none" else f"{name}, {line['rerank']}"
 
 
