@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from salcr.errors import SalcrError
 
 _MARK = "unfinished-"
-_RANDOM = "?" * 8  # what tempfile puts into a name
+_RANDOM = "?" * 8  # eight digits
 
 _unfinished: set[Path] = set()  # temporaries of this process
 
@@ -34,7 +34,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path, path.suffix)
         handle, temporary = _claimed_file(path)
-    _unfinished.add(temporary)
     try:
         with _told(path):
             yield temporary
@@ -56,7 +55,6 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path, "")
         handle, temporary = _claimed_folder(path)
-    _unfinished.add(temporary)
     try:
         with _told(path):
             yield temporary
@@ -86,20 +84,28 @@ def _told(path: Path) -> Iterator[None]:
 def _claimed_file(path: Path) -> tuple[int, Path]:
     """Return a new temporary file beside `path`, open and locked."""
     while True:
-        prefix = f".{path.name}.{_MARK}"
-        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
+        temporary = _named(path, path.suffix)
+        handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         if _locked_in_time(handle):
-            return handle, Path(name)
+            return handle, temporary
 
 
 def _claimed_folder(path: Path) -> tuple[int, Path]:
     """Return a new temporary folder beside `path`, open and locked."""
     while True:
-        name = tempfile.mkdtemp(prefix=f".{path.name}.{_MARK}", dir=path.parent)
+        temporary = _named(path, "")
+        temporary.mkdir(0o700)
         with suppress(FileNotFoundError):
-            handle = os.open(name, os.O_RDONLY)
+            handle = os.open(temporary, os.O_RDONLY)
             if _locked_in_time(handle):
-                return handle, Path(name)
+                return handle, temporary
+
+
+def _named(path: Path, suffix: str) -> Path:
+    """Return a temporary's name, remembered before it is made: the process may end in between."""
+    temporary = path.with_name(f".{path.name}.{_MARK}{secrets.token_hex(4)}{suffix}")
+    _unfinished.add(temporary)
+    return temporary
 
 
 def _locked_in_time(handle: int) -> bool:
