@@ -29,7 +29,7 @@ def test_salcr_beats_stage_one_and_a_control_of_the_same_length(tmp_path: Path) 
         [
             sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile",
             "--directory", tmp_path, "--cores", "2", "--resources", "gpu=2",
-            "--quiet", "rules", "reason", "host", "--configfile", *configs,
+            "--quiet", "reason", "host", "--configfile", *configs,
         ],
         check=True,
     )  # fmt: skip

@@ -19,6 +19,8 @@ if CONFIG.dataset.synthetic:
             code=code("synthesize"),
             root=subpath(output.marker, parent=True),
             layout=CONFIG.dataset.layout,
+        message:
+            "synthesize: draw people into {params.root}"
         shell:
             "python -m salcr synthesize --out {params.root:q} --layout {params.layout}"
             " {params.flags} > {log:q} 2>&1"
@@ -39,6 +41,8 @@ rule weights:
     resources:
         mem_mb=2000,
         runtime=30,
+    message:
+        "weights: download {wildcards.backbone}"
     shell:
         "python -m salcr weights --backbone {wildcards.backbone} --out {output.weights:q}"
         " > {log:q} 2>&1"
@@ -76,6 +80,8 @@ rule preprocess:
             else ""
         ),
         out=subpath(output.summary, parent=True),
+    message:
+        "preprocess: decode {params.root}"
     shell:
         "python -m salcr preprocess --root {params.root:q} --layout {params.layout}"
         " {params.subset} --out {params.out:q} {params.flags} --job {output.job:q} > {log:q} 2>&1"

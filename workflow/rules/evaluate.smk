@@ -22,6 +22,8 @@ rule assess:
     params:
         code=code("assess"),
         data=subpath(input.summary, parent=True),
+    message:
+        "assess: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr assess --data {params.data:q} --trial {wildcards.trial} --labels {input.labels:q}"
         " --identities {input.identities:q} --quality {output.quality:q} --job {output.job:q} > {log:q} 2>&1"
@@ -54,6 +56,8 @@ rule evaluate:
         code=code("evaluate"),
         data=subpath(input.summary, parent=True),
         curves=f"{CURVES}/evaluate",
+    message:
+        "evaluate: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr evaluate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
@@ -92,6 +96,8 @@ if OTHER.checkpoint:
             data=subpath(input.summary, parent=True),
             other=subpath(input.other, parent=True),
             trial=CONFIG.dataset.trials[0],
+        message:
+            "transfer: evaluate {input.checkpoint}"
         shell:
             "python -m salcr transfer --data {params.data:q} --trial {params.trial}"
             " --identities {input.identities:q} --other {params.other:q}"
@@ -128,6 +134,8 @@ rule aggregate:
         runs=[str(run) for run in RUNS.values()],
         trials=CONFIG.dataset.trials,
         every=CONFIG.evaluate_every,
+    message:
+        "aggregate: tables of all trials and rounds"
     shell:
         "python -m salcr aggregate --dataset {params.dataset} --root {params.root:q}"
         " --runs {params.runs} --trials {params.trials} --every {params.every} > {log:q} 2>&1"

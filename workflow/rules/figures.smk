@@ -31,6 +31,8 @@ rule probe:
         flags=flags("probe"),
         code=code("probe"),
         data=subpath(input.summary, parent=True),
+    message:
+        "probe: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr probe --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
@@ -66,6 +68,8 @@ rule locate:
         flags=flags("locate"),
         code=code("locate"),
         data=subpath(input.summary, parent=True),
+    message:
+        "locate: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr locate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --labels {input.labels:q}"
@@ -98,6 +102,8 @@ rule draw:
         code=code("draw"),
         names=lambda wildcards: FIGURES[wildcards.figure][1],
         data=subpath(input.visible, parent=True),
+    message:
+        "draw: {wildcards.figure}"
     shell:
         "python -m salcr draw --figure {wildcards.figure} --sources {input.sources:q}"
         " --names {params.names:q} --data {params.data:q} --png {output.png:q}"

@@ -40,6 +40,8 @@ rule pretrain:
         curves=f"{CURVES}/pretrain",
         weights=option("--weights-file", "weights"),
         start=option("--from-checkpoint", "start"),
+    message:
+        "pretrain: {wildcards.variant}, trial {wildcards.trial}"
     shell:
         "python -m salcr pretrain --data {params.data:q} --trial {wildcards.trial}"
         " {params.weights} {params.start} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
@@ -73,6 +75,8 @@ rule associate:
         flags=flags("associate"),
         code=code("associate"),
         data=subpath(input.summary, parent=True),
+    message:
+        "associate: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr associate --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --labels {output.labels:q}"
@@ -111,6 +115,8 @@ rule train:
         data=subpath(input.summary, parent=True),
         curves=f"{CURVES}/train",
         state=option("--optimizer-state", "optimizer"),
+    message:
+        "train: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr train --data {params.data:q} --trial {wildcards.trial}"
         " --round {wildcards.round} --checkpoint {input.checkpoint:q} {params.state}"
