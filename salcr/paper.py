@@ -7,13 +7,18 @@ results stand in the row whose settings it ran with. Imports no torch, so the Sn
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from salcr.config import STAGE_ONE, merge, validate
+from salcr.config import STAGE_ONE, load_yaml, merge, validate
 from salcr.errors import SalcrError
 from salcr.schema import Config
 
 DATASETS = {"regdb": "RegDB", "sysu": "SYSU-MM01", "llcm": "LLCM"}
+# The settings behind the published figures, by layout.
+_SETTINGS = Path(__file__).parent.parent / "workflow" / "published_settings.yaml"
+_STAGE_TWO = {"rounds", "associate", "train", "fgsal", "gpcr"}
+_NETWORK = {"preprocess", "model"}
 # What the paper means by a re-ranking, where it names no numbers.
 RERANKINGS = {
     "RegDB": {"cmfp": "cmfp k=8 (transductive)", "aim": "aim k1=8 k2=2"},
@@ -228,6 +233,39 @@ def matches(config: Config, variants: Mapping[str, Config]) -> dict[str, dict[st
         for row, ours in table.rows.items():
             if isinstance(ours, Ours) and (match := _match(values, ours, variants)):
                 found.setdefault(table.source, {})[row] = match
+    return found
+
+
+def departures(config: Config) -> list[str]:
+    """Return the settings that are not the paper's, such as "rounds 2 instead of 40".
+
+    Only those that its results hang on: without rounds nothing of stage two counts, and nothing of
+    the training of a checkpoint that is given. LLCM, of which the paper has no figures, has none.
+
+    Args:
+        config: of the run.
+    """
+    published = load_yaml(_SETTINGS)
+    if config.dataset.layout not in published:
+        return []
+    wanted = merge(published["regdb"], published[config.dataset.layout])
+    if not config.rounds:
+        wanted = {key: wanted[key] for key in wanted if key not in _STAGE_TWO}
+    if config.pretrain.checkpoint:
+        wanted.pop("pretrain", None)
+        if not config.rounds:
+            wanted = {key: wanted[key] for key in _NETWORK}
+    found = []
+    for section, values in wanted.items():
+        ours = getattr(config, section)
+        pairs = (
+            [(f"{section}.{key}", getattr(ours, key), value) for key, value in values.items()]
+            if isinstance(values, Mapping)
+            else [(section, ours, values)]
+        )
+        found += [f"{key} {is_} instead of {was}" for key, is_, was in pairs if is_ != was]
+    if config.model.weights == "random" and not config.pretrain.checkpoint:
+        found.append("model.weights random instead of imagenet")
     return found
 
 

@@ -14,16 +14,22 @@ from salcr import paper
 from salcr.complexity import sizes
 from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate, variant
 from salcr.model import Network
+from salcr.schema import Config
 
 CONFIGS = Path(DEFAULT_CONFIG).parent
 
 
-def matches(*names: str, **overlay: Any) -> dict[str, dict[str, list[str]]]:
-    """Return the matches of configurations laid over the defaults, one over the other."""
+def configured(*names: str, **overlay: Any) -> Config:
+    """Return configurations laid over the defaults, one over the other."""
     values = load_yaml(DEFAULT_CONFIG)
     for name in names:
         values = merge(values, load_yaml(CONFIGS / f"{name}.yaml"))
-    config = validate(merge(values, overlay))
+    return validate(merge(values, overlay))
+
+
+def matches(*names: str, **overlay: Any) -> dict[str, dict[str, list[str]]]:
+    """Return the matches of such a configuration."""
+    config = configured(*names, **overlay)
     return paper.matches(config, {name: variant(config, name) for name in config.variants})
 
 
@@ -98,6 +104,37 @@ def test_a_given_checkpoint_is_no_stage_one() -> None:
     assert found["3"] == {"SALCR": ["salcr", "pretrain"]}
     assert matches(**given)["3"] == {"SALCR": ["salcr", "salcr"]}
     assert matches(rounds=0)["3"] == {"B (stage one)": ["salcr", "pretrain"]}
+
+
+def test_the_shipped_configurations_are_the_paper_s() -> None:
+    """No setting departs, nor where a data set has no published figures; the tables' neither."""
+    for names in ((), ("ablation", "tables"), ("sysu",), ("sysu", "tables_sysu"), ("llcm",)):
+        assert paper.departures(configured(*names)) == [], names
+
+
+@pytest.mark.parametrize(
+    ("overlay", "wanted"),
+    [
+        ({"rounds": 2}, ["rounds 2 instead of 40"]),
+        ({"gpcr": {"k": 10}, "compute": {"threads": 1}}, ["gpcr.k 10 instead of 30"]),
+        ({"model": {"weights": "random"}}, ["model.weights random instead of imagenet"]),
+        ({"model": {"weights": "a_file.pth"}, "seed": 3}, []),
+        ({"pretrain": {"epochs": 1}}, ["pretrain.epochs 1 instead of 40"]),
+        # Stage one alone has no stage two; a given network nothing that trained it.
+        ({"rounds": 0, "train": {"labels": 4}}, []),
+        ({"rounds": 0, "clustering": {"k1": 5}}, ["clustering.k1 5 instead of 30"]),
+        ({"rounds": 0, "clustering": {"k1": 5}, "pretrain": {"checkpoint": "a.pt"}}, []),
+        (
+            {"pretrain": {"checkpoint": "a.pt", "epochs": 1}, "preprocess": {"width": 128}},
+            ["preprocess.width 128 instead of 144"],
+        ),
+    ],
+)
+def test_settings_that_are_not_the_paper_s_are_named(
+    overlay: dict[str, Any], wanted: list[str]
+) -> None:
+    """Only those on which the results hang."""
+    assert paper.departures(configured(**overlay)) == wanted
 
 
 def macs_by_formula(network: Network, height: int, width: int) -> int:

@@ -172,6 +172,15 @@ def test_a_difference_is_given_for_the_published_images_only(
             assert found["difference"].isna().all() and found["published"].notna().any()
 
 
+def test_no_difference_is_given_for_other_settings(results: pd.DataFrame, tmp_path: Path) -> None:
+    """Of the published images, but of two rounds: that is said, with the paper's number."""
+    tables = write(tmp_path, "--departures", "rounds 2 instead of 40")
+    assert "paper's settings** (mean" in (text := (tables / "table03.md").read_text())
+    assert "rounds 2 instead of 40. No difference is given." in text
+    found = pd.read_csv(tables / "table03.csv")
+    assert found["difference"].isna().all() and found["published"].notna().any()
+
+
 def test_the_network_s_size_is_compared_if_it_is_the_paper_s(
     results: pd.DataFrame, tmp_path: Path
 ) -> None:

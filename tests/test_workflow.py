@@ -123,12 +123,21 @@ def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
     assert "Traceback" not in done.stdout
 
 
-def test_a_missing_network_of_another_data_set_is_one_message(tmp_path: Path) -> None:
-    """Table 16's network that was not trained yet is named, before anything runs."""
-    words = ["--configfile", tiny.TINY_CONFIG, "--dry-run", "--config"]
-    done = snakemake(tmp_path, *words, "transfer={results: other, checkpoint: results/none.pt}")
+@pytest.mark.parametrize(
+    ("key", "named", "setting"),
+    [
+        ("transfer.checkpoint", "none.pt", "transfer={results: other, checkpoint: none.pt}"),
+        ("pretrain.checkpoint", "none1.pt", "pretrain={checkpoint: 'none{trial}.pt'}"),
+        ("model.weights", "none.pt", "model={weights: none.pt}"),
+    ],
+)
+def test_a_missing_file_of_the_configuration_is_one_message(
+    place: Path, key: str, named: str, setting: str
+) -> None:
+    """Also where all is done: Snakemake alone would keep what the named file did not make."""
+    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--dry-run", "--config", setting)
     assert done.returncode == 1 and "Traceback" not in done.stdout
-    assert "error: transfer.checkpoint: results/none.pt: no such file" in done.stdout
+    assert f"error: {key}: {named}: no such file" in done.stdout
 
 
 def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:

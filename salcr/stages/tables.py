@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,8 @@ class Results(NamedTuple):
     """Drawn people in that data set's layout?"""
     published: bool
     """All images of the published data set?"""
+    departures: Sequence[str]
+    """The settings that are not the paper's."""
     matches: Mapping[str, Mapping[str, list[str]]]
     """Source -> row -> variant and stage."""
     trials: pd.DataFrame
@@ -65,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
     parser.add_argument("--layout", choices=sorted(DATASETS), required=True, help="of the data set")
     parser.add_argument("--drawn", action="store_true", help="drawn people, not the data set")
+    parser.add_argument("--departures", nargs="*", default=[], help="settings not the paper's")
     parser.add_argument("--matches", type=json.loads, required=True, help="table -> row -> variant")
     parser.add_argument("--trials", type=Path, required=True, help="csv that aggregate wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
@@ -99,6 +102,7 @@ def _results(arguments: argparse.Namespace) -> Results:
         DATASETS[arguments.layout],
         arguments.drawn,
         files.read_json(arguments.data / data.SUMMARY)["published"],
+        arguments.departures,
         arguments.matches,
         trials[trials["round"] == last],
         [files.read_json(path) for path in arguments.jobs],
@@ -135,10 +139,10 @@ def _sheet(table: Table, published: pd.DataFrame, results: Results) -> Sheet:
 
 
 def _compares(table: Table, results: Results) -> bool:
-    """Tell whether all of ours comes from the published images."""
+    """Tell whether all of ours comes from the published images, with the paper's settings."""
     crossed = results.transfer if table.source == "16" else None
     other = crossed is None or crossed["trained_on"]["published"]
-    return results.published and not results.drawn and other
+    return results.published and not (results.drawn or results.departures) and other
 
 
 def _line(table: Table, row: str, figures: pd.Series[Any], results: Results) -> Line:
@@ -268,6 +272,11 @@ def _whose(dataset: str, results: Results) -> str:
         return (
             f"**Ours are of a part of {dataset}'s images** ({ours}). A difference from the "
             "published figures would say nothing."
+        )
+    if results.departures:
+        return (
+            f"**Ours are of {dataset}, but not with the paper's settings** ({ours}): "
+            f"{', '.join(results.departures)}. No difference is given."
         )
     return f"Ours: {dataset}, {ours}. The published figures are the paper's."
 

@@ -41,10 +41,30 @@ except SalcrError as error:
     stop(error)
 
 OTHER = CONFIG.transfer
-if OTHER.checkpoint and not Path(OTHER.checkpoint).exists():
-    stop(
-        f"transfer.checkpoint: {OTHER.checkpoint}: no such file; train on that data set first"
-    )
+
+
+def checkpoint_given(variant, trial):
+    """Return the checkpoint that takes the place of stage one, or nothing."""
+    path = variant.pretrain.checkpoint
+    return path.replace("{trial}", str(trial)) if path else []
+
+
+def files_named():
+    """Yield each file that the configuration names: key, path, what to do without it."""
+    if OTHER.checkpoint:
+        yield "transfer.checkpoint", OTHER.checkpoint, "train on that data set first"
+    for variant in VARIANTS.values():
+        if variant.model.weights not in ("imagenet", "random"):
+            yield "model.weights", variant.model.weights, "correct the key, or put it there"
+        for trial in CONFIG.dataset.trials:
+            if path := checkpoint_given(variant, trial):
+                yield "pretrain.checkpoint", path, "make it with `import-checkpoint`"
+
+
+# Snakemake itself would not miss an input of jobs that are done, and keep their results.
+for key, path, remedy in files_named():
+    if not Path(path).exists():
+        stop(f"{key}: {path}: no such file; {remedy}")
 
 ROOT = CONFIG.dataset.root
 # What preprocess waits for: the marker of a drawn data set, or the split files of a given one.
@@ -79,6 +99,7 @@ PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/published.csv")
 
 # The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
 PAPER = paper.matches(CONFIG, VARIANTS)
+DEPARTURES = paper.departures(CONFIG)
 PAPER_FORMS = ["csv", "md", "tex"]
 PAPER_TABLES = [table.name for table in paper.TABLES]
 
@@ -124,8 +145,7 @@ def initial_weights(wildcards):
 
 def instead_of_stage_one(wildcards):
     """Return the checkpoint that takes the place of stage one, if the configuration has one."""
-    path = VARIANTS[wildcards.variant].pretrain.checkpoint
-    return path.replace("{trial}", str(int(wildcards.trial))) if path else []
+    return checkpoint_given(VARIANTS[wildcards.variant], int(wildcards.trial))
 
 
 def of_previous_round(name):

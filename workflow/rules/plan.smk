@@ -20,7 +20,7 @@ def before_and_after(name, runs):
 
 def sweeps():
     """Return figure -> what it is drawn from, where variants sweep a key of the refinement."""
-    known = [] if CONFIG.dataset.synthetic else [PUBLISHED]
+    known = [] if CONFIG.dataset.synthetic or DEPARTURES else [PUBLISHED]
     found = {}
     for key in ("weight", "k"):
         values = configuration.swept(CONFIG, "gpcr", key)

@@ -15,6 +15,8 @@ rule count:
     params:
         flags=flags("count"),
         code=code("count"),
+    message:
+        "count: parameters and operations"
     shell:
         "python -m salcr count --counts {output.counts:q} {params.flags} > {log:q} 2>&1"
 
@@ -49,6 +51,7 @@ rule tables:
         code=code("tables"),
         layout=CONFIG.dataset.layout,
         drawn="--drawn" if CONFIG.dataset.synthetic else "",
+        departures=shlex.join(["--departures", *DEPARTURES] if DEPARTURES else []),
         matches=json.dumps(PAPER),
         jobs=lambda wildcards, input: shlex.join(
             ["--jobs", *input.jobs] if input.jobs else []
@@ -56,9 +59,11 @@ rule tables:
         transfer=option("--transfer", "transfer"),
         data=subpath(input.summary, parent=True),
         out=subpath(output.text, parent=True),
+    message:
+        "tables: the paper's"
     shell:
         "python -m salcr tables --layout {params.layout} {params.drawn}"
-        " --matches {params.matches:q} --trials {input.trials:q} --data {params.data:q}"
+        " {params.departures} --matches {params.matches:q} --trials {input.trials:q} --data {params.data:q}"
         " --counts {input.counts:q} {params.jobs} {params.transfer}"
         " --published {input.published:q} --out {params.out:q} > {log:q} 2>&1"
 
@@ -103,6 +108,8 @@ rule record:
         runs=[str(run) for run in RUNS.values()],
         trials=CONFIG.dataset.trials,
         every=CONFIG.evaluate_every,
+    message:
+        "record: provenance"
     shell:
         "python -m salcr record --dataset {params.dataset} --root {params.root:q}"
         " --data {params.data:q} --runs {params.runs} --trials {params.trials}"
@@ -134,6 +141,8 @@ rule report:
         drawn="--drawn" if CONFIG.dataset.synthetic else "",
         data=subpath(input.images, parent=True),
         times=TIME,
+    message:
+        "report: one page of it all"
     shell:
         "python -m salcr report --summary {input.summary:q} --provenance {input.provenance:q}"
         " --trials {input.trials:q} --figures {input.figures:q} --tables {input.tables:q}"
