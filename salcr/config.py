@@ -189,8 +189,8 @@ def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
     name = ".".join([prefix, *path] if prefix else path)
     if detail["type"] == "extra_forbidden":
         allowed = _keys_at(model, path[:-1])
-        near = difflib.get_close_matches(path[-1], allowed, n=1)
-        hint = f"; did you mean `{near[0]}`?" if near else ""
+        near = _sections_with(path[-1]) or difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"; did you mean `{'` or `'.join(near)}`?" if near else "."
         return f"unknown key `{name}`{hint} Allowed: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return f"missing key `{name}`"
@@ -198,6 +198,16 @@ def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
     if detail["type"] == "value_error":
         return f"{name}: {message}" if name else message
     return f"`{name}` is {detail['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _sections_with(key: str) -> list[str]:
+    """Return the whole names of the keys in any section that are called so."""
+    sections = {name: field.annotation for name, field in Config.model_fields.items()}
+    return [
+        f"{section}.{key}"
+        for section, kind in sections.items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and key in kind.model_fields
+    ]
 
 
 def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:

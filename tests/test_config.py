@@ -33,6 +33,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
     ("overlay", "parts"),
     [
         ({"modle": 1}, ["`modle`", "did you mean `model`?"]),
+        ({"epochs": 3}, ["`epochs`; did you mean `pretrain.epochs`?"]),
         ({"clustering": {"kk1": 3}}, ["`clustering.kk1`", "Allowed: k1, k2, eps, min_samples"]),
         ({"clustering": {"eps": 1.5}}, ["`clustering.eps` is 1.5", "less than 1"]),
         ({"gpcr": {"mode": "all"}}, ["`gpcr.mode`", "'both', 'global', 'part' or 'none'"]),

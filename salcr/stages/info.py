@@ -136,9 +136,11 @@ def _results(directory: Path) -> Iterator[str]:
     for path in found:
         summary = files.read_table(path)
         last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
+        count = last["num_trials"]
         yield (
             f"{path.parent}: {last['variant']}, {last['setting']}, rank-1 "
-            f"{last['rank1_mean']:.1f}, mAP {last['map_mean']:.1f} over {last['num_trials']} trials"
+            f"{last['rank1_mean']:.1f}, mAP {last['map_mean']:.1f} over {count} "
+            f"trial{'s' * (count > 1)}"
         )
     if not found:
         yield "none yet; `make demo` makes some in minutes"
