@@ -37,7 +37,7 @@ def opened(path: Path) -> Image.Image:
     except Exception as error:  # Pillow raises many types for a damaged file
         if is_out_of_memory(error):
             raise
-        raise SalcrError(f"{path}: cannot be decoded ({error}); restore the file") from None
+        raise SalcrError(f"{path}: cannot be decoded ({error}): no picture, or damaged") from None
 
 
 def decoded(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -207,7 +208,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     checkpoint = _read(
         path,
         lambda: _load_tensors(path, device),
-        f"is damaged or no checkpoint; {AGAIN}",
+        f"is damaged or no checkpoint; if the workflow wrote it, {AGAIN}",
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(
@@ -269,7 +270,10 @@ def _load_tensors(path: Path, device: torch.device | str) -> Any:
         with zipfile.ZipFile(path) as archive:
             if (entry := archive.testzip()) is not None:
                 raise ValueError(f"the checksum of {entry} is wrong")
-    return torch.load(path, map_location=device, weights_only=True)
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError:  # torch's own words advise to execute what the file holds
+        raise ValueError("not from torch.save, or more than tensors and plain values") from None
 
 
 def _read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:

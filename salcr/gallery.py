@@ -22,6 +22,7 @@ from salcr.errors import SalcrError
 SUMMARY = "embed.json"
 INDEX, FEATURES, PICTURES, SKIPPED = "index.faiss", "features.npy", "files.csv", "skipped.csv"
 PICTURE_COLUMNS = ["folder", "file", "modality"]
+FILES = (INDEX, FEATURES, PICTURES, SKIPPED, SUMMARY)
 SKIPPED_COLUMNS = ["folder", "file", "reason"]
 _FORMAT = 1
 

@@ -18,11 +18,11 @@ _HEIGHT = 160  # pixels of a picture
 _STYLE = """:root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
 body { margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
 section { border-top: 1px solid #8886; display: flex; gap: 1.2rem; padding: 1rem 0; }
-ol { display: flex; flex-wrap: wrap; gap: .8rem; list-style: none; margin: 0; padding: 0; }
-figure { margin: 0; width: 6.4rem; }
+ol { display: flex; flex-wrap: wrap; gap: .6rem; list-style: none; margin: 0; padding: 0; }
+figure { margin: 0; width: 5.5rem; }
 img { display: block; height: 160px; max-width: 100%; object-fit: contain; }
 .query img { outline: 3px solid; outline-offset: 2px; }
-figcaption { font-size: .8rem; margin-top: .4rem; overflow-wrap: anywhere; }
+figcaption { font-size: .75rem; margin-top: .4rem; overflow-wrap: anywhere; }
 figcaption b { display: block; font-size: .95rem; }
 """
 
@@ -54,10 +54,11 @@ def hits_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> st
 
 def _figure(shown: Shown) -> str:
     caption, name = html.escape(shown.caption), html.escape(printable(shown.name))
+    breaks = name.replace("/", "/<wbr>").replace("_", "_<wbr>")
     picture = _data_uri(thumbnail(shown.path, _HEIGHT))
     return (
         f'<figure><img src="{picture}" alt="{caption}: {name}">'
-        f"<figcaption><b>{caption}</b>{name.replace('/', '/<wbr>')}</figcaption></figure>"
+        f"<figcaption><b>{caption}</b>{breaks}</figcaption></figure>"
     )
 
 

@@ -263,6 +263,11 @@ def test_folders_that_cannot_be_an_index_are_refused(
     assert f"{tmp_path / 'empty'}: no picture that can be read" in told(capsys)
     assert embed(trained, tmp_path / "index", tmp_path / "gone") == 1
     assert f"{tmp_path / 'gone'}: no such folder" in told(capsys)
+    picture = next(pictures.rglob("*.bmp"))
+    assert embed(trained, tmp_path / "index", picture) == 1
+    assert f"{picture}: is no folder" in told(capsys)
+    assert embed(trained, trained, pictures) == 1  # where data and networks are
+    assert f"--out {trained}: holds " in told(capsys)
     assert embed(trained, tmp_path / "index", pictures, pictures / "visible") == 1
     assert "among those of" in told(capsys)
     words = ("--modality", "visible", "infrared")

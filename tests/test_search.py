@@ -208,6 +208,8 @@ def test_queries_that_cannot_be_asked_are_named(
     assert f"{tmp_path / 'text.png'}: cannot be decoded" in told(capsys)
     assert search(place, query, extra=("--top", 0)) == 1
     assert "--top 0" in told(capsys)
+    assert search(place, query, extra=("--sheet", tmp_path / "sheet.txt")) == 1
+    assert "sheet.txt: the picture is a png" in told(capsys)
     with pytest.raises(SystemExit) as caught:
         search(place, query, extra=("--modality", "thermal"))
     assert caught.value.code == 2 and "infrared" in capsys.readouterr().err

@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     """Write the index; a run that was killed is continued after its last whole block."""
     device = devices.prepare(arguments.device, arguments.threads)
     folders = _checked_folders(arguments.images, arguments.out.resolve())
+    _check_out(arguments.out)
     modalities = _modality_of_each(arguments.modality, len(folders))
     embedder = read_embedder(arguments.checkpoint, device, numerics)
     sources = [Source(n, name) for n, folder in enumerate(folders) for name in walk(folder)]
@@ -93,13 +94,21 @@ def _checked_folders(given: list[Path], out: Path) -> list[Path]:
     folders = [folder.resolve() for folder in given]
     for number, folder in enumerate(folders):
         if not folder.is_dir():
-            raise SalcrError(f"{folder}: no such folder")
+            raise SalcrError(f"{folder}: {'is no folder' if folder.exists() else 'no such folder'}")
         if out.is_relative_to(folder):  # what is written there would be walked by the next run
             raise SalcrError(f"--out {out}: lies among the pictures of {folder}; choose another")
         for other in folders[:number]:
             if folder.is_relative_to(other) or other.is_relative_to(folder):
                 raise SalcrError(f"{folder}: its pictures are among those of {other} already")
     return folders
+
+
+def _check_out(out: Path) -> None:
+    """Refuse a folder of other things, among which an index would be lost."""
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    others = [n for n in names if n not in (*gallery.FILES, _BLOCKS) and not n.startswith(".")]
+    if others:
+        raise SalcrError(f"--out {out}: holds {others[0]}; choose a folder of the index's own")
 
 
 def _modality_of_each(words: list[str], count: int) -> list[str]:

@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     """Print the nearest pictures of each query, and write them as asked for."""
     if arguments.top < 1:
         raise SalcrError(f"--top {arguments.top}: at least 1 hit must be wanted")
+    if arguments.sheet is not None and arguments.sheet.suffix.lower() != ".png":
+        raise SalcrError(f"--sheet {arguments.sheet}: the picture is a png; name it so")
     gallery = read_gallery(arguments.index)
     _check_model(arguments, gallery)
     device = devices.prepare(arguments.device, arguments.threads)
@@ -81,7 +83,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     if arguments.sheet is not None:
         _write_sheet(arguments.sheet, queries)
     if arguments.page is not None:
-        _write_page(arguments.page, queries, gallery)
+        _write_page(arguments.page, queries, gallery, among=arguments.among)
     _print_tables(queries)
 
 
@@ -200,7 +202,7 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
     say(f"{path} written")
 
 
-def _write_page(path: Path, queries: list[Query], gallery: Gallery) -> None:
+def _write_page(path: Path, queries: list[Query], gallery: Gallery, *, among: str) -> None:
     """Write the queries, each with its hits, as one HTML file."""
     rows = [
         (
@@ -219,7 +221,8 @@ def _write_page(path: Path, queries: list[Query], gallery: Gallery) -> None:
     counted = " and ".join(f"{n} {m}" for m, n in gallery.summary["num_pictures"].items())
     summary = (
         f"{len(queries)} {'query' if len(queries) == 1 else 'queries'}, searched among {counted} "
-        "pictures. Beside each query its nearest pictures, with their rank and cosine similarity."
+        f"pictures{', each in the other modality' if among == 'other' else ''}. Beside each query "
+        "its nearest pictures, with their rank and cosine similarity."
     )
     files.write_text(path, hits_page(summary, rows))
     say(f"{path} written")
