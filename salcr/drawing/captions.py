@@ -69,17 +69,17 @@ CAPTIONS = {
         "Images of some people",
         "10",
         "t-SNE of the test images of some people, evenly spread over all of them, in both "
-        "modalities, after stage one and at the end. Number and colour are a person's, the marker "
-        "is the modality. Each panel is a t-SNE of its own.",
+        "modalities, after stage one and at the end. The number is a person's, the marker is "
+        "the modality; colours come again after eight people. Each panel is a t-SNE of its own.",
     ),
     "attention": Caption(
         "Where a network looks",
         "11",
         "Grad-CAM: of the cosine between the image's global feature (behind its batch norm) and "
         "that of the first image of the same person in the other modality, held fixed, by the "
-        "trunk's last feature map; an image without colour has no position that speaks for the "
-        "match. Parts: the softmax attention with which each part's prototype gathers its stripe. "
-        "Each map is scaled to its own largest value.",
+        "trunk's last feature map; an image with no colour laid over it has no position that "
+        "speaks for the match. Parts: the softmax attention with which each part's prototype "
+        "gathers its stripe. Each map is scaled to its own largest value.",
     ),
     "ranking": Caption(
         "Ranking lists",
@@ -91,8 +91,9 @@ CAPTIONS = {
     "losses": Caption(
         "Training losses",
         "",
-        "Losses of both stages over their epochs: mean over trials, the standard deviation as a "
-        "band.",
+        "Losses of the first variant over the epochs of stage one and the rounds of stage two: "
+        "mean over trials, the standard deviation as a band. The total is their sum, the "
+        "refinement weighted with λ (gpcr.weight).",
     ),
 }
 """Of every figure, in the order in which a report shows them."""

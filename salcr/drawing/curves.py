@@ -28,23 +28,24 @@ from salcr.drawing.style import (
 )
 
 _SCORES = {"ari": "ARI", "ami": "AMI", "fmi": "FMI", "v_measure": "V-measure"}
-_LOSSES = {"visible": "visible", "infrared": "infrared", "global": "global", "part": "part",
-           "refine": "refinement", "total": "total"}  # fmt: skip
+_NO_LOSSES = ("variant", "stage", "trial", "step", "learning_rate")
 _SWEPT = {"weight": "λ, weight of the refinement loss", "k": "k, instances of the refinement loss"}
 
 
 def losses(sources: Sources) -> Figure:
-    """Return the training losses of both stages over their epochs, one line a loss."""
-    table = sources.table()
+    """Return every training loss of the first variant, a panel for each stage."""
+    table = sources.compared()
     table = table[table["variant"] == table["variant"].iloc[0]]
     stages = [stage for stage in ("pretrain", "salcr") if (table["stage"] == stage).any()]
     titles = {"pretrain": "stage one", "salcr": "stage two"}
     figure, grid = panels(len(stages), height=2.6)
     for axes, stage in zip(grid, stages, strict=True):
         lines = table[table["stage"] == stage]
-        for number, (name, label) in enumerate(_LOSSES.items()):
-            if name in lines and lines[name].notna().any():
-                band(axes, lines, "step", name, label=label, **line_style(number))
+        names = lines.dropna(axis="columns", how="all").columns.drop([*_NO_LOSSES, "total"])
+        for number, name in enumerate(names):
+            label = "refinement" if name == "refine" else name
+            band(axes, lines, "step", name, label=label, **line_style(number))
+        band(axes, lines, "step", "total", label="total", color="black", marker=".")
         axes.set(title=titles[stage], xlabel="epoch" if stage == "pretrain" else "round")
         axes.set_ylim(bottom=0)
         whole_numbers(axes)

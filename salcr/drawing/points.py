@@ -30,6 +30,7 @@ from salcr.drawing.style import (
 
 _PEOPLE = [BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, YELLOW, BLACK]
 _PANEL = 3.3  # inches
+_NEAR = 0.1  # of the panel's width: two groups of images with one number
 _MARKED = {"nearest is the same person": RIGHT, "nearest is another": WRONG,
            "person has none": GREY}  # fmt: skip
 
@@ -38,23 +39,30 @@ def embedding(sources: Sources) -> Figure:
     """Return the images of some people in the plane, a panel for each network.
 
     More people than a colour-blind reader has colours: each also has a number, written above its
-    images of a modality.
+    images, once where both modalities lie together.
     """
     figure, grid = panels(len(sources.files), height=_PANEL)
     for axes, (name, path) in zip(grid, sources.by_name().items(), strict=True):
         table = files.read_table(path)
         numbers = {one: number for number, one in enumerate(sorted(table["identity"].unique()))}
-        for (one, modality), lines in table.groupby(["identity", "modality"]):
+        near = _NEAR * (table[["x", "y"]].max() - table[["x", "y"]].min()).max()
+        for one, lines in table.groupby("identity"):
             colour = _PEOPLE[numbers[one] % len(_PEOPLE)]
-            axes.scatter(
-                lines["x"], lines["y"], s=16, c=colour, marker=MARKERS[str(modality)],
-                edgecolor="white" if colour == BLACK else "black", linewidth=0.3,
-            )  # fmt: skip
-            axes.text(
-                lines["x"].median(), lines["y"].max(), str(numbers[one] + 1), ha="center",
-                va="bottom", fontsize="small", fontweight="bold", zorder=3,
-                path_effects=[withStroke(linewidth=2, foreground="white")],
-            )  # fmt: skip
+            sides = [side for _, side in lines.groupby("modality")]
+            for side in sides:
+                axes.scatter(
+                    side["x"], side["y"], s=16, c=colour, marker=MARKERS[side["modality"].iloc[0]],
+                    edgecolor="white" if colour == BLACK else "black", linewidth=0.3,
+                )  # fmt: skip
+            middles = lines.groupby("modality")[["x", "y"]].median()
+            together = (middles.max() - middles.min()).max() < near
+            for labelled in [lines] if together else sides:
+                axes.text(
+                    labelled["x"].median(), labelled["y"].max(), str(numbers[one] + 1),
+                    ha="center", va="bottom", fontsize="small", fontweight="bold", zorder=3,
+                    path_effects=[withStroke(linewidth=2, foreground="white")],
+                )  # fmt: skip
+        axes.margins(y=0.08)  # room for the highest number
         axes.set_title(name)
         bare(axes)
     _legend(figure, {})
