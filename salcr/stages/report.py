@@ -35,7 +35,11 @@ figure img { max-width: 100%; }
 figcaption, .note { color: #444; font-size: 14px; }
 summary { cursor: pointer; margin: .5rem 0; font-weight: 600; }
 pre { background: #f5f5f5; padding: 1rem; overflow-x: auto; font-size: 13px; }
-@media print { nav { display: none; } }
+.wide th, .wide td { padding: .25em .4em; white-space: normal; }
+@media print { nav { display: none; } body { font-size: 11px; margin: 0; max-width: none; }
+  table { display: table; font-size: 9px; } th, td { padding: .15em .35em; white-space: normal; }
+  h2, h3, summary { break-after: avoid; } tr { break-inside: avoid; }
+  figure { margin: 1rem 0; } figure img { max-height: 20cm; } }
 """
 _ABOUT = (
     "Unsupervised visible-infrared person re-identification by semantic-aligned learning with "
@@ -51,6 +55,7 @@ _SCORES = {
     "minp": "mINP",
 }
 _STAGES = {"pretrain": "after stage one", "salcr": "at the end"}
+_COMMIT = 12  # of the forty digits of a commit; provenance.csv has all
 _PER_GB = 1024  # Snakemake measures memory in MB
 
 
@@ -112,7 +117,7 @@ def _facts(
     model, size, given = config["model"], config["preprocess"], config["pretrain"]["checkpoint"]
     clean = provenance["clean"].map({True: "as committed", False: "edited since"})
     commit = provenance["commit"].astype("string")  # of numbers, where none is known
-    code = commit.str[:12] + ", " + clean
+    code = commit.str[:_COMMIT] + ", " + clean
     return {
         "images": ", ".join(f"{shape[0]} {modality}" for modality, shape in images.items()),
         "variants": _all(trial["variant"] for trial in trials),
@@ -192,10 +197,11 @@ def _tables(paths: Sequence[Path]) -> Iterator[str]:
 def _provenance(table: pd.DataFrame, trials: Sequence[dict[str, Any]]) -> str:
     """Return what made each trial, the first one's configuration, and how variants differ."""
     known = table.astype(object).where(table.notna(), "unknown")
+    known["commit"] = known["commit"].astype(str).str[:_COMMIT]
     rows = [[str(value) for value in row] for row in known.to_numpy()]
     first = trials[0]
     versions = first["jobs"][-1]["versions"].items()
-    text = page.table(list(table.columns), rows)
+    text = f'<div class="wide">{page.table(list(table.columns), rows)}</div>\n'
     text += f"<p>{', '.join(' '.join(version) for version in versions)}</p>\n"
     differ = {trial["variant"]: _differences(trial, first) for trial in trials}
     rows = [[name, keys] for name, keys in differ.items() if keys]
