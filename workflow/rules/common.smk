@@ -92,6 +92,7 @@ TIME = f"{RESULTS}/benchmarks"
 CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
 AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
+LONGEST_SUMMARY = 40  # lines that are printed at the end
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
 
 # Seen from where the workflow runs: in another clone the path is the same.
@@ -214,12 +215,21 @@ def timed_jobs():
 
 
 def show_summary():
-    """Print the table of results and where the figures are."""
-    print(f"\n{CONFIG.dataset.name}, in percent, mean ± standard deviation over trials")
-    print(Path(RESULTS, "summary.txt").read_text())
-    print(f"tables: {RESULTS}/*.csv    figures: {RESULTS}/figures/")
-    if Path(RESULTS, "report.html").exists():
-        print(f"report: {RESULTS}/report.html")
+    """Print the table of results, unless it fills the screen, and where everything is."""
+    text = Path(RESULTS, "summary.txt").read_text()
+    if text.count("\n") <= LONGEST_SUMMARY:
+        print(
+            f"\n{CONFIG.dataset.name}, in percent, mean ± standard deviation over trials"
+        )
+        print(text)
+    for title, name in (
+        ("results", "summary.csv"),
+        ("figures", "figures"),
+        ("the paper's tables", "tables/tables.md"),
+        ("report", "report.html"),
+    ):
+        if Path(RESULTS, name).exists():
+            print(f"{title}: {RESULTS}/{name}")
 
 
 # Not in the process of a job: while others run, files are missing.
