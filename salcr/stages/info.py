@@ -136,7 +136,7 @@ def _results(directory: Path) -> Iterator[str]:
     for path in found:
         summary = files.read_table(path)
         last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
-        count = last["num_trials"]
+        count = int(last["num_trials"])
         yield (
             f"{path.parent}: {last['variant']}, {last['setting']}, rank-1 "
             f"{last['rank1_mean']:.1f}, mAP {last['map_mean']:.1f} over {count} "
