@@ -37,6 +37,10 @@ class Places(NamedTuple):
     identity: Integers
     camera: Integers
 
+    def at(self, positions: Integers) -> Places:
+        """Return those of some images."""
+        return Places(self.identity[positions], self.camera[positions])
+
 
 def draw_gallery(setting: Setting, images: Places, draw: int) -> Integers:
     """Return the positions of one random gallery, ascending; the same for equal arguments.

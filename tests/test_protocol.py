@@ -85,6 +85,27 @@ def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
         assert setting.hides(query, gallery).tolist() == [[True, False, False]]
 
 
+def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:
+    """Hold the pictures of a ranking list against METHOD 4: none that the query must not see."""
+    manifest = pd.read_csv(data / "manifest.csv").drop_duplicates(["modality", "row"])
+    camera = manifest.set_index(["modality", "row"])["camera"]
+    lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
+    identity = lines.drop_duplicates(["modality", "row"]).set_index(["modality", "row"])["identity"]
+    settings = json.loads(rankings.read_text())["settings"]
+    for setting in settings.values():
+        for one in setting["queries"]:
+            asked = setting["query_modality"], one["query"]
+            assert one["gallery"]
+            for row, right in zip(one["gallery"], one["right"], strict=True):
+                shown = setting["gallery_modality"], row
+                same = identity[shown] == identity[asked]
+                assert right == same
+                if layout == "sysu":
+                    assert (camera[asked], camera[shown]) != (3, 2)
+                else:
+                    assert not (same and camera[shown] == camera[asked])
+
+
 @pytest.mark.parametrize("layout", ["sysu", "llcm"])
 def test_other_layouts_run_to_their_metrics(tmp_path: Path, layout: str) -> None:
     """Stage one trains on drawn SYSU-MM01 and LLCM, and every setting has its ten draws."""
@@ -98,6 +119,7 @@ def test_other_layouts_run_to_their_metrics(tmp_path: Path, layout: str) -> None
     found = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
     assert list(found) == [setting.name for setting in READERS[layout].settings]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
+    assert_rankings_keep_the_protocol(data, tmp_path / "round00/rankings.json", layout)
     for rankings in found.values():
         draws = rankings["none"]
         assert len(draws) == 10

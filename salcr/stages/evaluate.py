@@ -123,20 +123,28 @@ def _in_galleries(setting: Setting, rank: Rank, test: Described) -> tuple[list[R
 def _nearest(
     setting: Setting, split: Split, test: Described, *, count: int
 ) -> list[dict[str, object]]:
-    """Return evenly spread queries with their nearest in the first gallery, as array rows."""
+    """Return evenly spread queries with their nearest in the first gallery, as array rows.
+
+    What the protocol hides from a query is not among them.
+    """
     sides = {"visible": split.visible, "infrared": split.infrared}
     queries, gallery = sides[setting.query], sides[setting.gallery]
-    chosen = evenly_spread(len(queries), count)
+    chosen = np.array(evenly_spread(len(queries), count))
     drawn = draw_gallery(setting, test.places[setting.gallery], draw=0)
     shown, images = test.features[setting.query][chosen], test.features[setting.gallery][drawn]
-    order = np.argsort(squared_euclidean(shown, images), axis=1, kind="stable")
-    nearest = drawn[order[:, :_SHOWN]]
-    who = test.places[setting.query].identity, test.places[setting.gallery].identity
-    return [
-        {
-            "query": int(queries.rows[query]),
-            "gallery": gallery.rows[found].tolist(),
-            "right": (who[1][found] == who[0][query]).tolist(),
-        }
-        for query, found in zip(chosen, nearest, strict=True)
-    ]
+    distance = squared_euclidean(shown, images)
+    asking = test.places[setting.query].at(chosen)
+    asked = test.places[setting.gallery].at(drawn)
+    if setting.hides is not None:
+        distance[setting.hides(asking, asked)] = np.inf
+    found = []
+    for query, identity, row in zip(chosen, asking.identity, distance, strict=True):
+        order = np.argsort(row, kind="stable")[: min(_SHOWN, np.isfinite(row).sum())]
+        found.append(
+            {
+                "query": int(queries.rows[query]),
+                "gallery": gallery.rows[drawn[order]].tolist(),
+                "right": (asked.identity[order] == identity).tolist(),
+            }
+        )
+    return found
