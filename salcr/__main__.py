@@ -102,6 +102,8 @@ def main(words: list[str] | None = None) -> int:
             message = str(error)
         elif is_out_of_memory(error):
             message = f"out of memory: {_less_memory(arguments.stage)} ({error})"
+        elif isinstance(error, OSError) and error.filename is not None:
+            message = f"{os.fsdecode(error.filename)}: {error.strerror}"
         else:
             raise
         print(f"error: {message}", file=sys.stderr)

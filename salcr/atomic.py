@@ -28,9 +28,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its place when the block succeeds.
 
     Raises:
-        SalcrError: the folder cannot be written to, or the disk is full.
+        SalcrError: the folder cannot be written to, the disk is full, or there is something else
+            than a file, such as a device.
     """
+    if not path.name:
+        raise SalcrError(f"{str(path)!r}: is no name of a file")
     with _told(path):
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise SalcrError(f"{path}: is no regular file, and is not replaced by one")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path, path.suffix)
         handle, temporary = _claimed_file(path)

@@ -8,6 +8,13 @@ from pathlib import Path
 from salcr.layout import Run
 
 
+def positive(word: str) -> int:
+    """Return the number that a word says, at least 1."""
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 on")
+    return int(word)
+
+
 def add_split(parser: argparse.ArgumentParser) -> None:
     """Add --data and --trial."""
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
@@ -19,7 +26,7 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if any"
     )
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
 
 
 def add_curves(parser: argparse.ArgumentParser) -> None:
@@ -36,4 +43,4 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
         help="variants, whose stage one they share, and their rounds of stage two",
     )  # fmt: skip
     parser.add_argument("--trials", type=int, nargs="+", required=True, help="trials to read")
-    parser.add_argument("--every", type=int, default=1, help="rounds between evaluations")
+    parser.add_argument("--every", type=positive, default=1, help="rounds between evaluations")

@@ -14,6 +14,7 @@ from salcr.errors import SalcrError, is_out_of_memory
 # More than 8 bits in a single channel. Pillow would cut such values off at 255, and which of them
 # become black and white is for the owner of a thermal camera to say.
 _DEEP_MODES = ("I", "F")
+_DEEP_LAYOUT = ";16"  # so Pillow marks 16-bit channels of colour pictures, whose mode is RGB
 
 
 def opened(path: Path) -> Image.Image:
@@ -29,7 +30,8 @@ def opened(path: Path) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
-                if image.mode.startswith(_DEEP_MODES):
+                layouts = [str(tile[3]) for tile in getattr(image, "tile", [])]
+                if image.mode.startswith(_DEEP_MODES) or _DEEP_LAYOUT in "".join(layouts):
                     raise SalcrError(f"{path}: has more than 8 bits a channel; convert it to 8")
                 return ImageOps.exif_transpose(image).convert("RGB")
     except SalcrError:

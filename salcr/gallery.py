@@ -2,7 +2,8 @@
 
 A folder holds `index.faiss`, `features.npy` (float32 [N, C], the same rows), `files.csv` (which
 picture a row is), `skipped.csv` (files that are no picture, and why) and `embed.json` (the model,
-sizes, folders). `embed.json` is written last: without it the folder is not whole.
+sizes, folders, and the checksums of what `search` reads). `embed.json` is written last: without it
+the folder is not whole.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ INDEX, FEATURES, PICTURES, SKIPPED = "index.faiss", "features.npy", "files.csv",
 PICTURE_COLUMNS = ["folder", "file", "modality"]
 FILES = (INDEX, FEATURES, PICTURES, SKIPPED, SUMMARY)
 SKIPPED_COLUMNS = ["folder", "file", "reason"]
-_FORMAT = 1
+_FORMAT = 2
+_AGAIN = "run embed again"
 
 
 class Hits(NamedTuple):
@@ -97,28 +99,26 @@ def write_gallery(
     files.write_blocks(folder / INDEX, _index_header(shape), blocks())
     files.write_table(folder / PICTURES, pictures[PICTURE_COLUMNS])
     files.write_table(folder / SKIPPED, skipped[SKIPPED_COLUMNS])
-    files.write_json(folder / SUMMARY, {"format": _FORMAT, **summary})
+    checksums = {name: files.crc32(folder / name) for name in (INDEX, PICTURES)}
+    files.write_json(folder / SUMMARY, {"format": _FORMAT, "crc32": checksums, **summary})
 
 
 def read_gallery(folder: Path) -> Gallery:
     """Return a gallery; its index stays on disk and is read as a search needs it.
 
     Raises:
-        SalcrError: it is not whole, or damaged.
+        SalcrError: it is not whole, or what `embed` wrote has changed since.
     """
     import faiss
 
     summary = read_summary(folder)
+    for name, checksum in summary["crc32"].items():
+        if not (folder / name).exists():
+            raise SalcrError(f"{folder / name}: no such file; {_AGAIN}")
+        if files.crc32(folder / name) != checksum:
+            raise SalcrError(f"{folder / name}: is damaged or of another index; {_AGAIN}")
     pictures = files.read_table(folder / PICTURES, PICTURE_COLUMNS)
-    path = folder / INDEX
-    if not path.exists():
-        raise SalcrError(f"{path}: no such file; run embed again")
-    try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError:
-        raise SalcrError(f"{path}: is damaged; run embed again") from None
-    if (index.ntotal, index.d) != (len(pictures), summary["num_channels"]):
-        raise SalcrError(f"{path}: is not the index of {folder / PICTURES}; run embed again")
+    index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
     return Gallery(index, pictures, summary)
 
 
@@ -133,9 +133,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"{folder}: holds no whole index; make one with `python -m salcr embed --out {folder}`,"
             " which goes on where it was stopped"
         )
-    summary = files.read_json(folder / SUMMARY)
+    summary = files.read_json(folder / SUMMARY, again=_AGAIN)
     if summary.get("format") != _FORMAT:
-        raise SalcrError(f"{folder / SUMMARY}: is not of this version; run embed again")
+        raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_AGAIN}")
     return summary
 
 

@@ -46,8 +46,11 @@ def complaint(folder: Path, name: str) -> str | None:
     """Return why a file cannot be a picture of an index, from its name; None if it can."""
     if name != printable(name):
         return "its name holds a control character or is not UTF-8; rename it"
-    if (folder / name).is_dir():
-        return "is a link to a folder; name that as a folder of its own"
+    try:
+        if (folder / name).is_dir():
+            return "is a link to a folder; name that as a folder of its own"
+    except OSError as error:  # a link into a folder that may not be looked into
+        return f"cannot be read ({error.strerror})"
     if not name.lower().endswith(SUFFIXES):
         return f"is no picture by its name ({', '.join(SUFFIXES)})"
     return None

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import faiss
@@ -20,6 +22,7 @@ from PIL import Image
 
 from salcr.decoding import decoded
 from salcr.embedding import Embedder
+from salcr.errors import SalcrError
 from salcr.model import Network
 from salcr.pictures import guessed_modality
 from salcr.stages import embed as stage
@@ -157,6 +160,26 @@ def test_what_is_no_picture_is_skipped_and_listed(
     assert len(pd.read_csv(tmp_path / "index/files.csv")) == 12
 
 
+def png_of_16_bits(path: Path) -> None:
+    """Write a colour picture of two bytes a channel, which Pillow reads but cannot write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    lines = (b"\0" + bytes(4 * 6)) * 4
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_16_bits_a_channel_are_refused_in_colour_too(tmp_path: Path) -> None:
+    """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
+    png_of_16_bits(tmp_path / "deep.png")
+    with pytest.raises(SalcrError, match="more than 8 bits a channel"):
+        decoded(tmp_path / "deep.png", height=8, width=8)
+
+
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
 def test_every_kind_of_picture_is_read_as_colour(tmp_path: Path, kind: str) -> None:
     """Transparent, print, grey, palette and turned pictures give the colours that they show."""
@@ -268,6 +291,11 @@ def test_folders_that_cannot_be_an_index_are_refused(
     assert f"{picture}: is no folder" in told(capsys)
     assert embed(trained, trained, pictures) == 1  # where data and networks are
     assert f"--out {trained}: holds " in told(capsys)
+    diary = tmp_path / "mine/blocks/diary.txt"
+    diary.parent.mkdir(parents=True)
+    diary.touch()
+    assert embed(trained, tmp_path / "mine", pictures) == 1
+    assert "holds blocks/diary.txt" in told(capsys) and diary.exists()
     assert embed(trained, tmp_path / "index", pictures, pictures / "visible") == 1
     assert "among those of" in told(capsys)
     words = ("--modality", "visible", "infrared")
@@ -278,7 +306,8 @@ def test_folders_that_cannot_be_an_index_are_refused(
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").touch()
     assert embed(trained, tmp_path / "index", tmp_path / "texts") == 1
-    assert "no picture that can be read" in told(capsys)
+    text = told(capsys)
+    assert "no picture that can be read" in text and "a.txt: is no picture by its name" in text
     assert not list((tmp_path / "index").glob("*"))
 
 

@@ -175,17 +175,25 @@ def test_an_index_of_another_model_is_refused(
     ("name", "complaint"),
     [
         ("embed.json", "holds no whole index"), ("index.faiss", "is damaged"),
-        ("files.csv", "not the index of"),
+        ("files.csv", "is damaged or of another index"), ("one byte", "is damaged"),
+        ("reversed", "is damaged"),
     ],
 )  # fmt: skip
 def test_an_index_that_is_not_whole_is_refused(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
 ) -> None:
-    """Without its summary, truncated, or with another table, the index is named."""
+    """Without its summary, cut short, changed or with another table: named, and made again."""
     shutil.copytree(place / "index", tmp_path / "index")
-    path = tmp_path / "index" / name
+    path = tmp_path / "index" / {"one byte": "index.faiss", "reversed": "files.csv"}.get(name, name)
     if name == "embed.json":
         path.unlink()
+    elif name == "one byte":
+        content = bytearray(path.read_bytes())
+        content[-2] ^= 1
+        path.write_bytes(content)
+    elif name == "reversed":
+        table = pd.read_csv(path)
+        table.assign(file=table["file"].to_numpy()[::-1]).to_csv(path, index=False)
     elif name == "index.faiss":
         path.write_bytes(path.read_bytes()[:-9])
     else:
@@ -194,6 +202,8 @@ def test_an_index_that_is_not_whole_is_refused(
     assert search(place, query, index=str(tmp_path / "index"), extra=()) == 1
     text = told(capsys)
     assert str(tmp_path / "index") in text and complaint in text
+    assert embed(place, tmp_path / "index", place / "heldout") == 0
+    assert search(place, query, index=str(tmp_path / "index"), extra=()) == 0
 
 
 def test_queries_that_cannot_be_asked_are_named(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from salcr.pictures import complaint, guessed_modality, printable, walk
 
 _BLOCK = 512  # files: what is in memory at a time, and what a run that is killed loses at most
 _BLOCKS = "blocks"
+_MOST_REASONS = 10  # why files are no pictures, where none is
 
 
 class Source(NamedTuple):
@@ -106,9 +108,14 @@ def _checked_folders(given: list[Path], out: Path) -> list[Path]:
 def _check_out(out: Path) -> None:
     """Refuse a folder of other things, among which an index would be lost."""
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    others = [n for n in names if n not in (*gallery.FILES, _BLOCKS) and not n.startswith(".")]
-    if others:
-        raise SalcrError(f"--out {out}: holds {others[0]}; choose a folder of the index's own")
+    if out.is_dir() and (out / _BLOCKS).is_dir():
+        names += [f"{_BLOCKS}/{path.name}" for path in (out / _BLOCKS).iterdir()]
+    is_ours = any(name in names for name in (gallery.SUMMARY, gallery.INDEX, _BLOCKS))
+    ours = [*gallery.FILES, _BLOCKS] if is_ours else []
+    for name in names:
+        is_block = re.fullmatch(rf"{_BLOCKS}/(\d+\.npz|\..*)", name)
+        if not (name in ours or is_block or name.startswith(".")):
+            raise SalcrError(f"--out {out}: holds {name}; choose a folder of the index's own")
 
 
 def _modality_of_each(words: list[str], count: int) -> list[str]:
@@ -226,13 +233,17 @@ def _say_what_is_there(
     Raises:
         SalcrError: there is no picture at all.
     """
-    if skipped:
-        number, name, reason = skipped[0]
-        first = f"{summary['folders'][number]}/{name}: {reason}"
-        warn(f"{len(skipped)} files skipped, listed in {out / gallery.SKIPPED}; first {first}")
+    reasons = [f"{summary['folders'][n]}/{name}: {reason}" for n, name, reason in skipped]
     if not pictures:
         shutil.rmtree(out / _BLOCKS, ignore_errors=True)
-        raise SalcrError(f"{', '.join(summary['folders'])}: no picture that can be read there")
+        found = "".join(f"\n  {reason}" for reason in reasons[:_MOST_REASONS])
+        more = len(reasons) - _MOST_REASONS
+        found += f"\n  and {more} more" if more > 0 else ""
+        folders = ", ".join(summary["folders"])
+        raise SalcrError(f"{folders}: no picture that can be read there{found}")
+    if skipped:
+        listed = out / gallery.SKIPPED
+        warn(f"{len(skipped)} files skipped, listed in {listed}; first {reasons[0]}")
     summary["num_pictures"] = dict(Counter(modality for _, _, modality in pictures))
     summary["num_guessed"], summary["num_skipped"] = dict(guessed), len(skipped)
     if guessed:

@@ -22,7 +22,7 @@ from salcr.logs import say, warn
 from salcr.pictures import guessed_modality, printable, thumbnail
 
 _BLOCK = 512  # queries in memory at a time
-_MOST_ROWS = 40  # of the sheet: more are no picture to look at
+_MOST_ROWS, _MOST_COLUMNS = 40, 20  # of the sheet: more are no picture to look at
 _SHEET_HEIGHT = 192  # pixels of a picture on the sheet
 _DPI = 150
 
@@ -185,6 +185,8 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
 
     if len(queries) > _MOST_ROWS:
         warn(f"{path}: shows the first {_MOST_ROWS} of {len(queries)} queries")
+    if any(len(query.hits) > _MOST_COLUMNS for query in queries):
+        warn(f"{path}: shows the first {_MOST_COLUMNS} hits of each query")
 
     def framed(picture: Path, title: str, colour: str) -> Framed:
         return Framed(np.asarray(thumbnail(picture, _SHEET_HEIGHT)), title, colour)
@@ -193,7 +195,7 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
         [framed(query.path, query.modality, "#000000")]
         + [
             framed(Path(hit["path"]), f"{hit['rank']}: {hit['score']:.2f}", "#0072B2")
-            for hit in query.hits
+            for hit in query.hits[:_MOST_COLUMNS]
         ]
         for query in queries[:_MOST_ROWS]
     ]
