@@ -183,7 +183,26 @@ def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path)
     facts = dict(line for line in rows if len(line) == 2)
     assert facts["stage one"] == "not trained here: data/given{trial}.pt"
     names = {line[0] for line in rows if len(line) == 6}
-    assert "salcr, as given" in names and not any("after stage one" in name for name in names)
+    assert {"salcr, as given", "dagl, after stage one"} < names
+    assert "salcr, after stage one" not in names
+
+
+def test_every_commit_is_named(reported: Path, tmp_path: Path) -> None:
+    """A job that ran other code has its commit on the page, and its own word on whether edited."""
+    trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
+    for job in trial["jobs"]:
+        job |= {"commit": "a" * 40, "clean": True}
+    trial["jobs"][-1] |= {"commit": "b" * 40, "clean": False}
+    files.write_plain_json(tmp_path / "trial.json", trial)
+    table = pd.read_csv(reported / RESULTS / "provenance.csv").head(1)
+    table = table.assign(commit=f"{'a' * 40}; {'b' * 40}", clean=False)
+    table.to_csv(tmp_path / "provenance.csv", index=False)
+    instead = {"trials": tmp_path / "trial.json", "provenance": tmp_path / "provenance.csv"}
+    assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 0
+    rows = Page((tmp_path / "page.html").read_text()).rows
+    code = dict(line for line in rows if len(line) == 2)["code"]
+    assert code == f"{'a' * 12}, as committed, {'b' * 12}, edited since"
+    assert f"{'a' * 12}; {'b' * 12}" in [cell for line in rows for cell in line]
 
 
 @pytest.mark.parametrize("name", ["summary", "trials", "figures", "tables"])

@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from salcr import data, files, page, rendering
+from salcr.config import STAGE_SECTIONS
 from salcr.drawing.captions import CAPTIONS
 from salcr.layout import trial_name
 from salcr.logs import say
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     trials = [files.read_foreign_json(path) for path in arguments.trials]
     provenance = files.read_table(arguments.provenance)
     images = files.read_json(arguments.data / data.SUMMARY)["shapes"]
-    given = trials[0]["config"]["pretrain"]["checkpoint"]
+    given = {trial["variant"]: trial["config"]["pretrain"]["checkpoint"] for trial in trials}
     sections = {
         "Results": _results(files.read_table(arguments.summary), given),
         "Figures": "".join(_figures(arguments.figures)),
@@ -114,23 +115,33 @@ def _facts(
 ) -> dict[str, str]:
     """Return what was run, in words: name -> fact."""
     config = trials[0]["config"]
-    model, size, given = config["model"], config["preprocess"], config["pretrain"]["checkpoint"]
-    clean = provenance["clean"].map({True: "as committed", False: "edited since"})
-    commit = provenance["commit"].astype("string")  # of numbers, where none is known
-    code = commit.str[:_COMMIT] + ", " + clean
+    model, size = config["model"], config["preprocess"]
+    jobs = [job for trial in trials for job in trial["jobs"]]
     return {
         "images": ", ".join(f"{shape[0]} {modality}" for modality, shape in images.items()),
         "variants": _all(trial["variant"] for trial in trials),
         "trials": _all(trial["trial"] for trial in trials),
         "seed": _all(trial["seed"] for trial in trials),
-        "stage one": f"not trained here: {given}" if given else "trained here",
+        "stage one": _all(_start(trial["config"]["pretrain"]["checkpoint"]) for trial in trials),
         "rounds of stage two": _all(trial["rounds"] for trial in trials),
         "network": f"{model['backbone']}, width {model['width']}, first weights: "
         f"{model['weights']}; images of {size['height']} × {size['width']}",
         "computed on": _all([*provenance["device"], *provenance["machine"]]),
-        "code": _all(code.fillna("of no known commit")),
+        "code": _all(map(_code, jobs)),
         "finished": provenance["finished"].max(),
     }
+
+
+def _start(given: str | None) -> str:
+    return f"not trained here: {given}" if given else "trained here"
+
+
+def _code(job: Mapping[str, Any]) -> str:
+    """Return the commit that a job ran, and whether its code was that of the commit."""
+    if job["commit"] is None:
+        return "of no known commit"
+    edited = {True: ", as committed", False: ", edited since"}.get(job["clean"], "")
+    return f"{job['commit'][:_COMMIT]}{edited}"
 
 
 def _all(values: Any) -> str:
@@ -138,18 +149,17 @@ def _all(values: Any) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values))
 
 
-def _results(summary: pd.DataFrame, given: str | None) -> str:
+def _results(summary: pd.DataFrame, given: Mapping[str, str | None]) -> str:
     """Return the main scores, a table for each direction or kind of search.
 
     Args:
         summary: that `aggregate` wrote.
-        given: the checkpoint that took the place of stage one, if one did.
+        given: variant -> the checkpoint that took the place of its stage one, if one did.
     """
-    stages = {**_STAGES, "pretrain": "as given"} if given else _STAGES
     parts = ['<p class="note">Percent; mean ± standard deviation over trials or galleries.</p>\n']
     for setting, lines in summary.groupby("setting", sort=False):
         rows = [
-            [_row_name(line, stages), *(_with_deviation(line, score) for score in _SCORES)]
+            [_row_name(line, given), *(_with_deviation(line, score) for score in _SCORES)]
             for line in lines.to_dict("records")
         ]
         parts.append(f"<h3>{html.escape(str(setting).replace('-', ' '))}</h3>\n")
@@ -157,8 +167,9 @@ def _results(summary: pd.DataFrame, given: str | None) -> str:
     return "".join(parts)
 
 
-def _row_name(line: Mapping[Any, Any], stages: Mapping[str, str]) -> str:
-    name = f"{line['variant']}, {stages[line['stage']]}"
+def _row_name(line: Mapping[Any, Any], given: Mapping[str, str | None]) -> str:
+    as_given = line["stage"] == "pretrain" and given.get(line["variant"])
+    name = f"{line['variant']}, {'as given' if as_given else _STAGES[line['stage']]}"
     return name if line["rerank"] == "none" else f"{name}, {line['rerank']}"
 
 
@@ -197,7 +208,9 @@ def _tables(paths: Sequence[Path]) -> Iterator[str]:
 def _provenance(table: pd.DataFrame, trials: Sequence[dict[str, Any]]) -> str:
     """Return what made each trial, the first one's configuration, and how variants differ."""
     known = table.astype(object).where(table.notna(), "unknown")
-    known["commit"] = known["commit"].astype(str).str[:_COMMIT]
+    known["commit"] = [
+        "; ".join(one[:_COMMIT] for one in str(commits).split("; ")) for commits in known["commit"]
+    ]
     rows = [[str(value) for value in row] for row in known.to_numpy()]
     first = trials[0]
     versions = first["jobs"][-1]["versions"].items()
@@ -228,12 +241,14 @@ def _differences(trial: dict[str, Any], first: dict[str, Any]) -> str:
 
 def _times(folder: Path, trials: Sequence[dict[str, Any]]) -> str:
     """Return seconds and memory of each stage's jobs, as Snakemake measured them."""
-    names = {f"{trial['variant']}-{trial_name(trial['trial'])}" for trial in trials}
+    last = {f"{one['variant']}-{trial_name(one['trial'])}": one["rounds"] for one in trials}
     jobs: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*.tsv")):
-        run_of = path.stem.partition("-round")[0]
-        if "-trial" not in run_of or run_of in names:  # others are of an earlier configuration
-            stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        run_of, _, round_ = path.stem.partition("-round")
+        # Others are of an earlier configuration, or of an earlier version.
+        of_run = int(round_ or 0) <= last.get(run_of, -1) if "-trial" in run_of else True
+        if of_run and stage in STAGE_SECTIONS:
             jobs.setdefault(stage, []).append(path)
     rows = []
     for stage, paths in jobs.items():
