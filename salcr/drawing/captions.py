@@ -19,13 +19,13 @@ CAPTIONS = {
         "CMC",
         "",
         "Share of queries whose identity is among the nearest 1 to 20 gallery images, mean over "
-        "trials. Dotted: after stage one.",
+        "trials. Dotted: before stage two.",
     ),
     "map": Caption(
         "mAP over the rounds",
         "",
         "Mean average precision on the held-out identities over the rounds of stage two, mean over "
-        "trials with the standard deviation as a band; round 0 is the end of stage one.",
+        "trials with the standard deviation as a band; round 0 is before it.",
     ),
     "refinement_weight": Caption(
         "Weight of the refinement loss",
@@ -44,8 +44,8 @@ CAPTIONS = {
         "7",
         "Agreement of the pseudo-labels with the true identities, which training never sees, in "
         "the visible and in the infrared label space, round by round: mean over trials, the "
-        "standard deviation as a band. Dotted: the first round, whose labels come from stage one's "
-        "network.",
+        "standard deviation as a band. The first round's labels come from the network before stage "
+        "two.",
     ),
     "centres": Caption(
         "Cluster centres before and after CMFP",
@@ -69,7 +69,7 @@ CAPTIONS = {
         "Images of some people",
         "10",
         "t-SNE of the test images of some people, evenly spread over all of them, in both "
-        "modalities, after stage one and at the end. The number is a person's, the marker is "
+        "modalities, before stage two and at its end. The number is a person's, the marker is "
         "the modality; colours come again after eight people. Each panel is a t-SNE of its own.",
     ),
     "attention": Caption(
@@ -84,15 +84,15 @@ CAPTIONS = {
     "ranking": Caption(
         "Ranking lists",
         "12",
-        "Queries (black frame) and their ten nearest gallery images of the other modality, after "
-        "stage one and at the end, framed green with a tick where the identity is right and orange "
+        "Queries (black frame) and their ten nearest gallery images of the other modality, before "
+        "stage two and at its end, framed green with a tick where the identity is right and orange "
         "with a cross where it is wrong.",
     ),
     "losses": Caption(
         "Training losses",
         "",
-        "Losses of the first variant over the epochs of stage one and the rounds of stage two: "
-        "mean over trials, the standard deviation as a band. The total is their sum, the "
+        "Losses of the first variant shown, over the epochs of stage one and the rounds of stage "
+        "two: mean over trials, the standard deviation as a band. The total is their sum, the "
         "refinement weighted with λ (gpcr.weight).",
     ),
 }

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from salcr import files
+from salcr import files, layout
 from salcr.drawing.style import (
     BLUE,
     DOUBLE,
@@ -33,9 +33,10 @@ _SWEPT = {"weight": "λ, weight of the refinement loss", "k": "k, instances of t
 
 
 def losses(sources: Sources) -> Figure:
-    """Return every training loss of the first variant, a panel for each stage."""
-    table = sources.compared()
-    table = table[table["variant"] == table["variant"].iloc[0]]
+    """Return every training loss of the first shown variant, a panel for each stage."""
+    table = sources.table()
+    first = layout.shown(table["variant"], sources.variants)[0]
+    table = table[table["variant"] == first]
     stages = [stage for stage in ("pretrain", "salcr") if (table["stage"] == stage).any()]
     titles = {"pretrain": "stage one", "salcr": "stage two"}
     figure, grid = panels(len(stages), height=2.6)
@@ -67,11 +68,6 @@ def label_quality(sources: Sources) -> Figure:
             for number, variant in names_of(here):
                 lines = here[here["variant"] == variant]
                 band(axes, lines, "round", score, label=variant, **line_style(number))
-            # Round 1 is labelled with the network of stage one.
-            start = here.loc[here["round"] == 1, score].mean()
-            axes.axhline(
-                start, color=GREY, linestyle=":", linewidth=0.9, label="stage one's labels"
-            )
             whole_numbers(axes)
         row[0].set_ylabel(title)
     for axes, space in zip(grid[0], spaces, strict=True):
@@ -96,7 +92,7 @@ def cmc(sources: Sources) -> Figure:
                 is_start = stage == "pretrain" and lines["stage"].nunique() > 1
                 style = {**line_style(number), "marker": None, "label": variant}
                 if is_start:
-                    of_whom = "stage one" if not drawn else f"{variant}, stage one"
+                    of_whom = "before stage two" if not drawn else f"{variant}, before it"
                     style |= {"color": GREY, "linestyle": ":", "label": of_whom}
                 drawn.add(tuple(curve["mean"]))
                 axes.plot(curve["rank"], curve["mean"], **style)
@@ -113,7 +109,7 @@ def mean_precision(sources: Sources) -> Figure:
         for number, variant in names_of(here):
             lines = here[here["variant"] == variant]
             band(axes, lines, "round", "map", label=variant, **line_style(number))
-        axes.set(xlabel="round (0: after stage one)", ylim=(0, 101))
+        axes.set(xlabel="round (0: before stage two)", ylim=(0, 101))
         whole_numbers(axes)
         axes.legend(loc="lower right")
     return figure

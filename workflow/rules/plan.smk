@@ -11,8 +11,14 @@ def of_first_trial(run, round_, name):
 
 
 def before_and_after(name, runs):
-    """Return file -> name of its network: after stage one, and at the end of each variant."""
-    networks = {of_first_trial(runs[0], 0, name): "stage one"}
+    """Return file -> name of its network: before stage two, and at the end of each variant."""
+    networks = {}
+    for run in runs:
+        given = VARIANTS[run.variant].pretrain.checkpoint
+        start = "as given" if given else "stage one"
+        if start in networks.values():  # of another variant, with other settings
+            start = f"{run.variant}, {start}"
+        networks.setdefault(of_first_trial(run, 0, name), start)
     for run in runs:
         networks.setdefault(of_first_trial(run, run.rounds, name), run.variant)
     return networks
@@ -24,6 +30,9 @@ def sweeps():
     found = {}
     for key in ("weight", "k"):
         values = configuration.swept(CONFIG, "gpcr", key)
+        without = PAPER.get("fig6", {}).get("lambda=0")  # a variant with no refinement at all
+        if key == "weight" and without and 0 not in values.values():
+            values[without[0]] = 0.0
         if len(values) > 1:
             names = [f"{variant}={value}" for variant, value in values.items()]
             found[f"refinement_{key}"] = ([f"{RESULTS}/summary.csv", *known], names)
@@ -44,8 +53,7 @@ def plan():
     ):
         networks = before_and_after(name, runs)
         figures[figure] = (list(networks), list(networks.values()))
-    trains = any(run.rounds for run in RUNS.values())
-    if trains or not all(one.pretrain.checkpoint for one in VARIANTS.values()):
+    if SHOWN[0].rounds or not VARIANTS[SHOWN[0].variant].pretrain.checkpoint:
         figures["losses"] = ([f"{RESULTS}/losses.csv"], [])
     if any(run.rounds for run in SHOWN):
         figures["label_quality"] = ([f"{RESULTS}/quality.csv"], [])
