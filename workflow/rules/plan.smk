@@ -30,7 +30,9 @@ def sweeps():
     found = {}
     for key in ("weight", "k"):
         values = configuration.swept(CONFIG, "gpcr", key)
-        without = PAPER.get("fig6", {}).get("lambda=0")  # a variant with no refinement at all
+        without = PAPER.get("fig6", {}).get(
+            "lambda=0"
+        )  # a variant with no refinement at all
         if key == "weight" and without and 0 not in values.values():
             values[without[0]] = 0.0
         if len(values) > 1:
