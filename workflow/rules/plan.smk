@@ -30,9 +30,8 @@ def sweeps():
     found = {}
     for key in ("weight", "k"):
         values = configuration.swept(CONFIG, "gpcr", key)
-        without = PAPER.get("fig6", {}).get(
-            "lambda=0"
-        )  # a variant with no refinement at all
+        # A variant with no refinement at all, whose weight is 0 in effect.
+        without = PAPER.get("fig6", {}).get("lambda=0")
         if key == "weight" and without and 0 not in values.values():
             values[without[0]] = 0.0
         if len(values) > 1:
