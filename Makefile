@@ -43,7 +43,7 @@ test-slow: $(READY) ## the slow tests: the demo beats stage one and its control;
 
 .PHONY: test-slurm
 test-slurm: $(READY) ## the workflow on a SLURM of its own, installed first if root can
-	tests/install.sh slurm
+	tests/support/install.sh slurm
 	python -m pytest -m slurm
 
 .PHONY: test-dvc
@@ -52,7 +52,7 @@ test-dvc: $(READY) ## record the workflow with DVC, push, clone, pull, compare: 
 
 .PHONY: test-browser
 test-browser: report ## the demo's report in a headless Chromium, installed first if root can
-	tests/install.sh chromium
+	tests/support/install.sh chromium
 	python -m pytest -m browser
 
 .PHONY: bench

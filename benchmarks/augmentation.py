@@ -16,8 +16,8 @@ from torch import Tensor
 
 from benchmarks import plain_augmentation
 from benchmarks.row import Row
-from salcr import transforms
-from salcr.schema import Augment
+from salcr.config.schema import Augment
+from salcr.data import transforms
 
 _BATCH, _BATCHES = 50, 20
 _AUGMENT = Augment(

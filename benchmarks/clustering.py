@@ -11,11 +11,11 @@ import torch
 from benchmarks import plain_clustering as plain
 from benchmarks.plain_clustering import Floats, Integers
 from benchmarks.row import Row
-from salcr.association import associate
-from salcr.clustering import dbscan, jaccard_distance, unit_rows
-from salcr.neighbours import Neighbours, nearest_within
-from salcr.propagation import nearest_blocks
-from salcr.schema import Associate, Clustering
+from salcr.config.schema import Associate, Clustering
+from salcr.pseudo_labels.association import associate
+from salcr.pseudo_labels.clustering import dbscan, jaccard_distance, unit_rows
+from salcr.pseudo_labels.neighbors import Neighbours, nearest_within
+from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.stages.associate import pseudo_labels
 
 SYSU = Clustering(k1=30, k2=6, eps=0.6, min_samples=4)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.row import in_own_process
-from salcr import devices
-from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate
-from salcr.data import Images, Split
-from salcr.engine import extract, make_optimizer, resident, to_device
-from salcr.model import Network
-from salcr.schema import Config
+from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.config.schema import Config
+from salcr.data.store import Images, Split
+from salcr.models.network import Network
 from salcr.stages.associate import pseudo_labels
 from salcr.stages.train import train_round
+from salcr.training import devices
+from salcr.training.engine import extract, make_optimizer, resident, to_device
 
-_DEMO = DEFAULT_CONFIG.with_name("demo.yaml")
+_DEMO = Path(__file__).parents[1] / "config/demo.yaml"
 # The steps of a CPU are small with the paper's network; what an image takes hardly depends on it.
 _SMALL_STEP = {"train": {"labels": 2, "instances": 4}}
 _IMAGES_OF_EACH = 10

@@ -132,7 +132,7 @@ def associate(
     k: int,
     strength: float,
 ) -> tuple[Integers, Integers, Integers, Integers]:
-    """Return the labels in the order of `salcr.association.Association`."""
+    """Return the labels in the order of `salcr.pseudo_labels.association.Association`."""
     visible, infrared = propagate(visible, infrared, k)
     return (
         own_labels(visible, clusters[0]),

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from benchmarks import plain_step
 from benchmarks.row import Row
-from salcr import losses
-from salcr.arrays import Association
-from salcr.losses import Labels
-from salcr.metrics import Retrieval, retrieval_metrics
-from salcr.model import Features
-from salcr.objective import SPACES, StageTwoObjective
-from salcr.samplers import pair_batch, shared_labels
-from salcr.schema import Fgsal, Gpcr, Memory
+from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.data.samplers import pair_batch, shared_labels
+from salcr.evaluation.metrics import Retrieval, retrieval_metrics
+from salcr.losses import refinement
+from salcr.losses.objective import SPACES, StageTwoObjective
+from salcr.losses.refinement import Labels
+from salcr.models.network import Features
+from salcr.types import Association
 
 _CLUSTERS, _IMAGES = 200, 2060
 _LABELS, _INSTANCES, _PARTS, _WIDTH = 12, 12, 3, 2048
@@ -156,8 +156,8 @@ def _similarity() -> Tensor:
 
 
 def _our_positives(similarity: Tensor) -> tuple[Tensor, Tensor]:
-    v, a, r = losses.nearest(similarity, _NEAREST).chunk(3)
-    return v, losses.among(v, a) & losses.among(v, r)
+    v, a, r = refinement.nearest(similarity, _NEAREST).chunk(3)
+    return v, refinement.among(v, a) & refinement.among(v, r)
 
 
 def _positives_agree(ours: tuple[Tensor, Tensor], plain: Tensor) -> None:

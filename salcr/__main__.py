@@ -16,7 +16,7 @@ import yaml
 
 from salcr import __version__, files, provenance
 from salcr.atomic import remove_unfinished
-from salcr.config import (
+from salcr.config.loading import (
     DEFAULT_CONFIG,
     SEEDED_STAGES,
     STAGE_SECTIONS,
@@ -24,9 +24,9 @@ from salcr.config import (
     load_yaml,
     parse_section,
 )
+from salcr.config.schema import section_model
 from salcr.errors import SalcrError, is_out_of_memory
-from salcr.logs import FINISHED, say
-from salcr.schema import section_model
+from salcr.log import FINISHED, say
 
 SUMMARIES = {
     "synthesize": "draw a small data set of people",

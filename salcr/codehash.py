@@ -11,7 +11,10 @@ from pathlib import Path
 _PACKAGE = Path(__file__).parent
 # What only carries settings and words between a person and a stage changes no result; nor does a
 # hash.
-_NO_RESULT = {"cli", "codehash", "config", "curves", "errors", "logs", "provenance", "schema"}
+_NO_RESULT = {
+    "codehash", "config.cli", "config.loading", "config.schema", "errors", "log", "provenance",
+    "training.tensorboard",
+}  # fmt: skip
 
 
 def stage_hash(stage: str, unused: Collection[str] = ()) -> str:

@@ -12,12 +12,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import plans
 import pytest
-import tiny
 from filelock import FileLock
-from helpers import GOLDEN, golden_arrays
 from hypothesis import settings
+
+from tests.support import plans, tiny
+from tests.support.helpers import GOLDEN, golden_arrays
 
 settings.register_profile("salcr", deadline=None, max_examples=30, derandomize=True, database=None)
 settings.load_profile("salcr")

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import __main__, clustering, growth
 from benchmarks import plain_clustering as plain
 from benchmarks.row import measured
-from salcr.neighbours import nearest_within
+from salcr.pseudo_labels.neighbors import nearest_within
 
 
 def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from salcr.__main__ import SUMMARIES, main
-from salcr.config import STAGE_SECTIONS, flag_name
-from salcr.schema import section_model
+from salcr.config.loading import STAGE_SECTIONS, flag_name
+from salcr.config.schema import section_model
 
 
 def test_every_stage_of_the_config_is_a_command() -> None:

@@ -52,25 +52,29 @@ COSMETIC = {
 def test_words_and_layout_do_not_count(package, change):
     """An edit of comments, docstrings or layout leaves the hash as it was."""
     before = fresh_hash("associate")
-    edit(package / "transport.py", *COSMETIC[change])
+    edit(package / "pseudo_labels/sinkhorn.py", *COSMETIC[change])
     assert fresh_hash("associate") == before
 
 
 def test_the_docstring_of_a_class_does_not_count(package):
     """Words on a class change nothing, its methods do."""
     before = fresh_hash("train")
-    edit(package / "model.py", '"""SALCR\'s two-stream network.', '"""The network.')
+    edit(package / "models/network.py", '"""SALCR\'s two-stream network.', '"""The network.')
     assert fresh_hash("train") == before
-    edit(package / "model.py", "return self.trunk.num_channels", "return -self.trunk.num_channels")
+    edit(
+        package / "models/network.py",
+        "return self.trunk.num_channels",
+        "return -self.trunk.num_channels",
+    )
     assert fresh_hash("train") != before
 
 
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("transport.py", "_TOLERANCE = 0.1", "_TOLERANCE = 0.2"),
-        ("transport.py", "<= _TOLERANCE", "< _TOLERANCE"),
-        ("clustering.py", "import kernels", "import kernels as kernels"),
+        ("pseudo_labels/sinkhorn.py", "_TOLERANCE = 0.1", "_TOLERANCE = 0.2"),
+        ("pseudo_labels/sinkhorn.py", "<= _TOLERANCE", "< _TOLERANCE"),
+        ("pseudo_labels/clustering.py", "import kernels", "import kernels as kernels"),
         ("stages/associate.py", "from __future__ import annotations", "WORD = 1"),
     ],
 )
@@ -85,41 +89,96 @@ def test_code_counts(package, module, old, new):
 READS = {
     "associate": (
         [
-            "association",
-            "matching",
-            "transport",
-            "clustering",
-            "neighbours",
-            "kernels",
-            "propagation",
-            "labels",
-            "engine",
-            "data",
+            "pseudo_labels/association",
+            "pseudo_labels/matching",
+            "pseudo_labels/sinkhorn",
+            "pseudo_labels/clustering",
+            "pseudo_labels/neighbors",
+            "pseudo_labels/kernels",
+            "pseudo_labels/propagation",
+            "data/labels",
+            "training/engine",
+            "data/store",
             "files",
         ],
-        ["metrics", "quality", "samplers", "losses", "objective", "memory", "stages/train"],
+        [
+            "evaluation/metrics",
+            "evaluation/label_quality",
+            "data/samplers",
+            "losses/refinement",
+            "losses/objective",
+            "losses/memory",
+            "stages/train",
+        ],
     ),
-    "assess": (["quality", "labels", "data", "files"], ["metrics", "engine", "model", "samplers"]),
+    "assess": (
+        [
+            "evaluation/label_quality",
+            "data/labels",
+            "data/store",
+            "files",
+        ],
+        [
+            "evaluation/metrics",
+            "training/engine",
+            "models/network",
+            "data/samplers",
+        ],
+    ),
     "train": (
-        ["objective", "losses", "memory", "samplers", "model", "resnet", "labels", "transforms"],
-        ["metrics", "codehash", "stages/associate", "stages/pretrain"],
+        [
+            "losses/objective",
+            "losses/refinement",
+            "losses/memory",
+            "data/samplers",
+            "models/network",
+            "models/resnet",
+            "data/labels",
+            "data/transforms",
+        ],
+        [
+            "evaluation/metrics",
+            "codehash",
+            "stages/associate",
+            "stages/pretrain",
+        ],
     ),
     "pretrain": (
         [
-            "memory",
-            "clustering",
-            "neighbours",
-            "kernels",
-            "model",
-            "resnet",
-            "transforms",
-            "samplers",
+            "losses/memory",
+            "pseudo_labels/clustering",
+            "pseudo_labels/neighbors",
+            "pseudo_labels/kernels",
+            "models/network",
+            "models/resnet",
+            "data/transforms",
+            "data/samplers",
         ],
-        ["losses", "objective", "metrics", "codehash", "stages/train"],
+        [
+            "losses/refinement",
+            "losses/objective",
+            "evaluation/metrics",
+            "codehash",
+            "stages/train",
+        ],
     ),
     "evaluate": (
-        ["metrics", "model", "resnet", "transforms", "data", "engine"],
-        ["samplers", "losses", "objective", "memory", "association", "stages/train"],
+        [
+            "evaluation/metrics",
+            "models/network",
+            "models/resnet",
+            "data/transforms",
+            "data/store",
+            "training/engine",
+        ],
+        [
+            "data/samplers",
+            "losses/refinement",
+            "losses/objective",
+            "losses/memory",
+            "pseudo_labels/association",
+            "stages/train",
+        ],
     ),
 }
 
@@ -154,7 +213,7 @@ def unused_hash(stage: str) -> str:
     return codehash.stage_hash(stage, unused={"datasets.llcm", "datasets.sysu"})
 
 
-@pytest.mark.parametrize("name", ["schema", "config"])
+@pytest.mark.parametrize("name", ["config/schema", "config/loading"])
 def test_settings_do_not_count(package, name):
     """What only carries settings to a stage does not rerun it; their values do so elsewhere."""
     before = fresh_hash("train")
@@ -166,7 +225,11 @@ def test_an_import_inside_a_function_counts(package):
     """A module that is only imported when a function runs is read as well."""
     new = package / "late.py"
     new.write_text("X = 1\n")
-    edit(package / "transport.py", "    kernel =", "    from salcr import late\n    kernel =")
+    edit(
+        package / "pseudo_labels/sinkhorn.py",
+        "    kernel =",
+        "    from salcr import late\n    kernel =",
+    )
     before = fresh_hash("associate")
     new.write_text("X = 2\n")
     assert fresh_hash("associate") != before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,32 @@ import salcr
 from salcr.codehash import _module
 
 PACKAGE = Path(salcr.__file__).parent
-MATHS = (
-    "association", "clustering", "colour", "kernels", "losses", "matching", "memory",
-    "metrics", "neighbours", "pairs", "projection", "propagation", "quality", "rerank",
-    "transforms", "transport",
-)  # fmt: skip
+GROUND = "ground"  # the files beside the rooms
+
+# room -> rooms that it may import, besides itself and the ground
+ROOMS: dict[str, set[str]] = {
+    GROUND: set(),
+    "config": set(),
+    "datasets": set(),
+    "data": {"config"},
+    "models": {"data", "config"},
+    "pseudo_labels": {"config"},
+    "reporting": {"data", "config"},
+    "losses": {"models", "config"},
+    "evaluation": {"pseudo_labels", "models", "datasets", "data"},
+    "search": {"models", "reporting", "data", "config"},
+    "training": {"losses", "pseudo_labels", "models", "data", "config"},
+    "verification": {"evaluation", "losses", "models", "pseudo_labels"},
+}
+ROOMS["stages"] = ROOMS.keys() - {"stages"}
+WITHOUT_TORCH = ("config", "datasets", "reporting")
+ENTRIES = {"__main__", "api"}  # nothing inside imports them, so they may import every room
+
+
+def module_names() -> list[str]:
+    """Return the names of all modules, such as "models.network"."""
+    paths = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
+    return [".".join(path.parts) for path in paths if path.name != "__init__"]
 
 
 def imported_by(name: str) -> set[str]:
@@ -24,24 +47,58 @@ def imported_by(name: str) -> set[str]:
     return {".".join(part) for part in parts if part[-1] != "__init__"} - {name}
 
 
+def room_of(name: str) -> str:
+    """Return the folder of a module on the first level, or the ground."""
+    return name.partition(".")[0] if "." in name else GROUND
+
+
 def test_no_module_imports_itself_by_way_of_others() -> None:
     """Taking away, again and again, what imports nothing that is left leaves nothing."""
-    paths = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py")]
-    left = {name: imported_by(name) for name in (".".join(path.parts) for path in paths)}
+    left = {name: imported_by(name) for name in module_names()}
     while leaves := [name for name, others in left.items() if not others & left.keys()]:
         for name in leaves:
             del left[name]
     assert left == {}
 
 
-@pytest.mark.parametrize("name", MATHS)
-def test_maths_know_no_files(name: str) -> None:
-    """What computes on arrays imports its like; of the configuration, its own section."""
-    assert imported_by(name) <= {*MATHS, "arrays", "schema"}
+@pytest.mark.parametrize("name", module_names())
+def test_a_room_imports_only_the_rooms_below(name: str) -> None:
+    """Each module keeps to the table of rooms; the entries are imported by none."""
+    imported = imported_by(name)
+    assert not imported & ENTRIES
+    if name not in ENTRIES:
+        room = room_of(name)
+        assert {room_of(other) for other in imported} <= {room, GROUND, *ROOMS[room]}
+
+
+def test_the_table_of_rooms_is_whole_and_has_no_circle() -> None:
+    """Every folder of the first level is in the table, each below the rooms that import it."""
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders | {GROUND} == ROOMS.keys()
+    below: set[str] = set()
+    for room, allowed in ROOMS.items():
+        assert allowed <= below, room
+        below.add(room)
+
+
+def test_the_first_level_is_small() -> None:
+    """At most 12 files and 12 folders: who opens salcr/ sees it at a glance."""
+    assert len(list(PACKAGE.glob("*.py"))) <= 12
+    assert len(list(PACKAGE.glob("*/__init__.py"))) <= 12
+
+
+@pytest.mark.parametrize("room", [GROUND, *WITHOUT_TORCH])
+def test_rooms_without_torch(room: str) -> None:
+    """Importing every module of such a room, in a process of its own, does not import torch."""
+    names = [f"salcr.{name}" for name in module_names() if room_of(name) == room]
+    assert names
+    code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_stages_do_not_import_each_other() -> None:
-    """Whatever two stages share lies below them."""
-    stages = [f"stages.{path.stem}" for path in PACKAGE.glob("stages/*.py")]
-    found = {stage: imported_by(stage) & set(stages) for stage in stages if "__" not in stage}
-    assert not any(found.values()), found
+    """Whatever two stages share is below them."""
+    stages = {name for name in module_names() if room_of(name) == "stages"}
+    shared = {stage: imported_by(stage) & stages for stage in stages}
+    assert not any(shared.values()), shared

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
 
 from salcr.errors import is_out_of_memory
 from salcr.files import read_checkpoint, write_checkpoint
-from salcr.model import Network
+from salcr.models.network import Network
+from tests.support import tiny
 
 
 @pytest.mark.parametrize(

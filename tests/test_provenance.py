@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import tiny
 import torch
 
 from salcr import codehash, files, provenance
-from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate, variant
+from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate, variant
+from tests.support import tiny
 
 
 def read(finished: Path, name: str) -> dict[str, object]:

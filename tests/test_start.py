@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import tiny
+
+from tests.support import tiny
 
 HEAVY = {
     "matplotlib", "numba", "onnx", "onnxruntime", "scipy.optimize", "sklearn", "snakemake", "sympy",
@@ -58,7 +59,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
 
 def test_training_imports_nothing_heavy(start: Start) -> None:
     """A training job does without the libraries that only other stages or tests need."""
-    assert {"torch", "salcr.objective"} <= start.imported
+    assert {"torch", "salcr.losses.objective"} <= start.imported
     assert start.imported.isdisjoint(HEAVY)
 
 

@@ -1,1 +1,1 @@
-"""Data sets on disk: one module per layout, the only code that knows it."""
+"""Data sets on disk: a reader for each layout, published counts, evaluation protocols."""

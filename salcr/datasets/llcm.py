@@ -26,9 +26,9 @@ from salcr.datasets.checks import (
     check_splits,
     read_index,
 )
+from salcr.datasets.protocol import Places, Setting
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
-from salcr.protocol import Places, Setting
 
 WORDS = {"visible": "vis", "infrared": "nir"}
 NUM_CAMERAS = 9

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from salcr.datasets import llcm, regdb, sysu
+from salcr.datasets.protocol import Setting
 from salcr.datasets.records import Record
-from salcr.protocol import Setting
 
 
 class Reader(NamedTuple):

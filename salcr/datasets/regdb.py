@@ -10,9 +10,9 @@ import re
 from pathlib import Path, PurePosixPath
 
 from salcr.datasets.checks import check_images, check_people, check_splits, read_index
+from salcr.datasets.protocol import Setting
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
-from salcr.protocol import Setting
 
 # modality -> (word in the split files' names, camera number)
 _SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salcr.datasets.checks import check_people, read_lines
+from salcr.datasets.protocol import Places, Setting
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
-from salcr.protocol import Places, Setting
 
 CAMERAS = {"visible": (1, 2, 4, 5), "infrared": (3, 6)}
 SPLITS = {"train": ("train", "val"), "test": ("test",)}

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from salcr import cli, files
+from salcr import files
+from salcr.config import cli
+from salcr.config.runs import Run
 from salcr.errors import SalcrError
-from salcr.layout import Run
-from salcr.logs import say
+from salcr.log import say
 
 _RANKS = (1, 5, 10, 20)
 _SCORES = [*(f"rank{rank}" for rank in _RANKS), "map", "minp"]

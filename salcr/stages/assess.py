@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from salcr import cli, files
-from salcr.data import load_identities, stored_hash
-from salcr.labels import read_labels
-from salcr.logs import say
-from salcr.quality import label_quality
+from salcr import files
+from salcr.config import cli
+from salcr.data.labels import read_labels
+from salcr.data.store import load_identities, stored_hash
+from salcr.evaluation.label_quality import label_quality
+from salcr.log import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

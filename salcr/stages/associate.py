@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr import cli, devices, schema
-from salcr.arrays import Association, Integers
-from salcr.association import associate
-from salcr.data import MODALITIES, load_split
-from salcr.engine import cluster, extract, read_model
-from salcr.labels import write_labels
-from salcr.logs import say
-from salcr.neighbours import Neighbours, nearest_of_some, nearest_within
-from salcr.propagation import nearest_blocks
+from salcr.config import cli, schema
+from salcr.data.labels import write_labels
+from salcr.data.store import MODALITIES, load_split
+from salcr.log import say
+from salcr.pseudo_labels.association import associate
+from salcr.pseudo_labels.neighbors import Neighbours, nearest_of_some, nearest_within
+from salcr.pseudo_labels.propagation import nearest_blocks
+from salcr.training import devices
+from salcr.training.engine import cluster, extract, read_model
+from salcr.types import Association, Integers
 
 # So many times CMFP's neighbours are searched that enough are left without the outliers.
 _SPARE = 2

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from salcr import files, schema
-from salcr.complexity import sizes
-from salcr.logs import say
-from salcr.model import Network
+from salcr import files
+from salcr.config import schema
+from salcr.log import say
+from salcr.models.complexity import sizes
+from salcr.models.network import Network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from salcr import files, schema
-from salcr.drawing import curves, pictures, points
-from salcr.drawing.style import Sources, settings_of
-from salcr.logs import say
+from salcr import files
+from salcr.config import schema
+from salcr.log import say
+from salcr.reporting.figures import curves, pictures, points
+from salcr.reporting.figures.style import Sources, settings_of
 
 FIGURES: dict[str, Callable[[Sources], Figure]] = {
     "losses": curves.losses,

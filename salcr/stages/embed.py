@@ -16,14 +16,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salcr import cli, codehash, devices, files, gallery, schema
-from salcr.arrays import Floats
-from salcr.data import MODALITIES
-from salcr.decoding import decoded
-from salcr.embedding import Embedder, read_embedder
+from salcr import codehash, files
+from salcr.config import cli, schema
+from salcr.data.images import decoded
+from salcr.data.store import MODALITIES
 from salcr.errors import SalcrError
-from salcr.logs import progress, say, warn
-from salcr.pictures import complaint, guessed_modality, printable, walk
+from salcr.log import progress, say, warn
+from salcr.search import index
+from salcr.search.embedder import Embedder, read_embedder
+from salcr.search.images import complaint, guessed_modality, printable, walk
+from salcr.training import devices
+from salcr.types import Floats
 
 _BLOCK = 512  # files: what is in memory at a time, and what a run that is killed loses at most
 _BLOCKS = "blocks"
@@ -110,8 +113,8 @@ def _check_out(out: Path) -> None:
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     if out.is_dir() and (out / _BLOCKS).is_dir():
         names += [f"{_BLOCKS}/{path.name}" for path in (out / _BLOCKS).iterdir()]
-    is_ours = any(name in names for name in (gallery.SUMMARY, gallery.INDEX, _BLOCKS))
-    ours = [*gallery.FILES, _BLOCKS] if is_ours else []
+    is_ours = any(name in names for name in (index.SUMMARY, index.INDEX, _BLOCKS))
+    ours = [*index.FILES, _BLOCKS] if is_ours else []
     for name in names:
         is_block = re.fullmatch(rf"{_BLOCKS}/(\d+\.npz|\..*)", name)
         if not (name in ours or is_block or name.startswith(".")):
@@ -142,7 +145,7 @@ def _key(summary: dict[str, Any], folders: list[Path], block: list[Source]) -> s
 def _is_done(out: Path, key: str) -> bool:
     """Tell whether an index is whole and of just these pictures."""
     try:
-        return bool(gallery.read_gallery(out).summary["key"] == key)
+        return bool(index.read_gallery(out).summary["key"] == key)
     except SalcrError:
         return False
 
@@ -211,11 +214,11 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
     def blocks() -> Iterator[Floats]:
         return (files.read_arrays(path)["features"] for path, _, _ in work)
 
-    gallery.write_gallery(
+    index.write_gallery(
         out,
         blocks,
-        pictures=pd.DataFrame(pictures, columns=gallery.PICTURE_COLUMNS),
-        skipped=pd.DataFrame(skipped, columns=gallery.SKIPPED_COLUMNS),
+        pictures=pd.DataFrame(pictures, columns=index.PICTURE_COLUMNS),
+        skipped=pd.DataFrame(skipped, columns=index.SKIPPED_COLUMNS),
         summary=summary,
     )
     say(f"{out}: index of {len(pictures)} pictures written")
@@ -242,7 +245,7 @@ def _say_what_is_there(
         folders = ", ".join(summary["folders"])
         raise SalcrError(f"{folders}: no picture that can be read there{found}")
     if skipped:
-        listed = out / gallery.SKIPPED
+        listed = out / index.SKIPPED
         warn(f"{len(skipped)} files skipped, listed in {listed}; first {reasons[0]}")
     summary["num_pictures"] = dict(Counter(modality for _, _, modality in pictures))
     summary["num_guessed"], summary["num_skipped"] = dict(guessed), len(skipped)

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from salcr import cli, curves, devices, files, provenance, rerank, schema
-from salcr.arrays import Floats, evenly_spread
-from salcr.data import Split, load_split
+from salcr import files, provenance
+from salcr.config import cli, schema
+from salcr.data.store import Split, load_split
+from salcr.datasets.protocol import Setting, draw_gallery
 from salcr.datasets.readers import READERS
-from salcr.engine import read_model
-from salcr.logs import say
-from salcr.metrics import Retrieval
-from salcr.protocol import Setting, draw_gallery
-from salcr.retrieval import (
+from salcr.evaluation import reranking
+from salcr.evaluation.metrics import Retrieval
+from salcr.evaluation.retrieval import (
     Described,
     as_numbers,
     describe,
@@ -27,6 +26,10 @@ from salcr.retrieval import (
     retrieve,
     squared_euclidean,
 )
+from salcr.log import say
+from salcr.training import devices, tensorboard
+from salcr.training.engine import read_model
+from salcr.types import Floats, evenly_spread
 
 _SHOWN = 10
 Rank = Callable[[Floats, Floats], Floats]
@@ -80,7 +83,7 @@ def run(
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**origin, "settings": metrics})
     files.write_json(arguments.rankings, {**origin, "settings": rankings})
-    with curves.drawn(arguments.curves) as add_points:
+    with tensorboard.drawn(arguments.curves) as add_points:
         add_points(checkpoint["round"], points)
 
 
@@ -91,13 +94,17 @@ def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
     together.
     """
     offered: dict[str, dict[str, Rank]] = {
-        "cmfp": {f"cmfp k={k} (transductive)": partial(rerank.cmfp, k=k) for k in settings.cmfp_k},
+        "cmfp": {
+            f"cmfp k={k} (transductive)": partial(reranking.cmfp, k=k) for k in settings.cmfp_k
+        },
         "aim": {
             f"aim k1={settings.aim_k1} k2={settings.aim_k2}": partial(
-                rerank.aim, k1=settings.aim_k1, k2=settings.aim_k2
+                reranking.aim, k1=settings.aim_k1, k2=settings.aim_k2
             )
         },
-        "cmrr": {f"cmrr k={k} (transductive)": partial(rerank.cmrr, k=k) for k in settings.cmrr_k},
+        "cmrr": {
+            f"cmrr k={k} (transductive)": partial(reranking.cmrr, k=k) for k in settings.cmrr_k
+        },
     }
     chosen: dict[str, Rank] = {"none": squared_euclidean}
     for name in settings.rerank:

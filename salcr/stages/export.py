@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from salcr import files
-from salcr.data import MODALITIES
-from salcr.embedding import Embedder, read_embedder
-from salcr.engine import generator, unit
+from salcr.config.schema import Numerics
+from salcr.data.store import MODALITIES
+from salcr.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from salcr.errors import SalcrError
-from salcr.logs import say
-from salcr.schema import Numerics
-from salcr.transforms import IMAGENET_MEAN, IMAGENET_STD
+from salcr.log import say
+from salcr.search.embedder import Embedder, read_embedder
+from salcr.training.engine import generator, unit
 
 _INPUT, _OUTPUT = "images", "features"
 _OPSET = 18  # of 2022: what runs ONNX files today knows it

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from salcr import files
-from salcr.engine import write_model
 from salcr.errors import SalcrError
-from salcr.logs import say
-from salcr.model import Network
-from salcr.released import renamed
-from salcr.resnet import ARCHITECTURES
+from salcr.log import say
+from salcr.models.network import Network
+from salcr.models.released import renamed
+from salcr.models.resnet import ARCHITECTURES
+from salcr.training.engine import write_model
 
 _WIDTH = 64  # the released code has torchvision's stems only
 _PUBLISHED_SIZE = (288, 144)

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from salcr import __version__, files
-from salcr.config import DEFAULT_CONFIG, load_yaml, merge
+from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError

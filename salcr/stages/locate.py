@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from salcr import cli, devices, files, schema
-from salcr.arrays import Floats, Integers
-from salcr.clustering import cluster_means, unit_rows
-from salcr.data import MODALITIES, load_identities, load_split
-from salcr.engine import extract, read_model
-from salcr.labels import read_labels
-from salcr.logs import say
-from salcr.projection import in_the_plane
-from salcr.propagation import propagate
+from salcr import files
+from salcr.config import cli, schema
+from salcr.data.labels import read_labels
+from salcr.data.store import MODALITIES, load_identities, load_split
+from salcr.evaluation.tsne import in_the_plane
+from salcr.log import say
+from salcr.pseudo_labels.clustering import cluster_means, unit_rows
+from salcr.pseudo_labels.propagation import propagate
+from salcr.training import devices
+from salcr.training.engine import extract, read_model
+from salcr.types import Floats, Integers
 
 _DECIMALS = 4
 

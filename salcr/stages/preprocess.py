@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from salcr import data, files, schema
+from salcr import files
+from salcr.config import schema
+from salcr.data import store
+from salcr.data.images import decoded
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
-from salcr.decoding import decoded
 from salcr.errors import SalcrError
-from salcr.logs import progress, say, warn
+from salcr.log import progress, say, warn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,15 +43,15 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
             name: row
             for row, name in enumerate(sorted({r.file for r in records if r.modality == modality}))
         }
-        for modality in data.MODALITIES
+        for modality in store.MODALITIES
     }
     shapes, hashes, checksums = _write_arrays(
         arguments, rows, (preprocess.height, preprocess.width)
     )
     table = _table(records, rows)
-    files.write_table(arguments.out / data.MANIFEST, table[data.MANIFEST_COLUMNS])
-    files.write_table(arguments.out / data.IDENTITIES, table[data.IDENTITY_COLUMNS])
-    for name in (data.MANIFEST, data.IDENTITIES):
+    files.write_table(arguments.out / store.MANIFEST, table[store.MANIFEST_COLUMNS])
+    files.write_table(arguments.out / store.IDENTITIES, table[store.IDENTITY_COLUMNS])
+    for name in (store.MANIFEST, store.IDENTITIES):
         hashes[name] = files.sha256(arguments.out / name)
     summary = {
         "layout": arguments.layout,
@@ -57,9 +59,9 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
         "shapes": shapes,
         "sha256": hashes,
         "crc32": checksums,
-        "data_hash": data.data_hash(hashes),
+        "data_hash": store.data_hash(hashes),
     }
-    files.write_json(arguments.out / data.SUMMARY, summary)
+    files.write_json(arguments.out / store.SUMMARY, summary)
 
 
 def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> bool:
@@ -93,7 +95,7 @@ def _write_arrays(
     shapes, hashes, checksums = {}, {}, {}
     with ExitStack() as whole:
         for modality, files_of_rows in rows.items():
-            path = arguments.out / data.ARRAYS[modality]
+            path = arguments.out / store.ARRAYS[modality]
             temporary = whole.enter_context(files.atomic_path(path))
             shape = (len(files_of_rows), *size, 3)
             _fill(temporary, [arguments.root / name for name in files_of_rows], shape)

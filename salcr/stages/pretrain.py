@@ -11,12 +11,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salcr import cli, devices, files, schema, transforms
-from salcr.adam import Adam
-from salcr.arrays import Integers
-from salcr.curves import drawn
-from salcr.data import Split, load_split
-from salcr.engine import (
+from salcr import files
+from salcr.config import cli, schema
+from salcr.data import transforms
+from salcr.data.samplers import cluster_batch
+from salcr.data.store import Split, load_split
+from salcr.errors import SalcrError
+from salcr.log import progress, say, warn
+from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
+from salcr.models.network import Network
+from salcr.training import devices
+from salcr.training.engine import (
     cluster,
     decayed_rate,
     descend,
@@ -30,12 +35,10 @@ from salcr.engine import (
     unit,
     write_model,
 )
-from salcr.errors import SalcrError
-from salcr.logs import progress, say, warn
-from salcr.memory import cluster_loss, initial_memory, updated_memory
-from salcr.model import Network
-from salcr.resume import Resume
-from salcr.samplers import cluster_batch
+from salcr.training.optimizer import Adam
+from salcr.training.resume import Resume
+from salcr.training.tensorboard import drawn
+from salcr.types import Integers
 
 # Stage one trains no parts: stage two draws its own. One is the least that a network can hold.
 _NUM_PARTS = 1

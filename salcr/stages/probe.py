@@ -13,16 +13,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salcr import cli, devices, files, schema, transforms
-from salcr.arrays import Floats, Integers, evenly_spread
-from salcr.data import MODALITIES, Images, load_identities, load_split
-from salcr.engine import mirrored_features, read_model
+from salcr import files
+from salcr.config import cli, schema
+from salcr.data import transforms
+from salcr.data.store import MODALITIES, Images, load_identities, load_split
 from salcr.errors import SalcrError
-from salcr.logs import say
-from salcr.model import Network
-from salcr.pairs import EDGES, pair_distances
-from salcr.projection import in_the_plane
-from salcr.saliency import look
+from salcr.evaluation.pair_distances import EDGES, pair_distances
+from salcr.evaluation.tsne import in_the_plane
+from salcr.log import say
+from salcr.models.network import Network
+from salcr.models.saliency import look
+from salcr.training import devices
+from salcr.training.engine import mirrored_features, read_model
+from salcr.types import Floats, Integers, evenly_spread
 
 _MOST_OF_A_PERSON = 20  # images in the t-SNE, per modality
 _DECIMALS = 4  # more than an eye sees, in small files

@@ -9,11 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from salcr import cli, files
-from salcr.data import stored_hash
+from salcr import files
+from salcr.config import cli
+from salcr.config.runs import Run, trial_name
+from salcr.data.store import stored_hash
 from salcr.errors import SalcrError
-from salcr.layout import Run, trial_name
-from salcr.logs import say
+from salcr.log import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

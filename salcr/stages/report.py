@@ -14,11 +14,13 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from salcr import data, files, page, rendering
-from salcr.config import STAGE_SECTIONS
-from salcr.drawing.captions import CAPTIONS
-from salcr.layout import trial_name
-from salcr.logs import say
+from salcr import files
+from salcr.config.loading import STAGE_SECTIONS
+from salcr.config.runs import trial_name
+from salcr.data import store
+from salcr.log import say
+from salcr.reporting import page, tables
+from salcr.reporting.captions import CAPTIONS
 
 _STYLE = """body { font: 16px/1.5 system-ui, sans-serif; color: #222; background: #fff;
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -79,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Write the page: what was run on what, results, figures, tables, provenance, times."""
     trials = [files.read_foreign_json(path) for path in arguments.trials]
     provenance = files.read_table(arguments.provenance)
-    images = files.read_json(arguments.data / data.SUMMARY)["shapes"]
+    images = files.read_json(arguments.data / store.SUMMARY)["shapes"]
     given = {trial["variant"]: trial["config"]["pretrain"]["checkpoint"] for trial in trials}
     sections = {
         "Results": _results(files.read_table(arguments.summary), given),
@@ -196,7 +198,7 @@ def _tables(paths: Sequence[Path]) -> Iterator[str]:
     import markdown
 
     for path in paths:
-        was_run = (files.read_table(path)["status"] != rendering.NOT_RUN).any()
+        was_run = (files.read_table(path)["status"] != tables.NOT_RUN).any()
         heading, _, text = files.read_text(path.with_suffix(".md")).partition("\n")
         content = markdown.markdown(html.escape(text, quote=False), extensions=["tables"])
         yield (

@@ -11,15 +11,17 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from salcr import cli, devices, files, schema
-from salcr.data import MODALITIES
-from salcr.decoding import decoded
-from salcr.embedding import Embedder, read_embedder
+from salcr import files
+from salcr.config import cli, schema
+from salcr.data.images import decoded
+from salcr.data.store import MODALITIES
 from salcr.errors import SalcrError
-from salcr.gallery import Gallery, Hits, read_gallery
-from salcr.hits import Shown, hits_page
-from salcr.logs import say, warn
-from salcr.pictures import guessed_modality, printable, thumbnail
+from salcr.log import say, warn
+from salcr.search.embedder import Embedder, read_embedder
+from salcr.search.images import guessed_modality, printable, thumbnail
+from salcr.search.index import Gallery, Hits, read_gallery
+from salcr.search.page import Shown, hits_page
+from salcr.training import devices
 
 _BLOCK = 512  # queries in memory at a time
 _MOST_ROWS, _MOST_COLUMNS = 40, 20  # of the sheet: more are no picture to look at
@@ -181,7 +183,7 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
     """Write the queries, each with its hits, as a picture."""
     from matplotlib import rc_context  # here, since it takes a second
 
-    from salcr.sheet import Framed, picture_rows
+    from salcr.reporting.figures.contact_sheet import Framed, picture_rows
 
     if len(queries) > _MOST_ROWS:
         warn(f"{path}: shows the first {_MOST_ROWS} of {len(queries)} queries")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from salcr import files, schema
+from salcr import files
 from salcr.atomic import temporary_folder
-from salcr.datasets.drawn import DRAWN
-from salcr.datasets.synthetic import synthesize as draw
+from salcr.config import schema
+from salcr.datasets.synthetic.generate import synthesize as draw
+from salcr.datasets.synthetic.layouts import DRAWN
 from salcr.errors import SalcrError
-from salcr.logs import say
+from salcr.log import say
 
 MARKER = "synthesize.json"
 

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from salcr import data, files, rendering
-from salcr.logs import say
-from salcr.paper import (
+from salcr import files
+from salcr.data import store
+from salcr.log import say
+from salcr.reporting import tables
+from salcr.reporting.paper import (
     DATASETS,
     RERANKINGS,
     SIZES,
@@ -25,7 +27,7 @@ from salcr.paper import (
     Table,
     Transferred,
 )
-from salcr.rendering import Line, Score, Sheet
+from salcr.reporting.tables import Line, Score, Sheet
 
 _PERCENT = ("rank1", "map", "minp")
 _KEYS = ["variant", "stage", "setting", "rerank"]
@@ -85,13 +87,13 @@ def run(arguments: argparse.Namespace) -> None:
     sheets = [_sheet(table, published, results) for table in TABLES]
     for sheet in sheets:
         path = arguments.out / sheet.name
-        files.write_table(path.with_suffix(".csv"), rendering.as_csv(sheet))
-        files.write_text(path.with_suffix(".md"), rendering.as_markdown(sheet))
-        files.write_text(path.with_suffix(".tex"), rendering.as_latex(sheet))
-    text = "\n".join(rendering.as_markdown(sheet) for sheet in sheets)
+        files.write_table(path.with_suffix(".csv"), tables.as_csv(sheet))
+        files.write_text(path.with_suffix(".md"), tables.as_markdown(sheet))
+        files.write_text(path.with_suffix(".tex"), tables.as_latex(sheet))
+    text = "\n".join(tables.as_markdown(sheet) for sheet in sheets)
     files.write_text(arguments.out / "tables.md", f"# The paper's tables\n\n{text}")
     names = [sheet.name for sheet in sheets]
-    files.write_text(arguments.out / "tables.tex", rendering.document(names))
+    files.write_text(arguments.out / "tables.tex", tables.document(names))
     say(f"{arguments.out}: {len(sheets)} tables; all in tables.md and tables.tex")
 
 
@@ -101,7 +103,7 @@ def _results(arguments: argparse.Namespace) -> Results:
     return Results(
         DATASETS[arguments.layout],
         arguments.drawn,
-        files.read_json(arguments.data / data.SUMMARY)["published"],
+        files.read_json(arguments.data / store.SUMMARY)["published"],
         arguments.departures,
         arguments.matches,
         trials[trials["round"] == last],
@@ -241,8 +243,8 @@ def _notes(table: Table, lines: list[Line], results: Results) -> list[str]:
         others = " and ".join(dict.fromkeys(line.dataset for line in lines))
         notes.append(f"The paper has this table for {others} only, so nothing of it was run here.")
     notes.append(
-        f"Rank-1, mAP and mINP in percent. {rendering.NOT_RUN}: another method's or another data "
-        f"set's row, or not part of this run; {rendering.NOT_PUBLISHED}: not published."
+        f"Rank-1, mAP and mINP in percent. {tables.NOT_RUN}: another method's or another data "
+        f"set's row, or not part of this run; {tables.NOT_PUBLISHED}: not published."
     )
     if table.seconds and results.jobs:
         notes.append(_how_timed(results.jobs))

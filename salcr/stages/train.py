@@ -11,12 +11,19 @@ import numpy as np
 import pandas as pd
 import torch
 
-from salcr import cli, devices, files, schema, transforms
-from salcr.adam import Adam
-from salcr.arrays import Association, Integers
-from salcr.curves import drawn
-from salcr.data import MODALITIES, Split, load_split
-from salcr.engine import (
+from salcr import files
+from salcr.config import cli, schema
+from salcr.data import transforms
+from salcr.data.labels import read_labels
+from salcr.data.samplers import PairBatch, pair_batch, shared_labels
+from salcr.data.store import MODALITIES, Split, load_split
+from salcr.errors import SalcrError
+from salcr.log import progress, say, warn
+from salcr.losses.objective import StageTwoObjective
+from salcr.losses.refinement import Labels
+from salcr.models.network import Network
+from salcr.training import devices
+from salcr.training.engine import (
     decayed_rate,
     descend,
     extract,
@@ -28,13 +35,9 @@ from salcr.engine import (
     seed_torch,
     write_model,
 )
-from salcr.errors import SalcrError
-from salcr.labels import read_labels
-from salcr.logs import progress, say, warn
-from salcr.losses import Labels
-from salcr.model import Network
-from salcr.objective import StageTwoObjective
-from salcr.samplers import PairBatch, pair_batch, shared_labels
+from salcr.training.optimizer import Adam
+from salcr.training.tensorboard import drawn
+from salcr.types import Association, Integers
 
 _SEED_OF_PARTS, _SEED_OF_BATCHES = 2, 3
 

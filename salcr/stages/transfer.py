@@ -12,15 +12,25 @@ from typing import Any
 
 import torch
 
-from salcr import cli, data, devices, files, schema
-from salcr.data import load_split
+from salcr import files
+from salcr.config import cli, schema
+from salcr.data import store
+from salcr.data.store import load_split
+from salcr.datasets.protocol import draw_gallery
 from salcr.datasets.readers import READERS
-from salcr.engine import read_model
 from salcr.errors import SalcrError
-from salcr.logs import say
-from salcr.model import Network
-from salcr.protocol import draw_gallery
-from salcr.retrieval import as_numbers, describe, in_words, mean_scores, retrieve, squared_euclidean
+from salcr.evaluation.retrieval import (
+    as_numbers,
+    describe,
+    in_words,
+    mean_scores,
+    retrieve,
+    squared_euclidean,
+)
+from salcr.log import say
+from salcr.models.network import Network
+from salcr.training import devices
+from salcr.training.engine import read_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +90,7 @@ def _network_of(
     )
     return network, {
         "layout": other.layout,
-        "published": files.read_json(arguments.other / data.SUMMARY)["published"],
+        "published": files.read_json(arguments.other / store.SUMMARY)["published"],
         "trial": trial,
         "round": checkpoint["round"],
     }

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from salcr import cli, devices, files
-from salcr.comparison import RTOL, Arrays, Comparison
+from salcr import files, verification
+from salcr.config import cli
 from salcr.errors import SalcrError
-from salcr.logs import say
-from salcr.verification import CHECKS
+from salcr.log import say
+from salcr.training import devices
+from salcr.verification.clustering import CHECKS
+from salcr.verification.comparison import RTOL, Arrays, Comparison
 
-OWN_GOLDEN = Path(__file__).parents[2] / "tests" / "golden"
+OWN_GOLDEN = Path(verification.__file__).with_name("golden")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from salcr import files
 from salcr.errors import SalcrError
-from salcr.logs import say
-from salcr.resnet import ARCHITECTURES
+from salcr.log import say
+from salcr.models.resnet import ARCHITECTURES
 
 # torchvision's publisher puts the first digits of a file's SHA-256 into its name.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")

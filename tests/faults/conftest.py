@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import faults
 import pytest
+
+from tests.support import faults
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import faults
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
+
+from tests.support import faults, tiny
 
 FIRST, LAST = faults.OUT / "round00", faults.OUT / "round01"
 COMPUTING = ["pretrain", "associate", "train", "evaluate", "probe", "locate"]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import faults
 import pytest
-import tiny
+
+from tests.support import faults, tiny
 
 NAMESPACE = ["unshare", "--mount"]
 NO_OVERRIDE = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]

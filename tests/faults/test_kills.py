@@ -10,13 +10,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import faults
-import plans
 import pytest
-import tiny
 import yaml
 
-from salcr.config import load_yaml
+from salcr.config.loading import load_yaml
+from tests.support import faults, plans, tiny
 
 RESULTS = Path("results/tiny")
 # Tables, and figures that hang on every stage.

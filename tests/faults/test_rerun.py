@@ -9,9 +9,10 @@ import subprocess
 import time
 from pathlib import Path
 
-import faults
 import pytest
-from test_kills import RESULTS, TARGETS, command, dry_run, results, started
+
+from tests.faults.test_kills import RESULTS, TARGETS, command, dry_run, results, started
+from tests.support import faults
 
 STAGE_ONE = RESULTS / "salcr/trial01/round00"
 ROUND = RESULTS / "salcr/trial01/round01"

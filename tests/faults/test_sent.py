@@ -8,18 +8,16 @@ import types
 import typing
 from pathlib import Path
 
-import faults
-import plans
 import pytest
-import tiny
 import torch
 import yaml
 
-from salcr import schema
-from salcr.config import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.config import schema
+from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
 from salcr.datasets.readers import READERS
-from salcr.datasets.synthetic import synthesize
+from salcr.datasets.synthetic.generate import synthesize
 from salcr.errors import SalcrError
+from tests.support import faults, plans, tiny
 
 ODD = """a b; $(touch hacked) `touch hacked` 'c' "d" & | > hacked"""
 FREE = {"dataset.root", "model.weights", "pretrain.checkpoint", "transfer.checkpoint"}

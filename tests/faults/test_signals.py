@@ -9,12 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-import faults
 import pytest
-import tiny
 
 from salcr import files
 from salcr.atomic import atomic_path, temporary_folder
+from tests.support import faults, tiny
 
 TOLD = "stopped by SIGTERM; the same command goes on"
 
@@ -32,7 +31,7 @@ def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
     ) as job:
         assert job.stderr is not None
-        next(line for line in job.stderr if line.rstrip().endswith(" salcr.logs"))
+        next(line for line in job.stderr if line.rstrip().endswith(" salcr.log"))
         started = time.monotonic()
         if stop_after is not None:
             time.sleep(stop_after)

@@ -16,10 +16,12 @@ for name, folder in (
     )
 sys.path.insert(0, str(workflow.basedir))
 
-from salcr import codehash, config as configuration, layout, paper
+from salcr import codehash
+from salcr.config import loading as configuration, runs
+from salcr.reporting import paper
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
-from salcr.pulled import check_pulled
+from salcr.dvc import check_pulled
 
 
 def stop(message):
@@ -32,7 +34,7 @@ try:
     CONFIG = configuration.validate(config)
     VARIANTS = {name: configuration.variant(CONFIG, name) for name in CONFIG.variants}
     RUNS = {
-        name: layout.Run(
+        name: runs.Run(
             name, configuration.pretraining_owner(CONFIG, name), variant.rounds
         )
         for name, variant in VARIANTS.items()
@@ -96,7 +98,7 @@ LONGEST_SUMMARY = 40  # lines that are printed at the end
 TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
 
 # Seen from where the workflow runs: in another clone the path is the same.
-PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/published.csv")
+PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/resources/published.csv")
 
 # The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
 PAPER = paper.matches(CONFIG, VARIANTS)

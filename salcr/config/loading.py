@@ -1,0 +1,218 @@
+"""Reads, merges and checks configurations. Imports no torch, so the Snakefile can use it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from salcr.config.schema import Config, section_model
+from salcr.errors import SalcrError
+
+DEFAULT_CONFIG = Path(__file__).with_name("default.yaml")
+
+# The sections that a stage reads, besides the seed. A key changed in one of them reruns the
+# stage; no other key does.
+STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
+    "synthesize": ("synthesize",),
+    "weights": (),
+    "preprocess": ("preprocess",),
+    "pretrain": (
+        "model",
+        "numerics",
+        "clustering",
+        "memory",
+        "augment",
+        "optimizer",
+        "pretrain",
+    ),
+    "associate": ("numerics", "clustering", "associate"),
+    "assess": (),
+    "train": ("numerics", "memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
+    "evaluate": ("numerics", "evaluate"),
+    "count": ("model", "preprocess", "fgsal"),
+    "transfer": ("numerics",),
+    "aggregate": (),
+    "probe": ("numerics", "probe"),
+    "locate": ("numerics", "associate"),
+    "draw": ("draw",),
+    "record": (),
+    "tables": (),
+    "report": (),
+    "embed": ("numerics",),
+    "search": ("numerics",),
+    "export": (),
+    "info": (),
+    "verify": (),
+    "import-checkpoint": (),
+}
+SEEDED_STAGES = ("synthesize", "pretrain", "train")
+
+# What decides the outcome of stage one: variants that agree here share one pre-training.
+STAGE_ONE = ("seed", *STAGE_SECTIONS["pretrain"])
+
+# What all variants of one configuration have in common, and no overlay may change.
+_COMMON = (
+    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "probe",
+    "draw", "compute", "variants",
+)  # fmt: skip
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises:
+        SalcrError: the file is missing, is not YAML, or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SalcrError(f"{path}: cannot be read ({error.strerror})") from None
+    except yaml.YAMLError as error:
+        raise SalcrError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise SalcrError(f"{path}: must hold `key: value` pairs")
+    return values
+
+
+def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `overlay`, merged section by section."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def validate(values: Mapping[str, Any]) -> Config:
+    """Return the checked configuration.
+
+    Raises:
+        SalcrError: unknown, missing or out-of-range keys, all listed with what is allowed.
+    """
+    return _checked(Config, values)
+
+
+def variant(config: Config, name: str) -> Config:
+    """Return the configuration with the overlay of one variant applied.
+
+    Raises:
+        SalcrError: the overlay holds an unknown or out-of-range key.
+    """
+    overlay = config.variants[name]
+    for key in overlay:
+        if key in _COMMON:
+            raise SalcrError(
+                f"variants.{name}: `{key}` is the same for all variants; give such a run a "
+                "configuration file and a dataset.name of its own"
+            )
+    try:
+        return validate(merge(config.model_dump(), overlay))
+    except SalcrError as error:
+        raise SalcrError(f"variants.{name}: {error}") from None
+
+
+def pretraining_owner(config: Config, name: str) -> str:
+    """Return the first variant whose stage one equals that of variant `name`."""
+    wanted = variant(config, name)
+    for candidate in config.variants:
+        other = variant(config, candidate)
+        if all(getattr(other, key) == getattr(wanted, key) for key in STAGE_ONE):
+            return candidate
+    raise AssertionError("a variant always equals itself")
+
+
+def swept(config: Config, section: str, key: str) -> dict[str, Any]:
+    """Return variant -> value of a key, for those that differ in nothing else from the plain one.
+
+    Of variants with equal values the first counts.
+    """
+
+    def without(one: Config) -> dict[str, Any]:
+        return one.model_dump(exclude={"variants": True, section: {key}})
+
+    name_of: dict[Any, str] = {}
+    for name in config.variants:
+        other = variant(config, name)
+        if without(other) == without(config):
+            name_of.setdefault(getattr(getattr(other, section), key), name)
+    return {name: value for value, name in name_of.items()}
+
+
+def stage_flags(config: Config, stage: str) -> str:
+    """Return the command-line flags of a stage, in a fixed order and quoted for a shell."""
+    words = ["--seed", str(config.seed)] if stage in SEEDED_STAGES else []
+    for section in STAGE_SECTIONS[stage]:
+        for key, value in getattr(config, section).model_dump().items():
+            words += [flag_name(section, key), _as_word(value)]
+    return shlex.join(words)
+
+
+def flag_name(section: str, key: str) -> str:
+    """Return the flag of a key: `("clustering", "k1")` gives `--clustering-k1`."""
+    return f"--{section}-{key}".replace("_", "-")
+
+
+def parse_section(section: str, values: Mapping[str, Any]) -> Any:
+    """Return the checked model of one section.
+
+    Raises:
+        SalcrError: a value is out of range or a key is missing.
+    """
+    return _checked(section_model(section), values, prefix=section)
+
+
+def _as_word(value: Any) -> str:
+    """Return a word that YAML reads back as the same value."""
+    if isinstance(value, str) and yaml.safe_load(value) == value:
+        return value
+    return json.dumps(value)
+
+
+def _checked(model: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(model, detail, prefix) for detail in error.errors()]
+        raise SalcrError("configuration: " + "\n  ".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
+    path = [str(part) for part in detail["loc"]]
+    name = ".".join([prefix, *path] if prefix else path)
+    if detail["type"] == "extra_forbidden":
+        allowed = _keys_at(model, path[:-1])
+        near = _sections_with(path[-1]) or difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"; did you mean `{'` or `'.join(near)}`?" if near else "."
+        return f"unknown key `{name}`{hint} Allowed: {', '.join(allowed)}"
+    if detail["type"] == "missing":
+        return f"missing key `{name}`"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        return f"{name}: {message}" if name else message
+    return f"`{name}` is {detail['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _sections_with(key: str) -> list[str]:
+    """Return the whole names of the keys in any section that are called so."""
+    sections = {name: field.annotation for name, field in Config.model_fields.items()}
+    return [
+        f"{section}.{key}"
+        for section, kind in sections.items()
+        if isinstance(kind, type) and issubclass(kind, BaseModel) and key in kind.model_fields
+    ]
+
+
+def _keys_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation
+    return list(model.model_fields)

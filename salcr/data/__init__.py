@@ -1,0 +1,1 @@
+"""Stored images, pseudo-label files, batches and augmentation."""

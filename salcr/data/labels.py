@@ -1,0 +1,97 @@
+"""The label file of a round, as `associate` writes it; `train` and `assess` read it.
+
+All that one stage hands to the others stands in it, so it carries a seal over its content and the
+hash of the data set: a changed digit, or the labels of another data set, train nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from salcr import files
+from salcr.data.store import MODALITIES
+from salcr.errors import SalcrError
+from salcr.types import Association, Integers
+
+COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
+
+
+_SEAL = "seal"
+
+
+def write_labels(
+    path: Path,
+    labels: Association,
+    clusters: dict[str, Integers],
+    *,
+    trial: int,
+    data_hash: str,
+) -> None:
+    """Write one line an image: its DBSCAN cluster and its labels in both spaces, -1 for none."""
+    spaces = {
+        "visible": (labels.visible, labels.visible_to_infrared),
+        "infrared": (labels.infrared_to_visible, labels.infrared),
+    }
+    tables = [
+        pd.DataFrame(
+            {
+                "trial": trial,
+                "modality": modality,
+                "position": np.arange(len(clusters[modality])),
+                "cluster": clusters[modality],
+                "visible_space": spaces[modality][0],
+                "infrared_space": spaces[modality][1],
+            }
+        )
+        for modality in MODALITIES
+    ]
+    table = pd.concat(tables)
+    files.write_table(path, table.assign(**{_SEAL: _seal(table, data_hash)}))
+
+
+def read_labels(
+    path: Path, *, trial: int, sizes: dict[str, int], data_hash: str
+) -> tuple[Association, dict[str, Integers]]:
+    """Return the labels and, by modality, the clusters of the training images.
+
+    Args:
+        path: file that `write_labels` wrote.
+        trial: whose labels are wanted.
+        sizes: modality -> how many training images the trial has.
+        data_hash: of the stored data set.
+
+    Raises:
+        SalcrError: the file is damaged, or of another trial or data set.
+    """
+    table = files.read_table(path, [*COLUMNS, _SEAL])
+    if set(table["trial"]) != {trial}:
+        raise SalcrError(f"{path}: holds no labels of trial {trial}; run associate for it")
+    lines = {modality: table[table["modality"] == modality] for modality in MODALITIES}
+    for modality, size in sizes.items():
+        if len(lines[modality]) != size:
+            raise SalcrError(
+                f"{path}: labels {len(lines[modality])} {modality} images, the split has {size}; "
+                f"{files.AGAIN}"
+            )
+    if set(table[_SEAL]) != {_seal(table[COLUMNS], data_hash)}:
+        raise SalcrError(f"{path}: is damaged or of another data set; {files.AGAIN}")
+    columns: dict[str, dict[str, Integers]] = {
+        modality: {name: lines[modality][name].to_numpy(np.int64) for name in COLUMNS[3:]}
+        for modality in MODALITIES
+    }
+    visible, infrared = columns["visible"], columns["infrared"]
+    labels = Association(
+        visible=visible["visible_space"],
+        visible_to_infrared=visible["infrared_space"],
+        infrared=infrared["infrared_space"],
+        infrared_to_visible=infrared["visible_space"],
+    )
+    return labels, {"visible": visible["cluster"], "infrared": infrared["cluster"]}
+
+
+def _seal(table: pd.DataFrame, data_hash: str) -> str:
+    # The letter keeps a reader from taking the digits for a number.
+    return "x" + files.seal(data_hash + table.to_csv(index=False, lineterminator="\n"))

@@ -1,0 +1,163 @@
+"""The stored images of one split, as `preprocess` writes them.
+
+A folder holds `visible.npy` and `infrared.npy` (uint8 [N, H, W, 3]), `manifest.csv` (which rows
+each trial trains and tests on), `identities.csv` (the same lines with the true identity, opened
+for evaluation only) and `preprocess.json` (sizes and hashes, by which the other files are checked
+whenever they are opened). The order of the manifest's lines is the order of every later array.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salcr import files
+from salcr.errors import SalcrError
+from salcr.types import Integers
+
+if TYPE_CHECKING:
+    import torch
+
+MODALITIES = ("visible", "infrared")
+ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
+MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
+MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
+# Alone, so that nothing is trained anew if the same files come out.
+PREPROCESS_AGAIN = (
+    "run your snakemake command with `--forcerun preprocess --until preprocess`, which makes it "
+    "anew, and then as it is again"
+)
+IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images of one modality in one split."""
+
+    array: NDArray[np.uint8]
+    """[A, H, W, 3], all images of the modality, memory-mapped."""
+    rows: Integers
+    """[N], the split's images in `array`."""
+    camera: Integers
+    """[N]."""
+    resident: torch.Tensor | None = None
+    """uint8 [N, H, W, 3], the split's images on the device that trains, if they are kept there."""
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.rows)
+
+    def batch(self, positions: Integers) -> torch.Tensor:
+        """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
+        import torch  # takes two seconds, and preprocess and figures need none of it
+
+        if self.resident is not None:
+            index = torch.from_numpy(np.ascontiguousarray(positions))
+            return self.resident[index.to(self.resident.device, non_blocking=True)]
+        return torch.from_numpy(np.ascontiguousarray(self.array[self.rows[positions]]))
+
+
+class Split(NamedTuple):
+    """The training or the test images of one trial."""
+
+    visible: Images
+    infrared: Images
+    data_hash: str
+    """Identifies the stored data set."""
+    layout: str
+    """Which data set it is, and so how it is evaluated."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Modality -> how many images there are."""
+        return {"visible": len(self.visible), "infrared": len(self.infrared)}
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of every image."""
+        height, width = self.visible.array.shape[1:3]
+        return height, width
+
+    def __str__(self) -> str:
+        """Return how many images there are, in words."""
+        return f"{len(self.visible)} visible, {len(self.infrared)} infrared images"
+
+
+def load_split(folder: Path, *, trial: int, split: str) -> Split:
+    """Return the "train" or "test" images of a trial. Identities are not opened.
+
+    Raises:
+        SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
+    """
+    summary = files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)
+    _check(folder / MANIFEST, summary)
+    table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
+    chosen = table[(table["trial"] == trial) & (table["split"] == split)]
+    sides = {}
+    for modality in MODALITIES:
+        lines = chosen[chosen["modality"] == modality]
+        if lines.empty:
+            raise SalcrError(
+                f"{folder / MANIFEST}: no {modality} {split} images of trial {trial}; "
+                f"trials there: {sorted(table['trial'].unique().tolist())}"
+            )
+        path = folder / ARRAYS[modality]
+        _check(path, summary)
+        sides[modality] = Images(
+            files.map_array(path),
+            lines["row"].to_numpy(np.int64),
+            lines["camera"].to_numpy(np.int64),
+        )
+    return Split(sides["visible"], sides["infrared"], summary["data_hash"], summary["layout"])
+
+
+def stored_hash(folder: Path) -> str:
+    """Return what identifies the data set that is stored in a folder.
+
+    Raises:
+        SalcrError: the summary is missing or damaged.
+    """
+    return str(files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)["data_hash"])
+
+
+def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:
+    """Return the true identities of a split's images by modality. Never for training.
+
+    Raises:
+        SalcrError: the file is missing, damaged or of another data set than the summary beside it.
+    """
+    summary = files.read_json(path.with_name(SUMMARY), again=PREPROCESS_AGAIN)
+    _check(path, summary)
+    table = files.read_table(path, IDENTITY_COLUMNS)
+    chosen = table[(table["trial"] == trial) & (table["split"] == split)]
+    return {
+        modality: chosen.loc[chosen["modality"] == modality, "identity"].to_numpy(np.int64)
+        for modality in MODALITIES
+    }
+
+
+def data_hash(hashes: Mapping[str, str]) -> str:
+    """Return what identifies the images and the splits; identities do not belong to it."""
+    used = [f"{name} {hashes[name]}" for name in sorted(hashes) if name != IDENTITIES]
+    return hashlib.sha256("\n".join(used).encode()).hexdigest()
+
+
+def _check(path: Path, summary: Mapping[str, Any]) -> None:
+    """Refuse a file that is not the one of which the summary tells.
+
+    Arrays are large and are checked by CRC-32, twice as fast; tables by SHA-256.
+    """
+    checksum, kind = (
+        (files.crc32, "crc32") if path.name in summary["crc32"] else (files.sha256, "sha256")
+    )
+    if checksum(path) != summary[kind].get(path.name):
+        raise SalcrError(
+            f"{path}: is damaged or of another data set: not the file that {SUMMARY} beside it "
+            f"describes; {PREPROCESS_AGAIN}"
+        )

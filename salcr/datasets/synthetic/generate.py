@@ -1,0 +1,125 @@
+"""Synthetic data sets: drawn people in the folder layouts of real ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from salcr.atomic import temporary_folder
+from salcr.datasets.synthetic.layouts import DRAWN, Drawn, People
+from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Modality, Person, draw_person, render
+from salcr.errors import SalcrError
+from salcr.log import progress
+
+_MODALITIES: tuple[Modality, Modality] = ("visible", "infrared")
+_SEED_OF_PERSON, _SEED_OF_IMAGE = range(2)
+_SEED_OF_CAMERA = 4  # 2 and 3: splits and who is seen by which camera, see drawn.py
+
+
+def synthesize(
+    out: Path,
+    *,
+    layout: str = "regdb",
+    num_identities: int,
+    images_per_identity: int,
+    num_trials: int,
+    seed: int,
+    hardness: float = DEFAULT_HARDNESS,
+    height: int = 96,
+    width: int = 48,
+) -> None:
+    """Write a data set of drawn people that the reader of a layout accepts.
+
+    A person and each image depend on the seed and their number alone, not on how many there are.
+    Half of the identities train and the others test; in RegDB's layout every trial halves them
+    anew. The folder appears when it is complete.
+
+    Args:
+        out: folder to make; may exist if it is empty.
+        layout: a key of `salcr.datasets.synthetic.layouts.DRAWN`.
+        num_identities: people, at least 4.
+        images_per_identity: images of a person in each modality, at least 2.
+        num_trials: splits, at least 1; layouts other than RegDB's have one whatever it is.
+        seed: of everything random.
+        hardness: share of surfaces whose brightness the modalities do not share, in [0, 1].
+        height: image height in pixels.
+        width: image width in pixels.
+
+    Raises:
+        SalcrError: the folder holds something.
+        ValueError: too few identities, images or trials.
+    """
+    if num_identities < 4 or images_per_identity < 2 or num_trials < 1:
+        raise ValueError("wanted: at least 4 identities, 2 images of each and 1 trial")
+    if out.exists() and any(out.iterdir()):
+        raise SalcrError(f"{out}: is not empty; name a new folder with --out")
+    people = People(num_identities, images_per_identity, num_trials, seed)
+    _write(out, DRAWN[layout], people, hardness, (height, width))
+
+
+def _write(
+    out: Path, layout: Drawn, people: People, hardness: float, size: tuple[int, int]
+) -> None:
+    """Write everything out of sight, then move it to `out`."""
+    with temporary_folder(out) as folder:
+        whole = folder / out.name
+        number = people.num_identities
+        for identity in progress(range(number), title="people", total=number):
+            _draw_images(whole, layout, people, identity, hardness, size)
+        layout.write_splits(whole, people)
+        if out.exists():
+            out.rmdir()
+        whole.rename(out)
+
+
+def _draw_images(
+    root: Path,
+    layout: Drawn,
+    people: People,
+    identity: int,
+    hardness: float,
+    size: tuple[int, int],
+) -> None:
+    """Write the images of one person in both modalities."""
+    person = draw_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, identity]))
+    for modality in _MODALITIES:
+        for index in range(people.images_per_identity):
+            image = _image(people, person, modality, identity, index, hardness, size)
+            camera = layout.camera(people, modality, identity, index)
+            if camera is not None:
+                image = _through_camera(image, camera, modality, people.seed)
+            path = root / layout.image_name(people, modality, identity, index)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Only jpg knows quality: enough that its noise stays below the drawn one.
+            Image.fromarray(image).save(path, quality=95)
+
+
+def _image(
+    people: People,
+    person: Person,
+    modality: Modality,
+    identity: int,
+    index: int,
+    hardness: float,
+    size: tuple[int, int],
+) -> NDArray[np.uint8]:
+    """Draw one image of a person, [height, width, 3]."""
+    side = _MODALITIES.index(modality)
+    rng = np.random.default_rng([people.seed, _SEED_OF_IMAGE, identity, side, index])
+    return render(
+        person, modality=modality, rng=rng, height=size[0], width=size[1], hardness=hardness
+    )
+
+
+def _through_camera(
+    image: NDArray[np.uint8], camera: int, modality: Modality, seed: int
+) -> NDArray[np.uint8]:
+    """Return the image as one camera shows it: mildly brighter, darker or tinted."""
+    rng = np.random.default_rng([seed, _SEED_OF_CAMERA, camera])
+    gain, offset = rng.uniform(0.92, 1.08, size=3), rng.uniform(-8, 8)
+    if modality == "infrared":
+        gain = gain[:1]  # stays grey
+    return np.clip(image * gain + offset + 0.5, 0, 255).astype(np.uint8)

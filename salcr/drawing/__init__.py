@@ -1,1 +1,0 @@
-"""The figures, a function each: from small files to a matplotlib figure, no path written."""

@@ -1,0 +1,84 @@
+"""Tells whether results that DVC tracks are here, so that nobody trains again what was not pulled.
+
+Snakemake knows only that a file is missing, and would make it. Imported by the workflow.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from salcr.config.loading import load_yaml
+from salcr.errors import SalcrError
+from salcr.log import FINISHED
+
+_LOCK = Path("dvc.lock")
+_RECORDS = Path(".snakemake/metadata")
+_INCOMPLETE = Path(".snakemake/incomplete")
+
+_WHAT_TO_DO = f"""
+  dvc pull
+(`dvc pull --force` if files were changed here and may be overwritten). To compute everything anew
+on purpose, delete {_LOCK}."""
+
+
+def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:
+    """Refuse to go on where results are tracked by DVC and their checkpoints are not here.
+
+    A checkpoint that is missing since its own job was stopped or failed here is no such case.
+
+    Args:
+        results: the folder of results, relative to the working folder.
+        logs: checkpoint -> log of the job that writes it, of all checkpoints that are wanted.
+
+    Raises:
+        SalcrError: nothing, or not everything, was pulled.
+    """
+    if not _LOCK.exists() or results.as_posix() not in _tracked(_LOCK):
+        return
+    recorded, incomplete = _outputs_in(_RECORDS), _outputs_in(_INCOMPLETE)
+    if not any(path.is_relative_to(results) for path in recorded):
+        raise SalcrError(
+            f"{results} is tracked by DVC ({_LOCK}), but {_RECORDS} has no record of it: it was "
+            f"not pulled. Fetch both with{_WHAT_TO_DO}"
+        )
+    missing = [
+        path
+        for path in sorted(recorded & logs.keys() - incomplete)
+        if not path.exists() and not _is_unfinished(logs[path])
+    ]
+    if missing:
+        raise SalcrError(
+            f"{missing[0]} is not here, though DVC tracks {results} ({_LOCK}); missing are "
+            f"{len(missing)} of {len(logs)} checkpoints. Fetch them with{_WHAT_TO_DO}"
+        )
+
+
+def _tracked(lock: Path) -> set[str]:
+    """Return the paths of all outputs in a dvc.lock."""
+    stages = load_yaml(lock).get("stages", {})
+    return {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
+
+
+def _outputs_in(folder: Path) -> set[Path]:
+    """Return the outputs about which Snakemake keeps a file in one of its folders.
+
+    The file's name is the output's path in base64, spread over folders `@...` where it is longer
+    than a name may be.
+    """
+    found = set()
+    for file in folder.rglob("*"):
+        name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
+        with suppress(ValueError):  # some other file
+            found.add(Path(urlsafe_b64decode(name).decode()))
+    return found
+
+
+def _is_unfinished(log: Path) -> bool:
+    """Tell whether a job ran here and did not end well, so that its output is rightly missing.
+
+    Snakemake does not tell: of a failed job it keeps a record as of one that succeeded.
+    """
+    return log.exists() and FINISHED not in log.read_text(errors="replace")

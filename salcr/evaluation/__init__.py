@@ -1,0 +1,1 @@
+"""Retrieval metrics, re-rankings, and the quality of pseudo-labels."""

@@ -1,0 +1,89 @@
+"""From a network and a test split to retrieval: features, and the metrics of one gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from salcr.data.store import MODALITIES, Split, load_identities
+from salcr.datasets.protocol import Places, Setting
+from salcr.evaluation.metrics import Retrieval, retrieval_metrics
+from salcr.models.network import Network
+from salcr.training.engine import mirrored_features
+from salcr.types import Floats, Integers
+
+RANKS = 20
+
+
+class Described(NamedTuple):
+    """What is known of a split's test images, by modality."""
+
+    features: dict[str, Floats]
+    """[N, C], unit rows."""
+    places: dict[str, Places]
+    """Identities and cameras."""
+
+
+def describe(network: Network, split: Split, identities: Path, *, trial: int) -> Described:
+    """Return the features of all test images, and who is on them.
+
+    Args:
+        network: to compute features with.
+        split: the test images of the trial.
+        identities: file of the true identities.
+        trial: whose split it is.
+    """
+    who = load_identities(identities, trial=trial, split="test")
+    images = {"visible": split.visible, "infrared": split.infrared}
+    return Described(
+        {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES},
+        {m: Places(who[m], images[m].camera) for m in MODALITIES},
+    )
+
+
+def squared_euclidean(query: Floats, gallery: Floats) -> Floats:
+    """Return the distances [Q, G] of unit rows."""
+    distance: Floats = 2 - 2 * query @ gallery.T
+    return distance
+
+
+def retrieve(setting: Setting, distance: Floats, test: Described, drawn: Integers) -> Retrieval:
+    """Return the metrics in one drawn gallery.
+
+    Args:
+        setting: the protocol.
+        distance: [Q, G] of all queries and the gallery's images.
+        test: all test images.
+        drawn: [G], the gallery's positions among them.
+    """
+    query, images = test.places[setting.query], test.places[setting.gallery]
+    gallery = Places(images.identity[drawn], images.camera[drawn])
+    return retrieval_metrics(
+        distance,
+        query.identity,
+        gallery.identity,
+        excluded=None if setting.hides is None else setting.hides(query, gallery),
+        identity_once=setting.identity_once,
+        num_ranks=RANKS,
+    )
+
+
+def as_numbers(found: Retrieval) -> dict[str, object]:
+    """Return the metrics as plain values, for a file."""
+    return {"cmc": found.cmc.tolist(), "map": found.map, "minp": found.minp}
+
+
+def mean_scores(draws: list[Retrieval]) -> dict[str, float]:
+    """Return rank-1, mAP and mINP, each 0 to 1, as means over drawn galleries."""
+    return {
+        "rank-1": float(np.mean([one.cmc[0] for one in draws])),
+        "mAP": float(np.mean([one.map for one in draws])),
+        "mINP": float(np.mean([one.minp for one in draws])),
+    }
+
+
+def in_words(scores: dict[str, float]) -> str:
+    """Return scores in percent, for a log."""
+    return ", ".join(f"{name} {value:.2%}" for name, value in scores.items())

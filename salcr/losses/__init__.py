@@ -1,0 +1,1 @@
+"""Cluster memories and the losses of both stages."""

@@ -1,0 +1,165 @@
+"""The objective of stage two: its memories, its losses on a batch, and how a batch moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.losses import refinement
+from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
+from salcr.losses.refinement import Labels
+from salcr.models.network import Features
+from salcr.types import Integers
+
+SPACES = ("visible", "infrared")  # of labels
+SIDES = ("visible", "infrared")  # of part patterns: whose image asks
+
+
+class UnitFeatures(NamedTuple):
+    """The normalised features of a batch, which several losses and the memories look at."""
+
+    global_: Tensor
+    """[3S, C] rows [v; a; r]."""
+    parts: dict[str, Tensor]
+    """Side -> [P, B, C], from `refinement.part_rows`; empty where no loss needs them."""
+
+
+class StageTwoObjective:
+    """L_global + L_part + weight * L_refine (paper, section 3.5) and its memories.
+
+    Args:
+        global_: modality -> [N, C] eval-mode global features of all training images, unit rows.
+        parts: modality -> [P, N, C] part blocks of the jointly normalised concatenation.
+        clusters: modality -> [N] DBSCAN labels, -1 for outliers; not propagated, not relabelled.
+        memory: momentum and temperature.
+        fgsal: switches of the part losses.
+        gpcr: switches of the refinement losses.
+        label_space: "dual", or the one space in which both modalities are trained; the memories
+            of the other space then see the images of their own modality only (Table 4).
+    """
+
+    def __init__(
+        self,
+        global_: dict[str, Tensor],
+        parts: dict[str, Tensor],
+        clusters: dict[str, Integers],
+        *,
+        memory: Memory,
+        fgsal: Fgsal,
+        gpcr: Gpcr,
+        label_space: str,
+    ) -> None:
+        self.settings, self.fgsal, self.gpcr = memory, fgsal, gpcr
+        self.label_space = label_space
+        self.global_memory = {s: initial_memory(global_[s], clusters[s]) for s in SPACES}
+        part_start = {s: initial_memory(parts[s], clusters[s]) for s in SPACES}
+        self.part_memory = {(side, s): part_start[s] for side in SIDES for s in SPACES}
+        kept = {
+            s: torch.from_numpy(np.flatnonzero(clusters[s] >= 0)).to(global_[s].device)
+            for s in SPACES
+        }
+        self.instances = {s: global_[s][kept[s]] for s in SPACES}
+        self.part_instances = {s: F.normalize(parts[s][:, kept[s]], dim=-1) for s in SPACES}
+
+    def normalised(self, features: Features) -> UnitFeatures:
+        """Return a batch's features as `losses` and `update` take them."""
+        global_ = F.normalize(features.global_, dim=-1)
+        if not (self.fgsal.enabled or self.gpcr.mode in ("both", "part")):
+            return UnitFeatures(global_, {})
+        released = self.fgsal.released_cross_pattern
+        return UnitFeatures(global_, refinement.part_rows(*features[1:], released=released))
+
+    def losses(self, features: UnitFeatures, labels: Labels) -> dict[str, Tensor]:
+        """Return the scalar losses of a batch: "global", "part", "refine" and their "total".
+
+        A loss that is switched off is left out.
+        """
+        tau = self.settings.temperature
+        found = {
+            "global": _sum(
+                cluster_loss(
+                    features.global_[rows], self.global_memory[s], labels.of_groups(s)[rows], tau
+                )
+                for s in SPACES
+                for rows in [self._rows(s, len(features.global_))]
+            )
+        }
+        if self.fgsal.enabled:
+            found["part"] = _sum(
+                cluster_loss(rows, self.part_memory[side, space], target, tau)
+                for side, space, rows, target in self._parts(features, labels)
+            )
+        if self.gpcr.mode != "none":
+            found["refine"] = self._refine_loss(features)
+        total = found["global"] + found.get("part", 0)
+        found["total"] = total + self.gpcr.weight * found.get("refine", 0)
+        return found
+
+    def update(self, features: UnitFeatures, labels: Labels, rng: np.random.Generator) -> None:
+        """Move the cluster memories by a batch, its samples in random order."""
+
+        def moved(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
+            order = rng.permutation(len(label))
+            momentum = self.settings.momentum
+            return updated_memory(memory, rows, label.cpu().numpy(), momentum, order)
+
+        for space in SPACES:
+            rows = self._rows(space, len(features.global_))
+            self.global_memory[space] = moved(
+                self.global_memory[space], features.global_[rows], labels.of_groups(space)[rows]
+            )
+        if not self.fgsal.enabled:
+            return
+        for side, space, parts, target in self._parts(features, labels):
+            self.part_memory[side, space] = moved(self.part_memory[side, space], parts, target)
+
+    def _spaces(self, side: str) -> list[str]:
+        """Return the label spaces in which the images of one modality are trained."""
+        return [s for s in SPACES if self.label_space in ("dual", s) or s == side]
+
+    def _rows(self, space: str, num_rows: int) -> slice:
+        """Return those of the rows [v; a; r] that the memory of a label space sees."""
+        visible, infrared = (space in self._spaces(side) for side in SIDES)
+        boundary = num_rows * 2 // 3
+        return slice(0 if visible else boundary, num_rows if infrared else boundary)
+
+    def _parts(
+        self, features: UnitFeatures, labels: Labels
+    ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
+        """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is trained."""
+        for side, rows in features.parts.items():
+            for space in self._spaces(side):
+                yield side, space, rows, _side_labels(labels, side, space, rows.shape[1])
+
+    def _refine_loss(self, features: UnitFeatures) -> Tensor:
+        tau, mode = self.settings.temperature, self.gpcr.mode
+        found = []
+        for space in SPACES:
+            logits = refinement.instance_logits(features.global_, self.instances[space], tau)
+            near = refinement.nearest(logits, self.gpcr.k)
+            if mode in ("both", "global"):
+                found.append(refinement.refine_global(logits, near))
+            if mode in ("both", "part"):
+                memory = self.part_instances[space]
+                found.append(refinement.refine_parts(near, features.parts, memory, tau))
+        return _sum(found)
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(terms)).sum()
+
+
+def _side_labels(labels: Labels, side: str, space: str, num_rows: int) -> Tensor:
+    own = {
+        ("visible", "visible"): labels.visible,
+        ("visible", "infrared"): labels.visible_to_infrared,
+        ("infrared", "visible"): labels.infrared_to_visible,
+        ("infrared", "infrared"): labels.infrared,
+    }[side, space]
+    return own.repeat(num_rows // len(own))

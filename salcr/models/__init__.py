@@ -1,0 +1,1 @@
+"""The network, its checkpoints, and what is computed from a network alone."""

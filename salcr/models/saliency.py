@@ -1,0 +1,78 @@
+"""Where a network looks: the attention of its parts, and Grad-CAM of a cross-modality match."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from salcr.models.network import Network, prototypes, split_stripes
+from salcr.types import Floats
+
+
+def part_attention(feature_map: Tensor, part_tokens: Tensor) -> Tensor:
+    """Return how much each position counts in the part feature of its stripe, [B, H, W].
+
+    These are the weights with which `model.attend` forms f(x, x): over each of the P stripes a
+    softmax, of sum 1. Positions beyond the last whole stripe have 0.
+
+    Args:
+        feature_map: [B, C, H, W].
+        part_tokens: [P, C], the learnable tokens.
+    """
+    stripes = split_stripes(feature_map, len(part_tokens))
+    query = prototypes(stripes, part_tokens)
+    scores = torch.einsum("bpc,bptc->bpt", query, stripes) / query.shape[-1] ** 0.5
+    weights = scores.softmax(dim=2).flatten(1)
+    height, width = feature_map.shape[2:]
+    rest = height * width - weights.shape[1]
+    return F.pad(weights, (0, rest)).unflatten(1, (height, width))
+
+
+def grad_cam(feature_map: Tensor, similarity: Tensor) -> Tensor:
+    """Return Grad-CAM (Selvaraju et al., ICCV 2017) of a similarity, [B, H, W], not negative.
+
+    relu(sum_c a_c A_c), A the map's channels and a_c the mean over positions of dy/dA_c.
+
+    Args:
+        feature_map: A, [B, C, H, W], from which the similarity was computed.
+        similarity: y, [B], of which each hangs on its own image alone.
+    """
+    (gradient,) = torch.autograd.grad(similarity.sum(), feature_map)
+    weights = gradient.float().mean(dim=(2, 3), keepdim=True)
+    return (weights * feature_map.detach().float()).sum(dim=1).relu()
+
+
+def look(
+    network: Network, images: Tensor, modality: str, partners: Tensor
+) -> tuple[Floats, Floats, Floats]:
+    """Return where the network looks in images of one modality.
+
+    What Grad-CAM differentiates is the cosine of an image's global feature (behind its batch norm)
+    with that of its partner, which is held fixed, by the trunk's last feature map.
+
+    Args:
+        network: whose features they are; put into evaluation mode.
+        images: [B, 3, H, W], normalised, on the network's device.
+        modality: of the images.
+        partners: [B, C], unit global features of images of the other modality.
+
+    Returns:
+        part attention [B, H', W'], Grad-CAM [B, H', W'], cosines [B].
+    """
+    network.eval()
+    seen: list[Tensor] = []
+    hook = network.trunk.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with hook, torch.enable_grad():
+        global_, _ = network(images, modality)
+        similarity = (F.normalize(global_, dim=1) * partners).sum(dim=1)
+        cam = grad_cam(seen[0], similarity)
+    with torch.no_grad():
+        attention = part_attention(seen[0].float(), network.part_tokens)
+    return _array(attention), _array(cam), _array(similarity)
+
+
+def _array(values: Tensor) -> Floats:
+    array: Floats = values.detach().cpu().numpy().astype(np.float32)
+    return array

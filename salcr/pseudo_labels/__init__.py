@@ -1,0 +1,1 @@
+"""Clustering within a modality and association between modalities."""

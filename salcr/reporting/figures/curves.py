@@ -1,0 +1,207 @@
+"""Figures of curves: training, label quality, CMC, mAP, sweeps, distances of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from salcr import files
+from salcr.config import runs
+from salcr.reporting.figures.style import (
+    BLUE,
+    DOUBLE,
+    GREY,
+    ORANGE,
+    Sources,
+    band,
+    legend_above,
+    line_style,
+    names_of,
+    panels,
+    setting_panels,
+    whole_numbers,
+)
+
+_SCORES = {"ari": "ARI", "ami": "AMI", "fmi": "FMI", "v_measure": "V-measure"}
+_NO_LOSSES = ("variant", "stage", "trial", "step", "learning_rate")
+_SWEPT = {"weight": "λ, weight of the refinement loss", "k": "k, instances of the refinement loss"}
+
+
+def losses(sources: Sources) -> Figure:
+    """Return every training loss of the first shown variant, a panel for each stage."""
+    table = sources.table()
+    first = runs.shown(table["variant"], sources.variants)[0]
+    table = table[table["variant"] == first]
+    stages = [stage for stage in ("pretrain", "salcr") if (table["stage"] == stage).any()]
+    titles = {"pretrain": "stage one", "salcr": "stage two"}
+    figure, grid = panels(len(stages), height=2.6)
+    for axes, stage in zip(grid, stages, strict=True):
+        lines = table[table["stage"] == stage]
+        names = lines.dropna(axis="columns", how="all").columns.drop([*_NO_LOSSES, "total"])
+        for number, name in enumerate(names):
+            label = "refinement" if name == "refine" else name
+            band(axes, lines, "step", name, label=label, **line_style(number))
+        band(axes, lines, "step", "total", label="total", color="black", marker=".")
+        axes.set(title=titles[stage], xlabel="epoch" if stage == "pretrain" else "round")
+        axes.set_ylim(bottom=0)
+        whole_numbers(axes)
+        axes.legend()
+    grid[0].set_ylabel("loss (mean over the epoch)")
+    return figure
+
+
+def label_quality(sources: Sources) -> Figure:
+    """Return ARI, AMI, FMI and V-measure over the rounds, a panel for each label space."""
+    table = sources.compared()
+    spaces = ("visible", "infrared")
+    figure, grid = plt.subplots(
+        len(_SCORES), len(spaces), figsize=(DOUBLE, 7.0), sharex=True, sharey="row"
+    )
+    for row, (score, title) in zip(grid, _SCORES.items(), strict=True):
+        for axes, space in zip(row, spaces, strict=True):
+            here = table[table["space"] == space]
+            for number, variant in names_of(here):
+                lines = here[here["variant"] == variant]
+                band(axes, lines, "round", score, label=variant, **line_style(number))
+            whole_numbers(axes)
+        row[0].set_ylabel(title)
+    for axes, space in zip(grid[0], spaces, strict=True):
+        axes.set_title(f"{space} label space")
+    for axes in grid[-1]:
+        axes.set_xlabel("round")
+    legend_above(figure, grid[0][0])
+    return figure
+
+
+def cmc(sources: Sources) -> Figure:
+    """Return the cumulative matching characteristic of every variant, and of its stage one."""
+    table = sources.compared()
+    figure, grid = setting_panels(table[table["rerank"] == "none"], "matching rate (%)")
+    for axes, here in grid:
+        drawn: set[tuple[float, ...]] = set()
+        for number, variant in names_of(here):
+            lines = here[here["variant"] == variant]
+            for stage, curve in lines.groupby("stage", sort=False):
+                if tuple(curve["mean"]) in drawn:
+                    continue  # variants that share a stage one share its curve
+                is_start = stage == "pretrain" and lines["stage"].nunique() > 1
+                style = {**line_style(number), "marker": None, "label": variant}
+                if is_start:
+                    of_whom = "before stage two" if not drawn else f"{variant}, before it"
+                    style |= {"color": GREY, "linestyle": ":", "label": of_whom}
+                drawn.add(tuple(curve["mean"]))
+                axes.plot(curve["rank"], curve["mean"], **style)
+        axes.set(xlabel="rank", ylim=(0, 101), xticks=[1, 5, 10, 15, 20])
+        axes.legend(loc="lower right")
+    return figure
+
+
+def mean_precision(sources: Sources) -> Figure:
+    """Return mAP over the rounds of stage two; round 0 is the end of stage one."""
+    table = sources.compared()
+    figure, grid = setting_panels(table[table["rerank"] == "none"], "mAP (%)")
+    for axes, here in grid:
+        for number, variant in names_of(here):
+            lines = here[here["variant"] == variant]
+            band(axes, lines, "round", "map", label=variant, **line_style(number))
+        axes.set(xlabel="round (0: before stage two)", ylim=(0, 101))
+        whole_numbers(axes)
+        axes.legend(loc="lower right")
+    return figure
+
+
+def sweep(sources: Sources, key: str) -> Figure:
+    """Return rank-1 and mAP over the values of a key, the published ones beside where given.
+
+    The names of the sources say which variant has which value: `lambda_0_5=0.5`.
+    """
+    value_of = {name: float(value) for name, value in map(_parted, sources.names)}
+    table = files.read_table(sources.files[0])
+    table = table[table["variant"].isin(value_of) & (table["rerank"] == "none")]
+    last = table.groupby(["variant", "setting"], sort=False).tail(1)
+    last = last.assign(value=last["variant"].map(value_of))
+    published = _published(sources.files[1:], key)
+    figure, grid = setting_panels(last, "percent")
+    for axes, lines in grid:
+        here = lines.sort_values("value")
+        given = published[published["setting"] == here["setting"].iloc[0]]
+        for number, (score, name) in enumerate({"rank1": "rank-1", "map": "mAP"}.items()):
+            style = line_style(number)
+            axes.errorbar(
+                here["value"], here[f"{score}_mean"], here[f"{score}_std"].fillna(0), capsize=2,
+                label=name, **style,
+            )  # fmt: skip
+            if len(given):
+                style |= {"color": GREY, "markerfacecolor": "white", "linestyle": ":"}
+                axes.plot(given["value"], given[score], label=f"{name}, published", **style)
+        axes.set(xlabel=_SWEPT[key])
+    legend_above(figure, grid[0][0])
+    return figure
+
+
+def distances(sources: Sources) -> Figure:
+    """Return histograms of cross-modality distances, positive and negative, a panel a network."""
+    found = {name: files.read_json(path) for name, path in sources.by_name().items()}
+    columns = min(3, len(found))
+    rows = -(-len(found) // columns)
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(DOUBLE, 2.3 * rows + 0.2), sharex=True, sharey=True, squeeze=False
+    )
+    for axes in grid.flat[len(found) :]:
+        axes.set_visible(False)
+    for axes, (name, pairs) in zip(grid.flat, found.items(), strict=False):
+        for kind, colour, dashes in (("positive", BLUE, "-"), ("negative", ORANGE, "--")):
+            _histogram(axes, pairs, kind, color=colour, linestyle=dashes)
+        gap = pairs["negative"]["mean"] - pairs["positive"]["mean"]
+        axes.set(title=f"{name}\ngap of means {gap:.2f}", xlabel="cosine distance")
+        axes.tick_params(labelbottom=True)  # the panel below may be an empty place
+    for row in grid:
+        row[0].set_ylabel("pairs (%)")
+    axes.set_xlim(*_occupied(list(found.values())))
+    axes.set_ylim(bottom=0)
+    legend_above(figure, grid[0][0])
+    return figure
+
+
+def _histogram(axes: Axes, pairs: dict[str, Any], kind: str, **style: Any) -> None:
+    counts = np.array(pairs[kind]["counts"])
+    share = 100 * counts / counts.sum()
+    axes.stairs(share, pairs["edges"], fill=True, alpha=0.25, color=style["color"])
+    axes.stairs(share, pairs["edges"], label=f"{kind} pairs", **style)
+    axes.axvline(pairs[kind]["mean"], **{**style, "linewidth": 0.9})
+
+
+def _occupied(found: list[dict[str, Any]]) -> tuple[float, float]:
+    """Return the range of distances in which there are pairs."""
+    edges = np.array(found[0]["edges"])
+    counts = sum(
+        np.array(pairs[kind]["counts"]) for pairs in found for kind in ("positive", "negative")
+    )
+    full = np.flatnonzero(counts)
+    return float(edges[full[0]]), float(edges[full[-1] + 1])
+
+
+def _published(paths: list[Path], key: str) -> pd.DataFrame:
+    """Return setting, value, rank1 and map of the published sweep, no line without a file.
+
+    A line belongs to it by its variant, `lambda=0.5` or `k=30`. Settings have other names in every
+    data set.
+    """
+    columns = ["variant", "setting", "rank1", "map"]
+    if not paths:
+        return pd.DataFrame(columns=columns)
+    table = files.read_table(paths[0], columns)
+    symbol = {"weight": "lambda", "k": "k"}[key]
+    table["value"] = table["variant"].str.extract(rf"^{symbol}=([0-9.]+)$")[0].astype(float)
+    return table.dropna(subset="value").sort_values("value")
+
+
+def _parted(name: str) -> tuple[str, str]:
+    variant, _, value = name.rpartition("=")
+    return variant, value

@@ -1,0 +1,126 @@
+"""Figures of images: ranking lists, and where the network looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from salcr import files
+from salcr.data import store
+from salcr.reporting.figures.style import (
+    BLACK,
+    DOUBLE,
+    RIGHT,
+    WRONG,
+    Sources,
+    bare,
+    image_grid,
+)
+from salcr.types import evenly_spread
+
+_QUERIES = 4  # in all
+_HEAT = "inferno"  # rises evenly in brightness, so it reads in grey and to the colour-blind
+
+
+def ranking(sources: Sources) -> Figure:
+    """Return some queries with their ten nearest gallery images, one network below the other."""
+    found = {n: files.read_json(p)["settings"] for n, p in sources.by_name().items()}
+    chosen = _queries(next(iter(found.values())))
+    arrays = _arrays(sources.data)
+    lines = [
+        (name, settings[setting], settings[setting]["queries"][index])
+        for setting, index in chosen
+        for name, settings in found.items()
+    ]
+    columns = 1 + max(len(one["gallery"]) for _, _, one in lines)
+    cell = DOUBLE / columns
+    height, width = arrays["visible"].shape[1:3]
+    rise = cell * 0.9 * height / width + 0.2
+    figure, grid = image_grid(len(lines), columns, height=len(lines) * rise)
+    for number, (row, (name, setting, one)) in enumerate(zip(grid, lines, strict=True)):
+        query, gallery = setting["query_modality"], setting["gallery_modality"]
+        for axes in row:
+            axes.set_axis_off()
+        title = "query" if number % len(found) == 0 else ""
+        _picture(row[0], arrays[query][one["query"]], title, BLACK)
+        row[0].set_ylabel(name)
+        for axes, place, right in zip(row[1:], one["gallery"], one["right"], strict=False):
+            _picture(axes, arrays[gallery][place], "✓" if right else "✗", RIGHT if right else WRONG)
+    return figure
+
+
+def attention(sources: Sources) -> Figure:
+    """Return test images of both modalities and, over them, where each network looks."""
+    found = {n: files.read_json(p)["images"] for n, p in sources.by_name().items()}
+    shown = _pairwise(next(iter(found.values())))
+    heats = [
+        (f"{title}\n{name}", key, _pairwise(images))
+        for key, title in (("grad_cam", "Grad-CAM"), ("attention", "parts"))
+        for name, images in found.items()
+        if images[0][key] is not None
+    ]
+    arrays = _arrays(sources.data)
+    height, width = arrays["visible"].shape[1:3]
+    cell = DOUBLE / (len(shown) + 0.5)
+    rise = (len(heats) + 1) * cell * height / width
+    figure, grid = image_grid(len(heats) + 1, len(shown), height=rise + 0.3)
+    for axes, image in zip(grid[0], shown, strict=True):
+        _picture(axes, arrays[image["modality"]][image["row"]], image["modality"], BLACK, 0.5)
+    grid[0][0].set_ylabel("image")
+    for row, (name, key, images) in zip(grid[1:], heats, strict=True):
+        for axes, image in zip(row, images, strict=True):
+            _overlay(axes, arrays[image["modality"]][image["row"]], np.array(image[key]))
+        row[0].set_ylabel(name)
+    return figure
+
+
+def _queries(settings: dict[str, Any]) -> list[tuple[str, int]]:
+    """Return setting and number of the queries to show: of each direction its first setting."""
+    first: dict[str, str] = {}
+    for name, setting in settings.items():
+        first.setdefault(setting["query_modality"], name)
+    return [
+        (name, index)
+        for name in first.values()
+        for index in evenly_spread(len(settings[name]["queries"]), _QUERIES // len(first))
+    ]
+
+
+def _pairwise(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the images so that the two of one person stand side by side."""
+    half = len(images) // 2
+    return [image for pair in zip(images[:half], images[half:], strict=True) for image in pair]
+
+
+def _arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:
+    return {m: files.map_array(folder / store.ARRAYS[m]) for m in store.MODALITIES}
+
+
+def _picture(
+    axes: Axes, image: NDArray[np.uint8], title: str, colour: str, linewidth: float = 2
+) -> None:
+    axes.set_axis_on()
+    bare(axes)
+    axes.imshow(image)
+    axes.set_title(title, color=colour, pad=3)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color=colour, linewidth=linewidth)
+
+
+def _overlay(axes: Axes, image: NDArray[np.uint8], heat: NDArray[np.float64]) -> None:
+    """Draw an image in grey and a heat map [H', W'] over it, each position as large as it is."""
+    height, width = image.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    share = heat / max(heat.max(), np.finfo(float).tiny)
+    # What counts for nothing is seen through: a cold place is the image itself.
+    axes.imshow(
+        share, cmap=_HEAT, vmin=0, vmax=1, alpha=0.75 * share, extent=extent,
+        interpolation="bilinear",
+    )  # fmt: skip
+    bare(axes)

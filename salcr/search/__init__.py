@@ -1,0 +1,1 @@
+"""Searching images with a trained network."""

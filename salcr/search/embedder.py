@@ -1,0 +1,61 @@
+"""A trained network that turns images of either modality into the features of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from salcr import files
+from salcr.config.schema import Numerics
+from salcr.data.store import MODALITIES, Images
+from salcr.errors import SalcrError
+from salcr.models.network import Network
+from salcr.training.engine import mirrored_features, read_network
+from salcr.types import Floats
+
+
+class Embedder(NamedTuple):
+    """A network and what has to be known to show it images."""
+
+    network: Network
+    image_size: tuple[int, int]
+    """Height and width of its images."""
+    origin: dict[str, object]
+    """What identifies it, as plain values: sha256 of the file, round and trial."""
+
+    def features(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> Floats:
+        """Return the unit features [N, C] that evaluation uses, float32.
+
+        Args:
+            images: [N, H, W, 3] of the network's size.
+            modalities: of each image.
+        """
+        found = np.empty((len(images), self.network.num_channels), dtype=np.float32)
+        for modality in MODALITIES:
+            rows = np.flatnonzero(np.asarray(modalities) == modality)
+            if len(rows):
+                side = Images(images, rows, camera=np.zeros_like(rows))
+                found[rows] = mirrored_features(self.network, side, modality).cpu().numpy()
+        return found
+
+
+def read_embedder(path: Path, device: torch.device, numerics: Numerics) -> Embedder:
+    """Return the network of a checkpoint, on the device.
+
+    Raises:
+        SalcrError: the file is damaged, holds no network, or not the size of its images.
+    """
+    network, checkpoint = read_network(path, device, numerics)
+    if "image_size" not in checkpoint:
+        raise SalcrError(
+            f"{path}: does not say which size its images have, since an older version wrote it; "
+            "run the workflow (or import-checkpoint) again"
+        )
+    height, width = checkpoint["image_size"]
+    origin = {"sha256": files.sha256(path), **{key: checkpoint[key] for key in ("round", "trial")}}
+    return Embedder(network, (height, width), origin)

@@ -1,0 +1,1 @@
+"""Optimization: the loops of both stages, devices, seeds, resuming."""

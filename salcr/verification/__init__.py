@@ -1,0 +1,1 @@
+"""Every module compared with values of the released code."""

@@ -1,0 +1,164 @@
+"""Configuration: what is accepted, what is refused and how it is said, what a stage is told."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from salcr.config import loading
+from salcr.config.schema import Config
+from salcr.errors import SalcrError
+from tests.support.plans import REPOSITORY
+
+CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
+
+
+def values(**overlay: Any) -> dict[str, Any]:
+    """Return the values of default.yaml with an overlay."""
+    return loading.merge(loading.load_yaml(loading.DEFAULT_CONFIG), overlay)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid(path: Path) -> None:
+    """Each file in config/, laid over the defaults, is accepted with all its variants."""
+    checked = loading.validate(loading.merge(values(), loading.load_yaml(path)))
+    for name in checked.variants:
+        loading.variant(checked, name)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "parts"),
+    [
+        ({"modle": 1}, ["`modle`", "did you mean `model`?"]),
+        ({"epochs": 3}, ["`epochs`; did you mean `pretrain.epochs`?"]),
+        ({"clustering": {"kk1": 3}}, ["`clustering.kk1`", "Allowed: k1, k2, eps, min_samples"]),
+        ({"clustering": {"eps": 1.5}}, ["`clustering.eps` is 1.5", "less than 1"]),
+        ({"gpcr": {"mode": "all"}}, ["`gpcr.mode`", "'both', 'global', 'part' or 'none'"]),
+        ({"train": {"labels": 7}}, ["train: labels must be even"]),
+        ({"fgsal": {"enabled": False}}, ["gpcr.mode: both needs fgsal.enabled: true"]),
+        ({"associate": {"method": "otla"}}, ["otla needs train.label_space: visible"]),
+        ({"memory": {"temperature": float("nan")}}, ["`memory.temperature`"]),
+        ({"model": {"width": 16}}, ["weights: imagenet needs width: 64"]),
+        ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
+        ({"dataset": {"layout": "sysu"}}, ["layout sysu has one split: set trials: [1]"]),
+        ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'regdb', 'sysu' or 'llcm'"]),
+        ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
+        ({"variants": {"a b": {}}}, ["variants", "'a b' is no name for a folder"]),
+        ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),
+        ({"evaluate": {"cmfp_k": []}}, ["`evaluate.cmfp_k`"]),
+        ({"evaluate": {"cmrr_k": [8, 0]}}, ["`evaluate.cmrr_k.1` is 0"]),
+        ({"transfer": {"results": "sysu"}}, ["transfer: give both results and checkpoint"]),
+    ],
+)
+def test_bad_keys_are_named_with_what_is_allowed(overlay: dict[str, Any], parts: list[str]) -> None:
+    """An unknown, misspelt or out-of-range key stops with a message that names it."""
+    with pytest.raises(SalcrError) as caught:
+        loading.validate(values(**overlay))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_several_mistakes_are_listed_together() -> None:
+    """Two wrong keys give two lines, so that a person mends them in one go."""
+    with pytest.raises(SalcrError) as caught:
+        loading.validate(values(clustering={"k1": 1, "k2": 0}))
+    assert "clustering.k1" in str(caught.value) and "clustering.k2" in str(caught.value)
+
+
+def test_missing_key_is_named() -> None:
+    """There are no defaults outside default.yaml: a key that is not there is missing."""
+    incomplete = values()
+    del incomplete["memory"]["momentum"]
+    with pytest.raises(SalcrError, match=r"missing key `memory\.momentum`"):
+        loading.validate(incomplete)
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n"])
+def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
+    """A configuration that is no YAML, or no mapping, is named in the message."""
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(SalcrError, match=str(path)):
+        loading.load_yaml(path)
+
+
+def test_default_config_explains_every_key() -> None:
+    """Each key of the schema stands in default.yaml, as Config knows no default of its own."""
+    written = loading.load_yaml(loading.DEFAULT_CONFIG)
+    assert set(written) == set(Config.model_fields)
+
+
+def test_flags_survive_a_shell_and_read_back_as_the_same_values() -> None:
+    """What stage_flags writes, shlex and YAML read back, also for values a shell would act on."""
+    evil = "weights/$(touch hacked); a 'b' \"c\".pth"
+    checked = loading.validate(values(model={"weights": evil}))
+    words = shlex.split(loading.stage_flags(checked, "pretrain"))
+    flags = dict(zip(words[::2], words[1::2], strict=True))
+    assert yaml.safe_load(flags["--model-weights"]) == evil
+    assert yaml.safe_load(flags["--pretrain-milestones"]) == checked.pretrain.milestones
+    assert yaml.safe_load(flags["--clustering-eps"]) == checked.clustering.eps
+
+
+def test_a_stage_is_told_its_own_keys_only() -> None:
+    """A key of another stage does not show in a stage's flags, so it cannot rerun it."""
+    before = loading.validate(values())
+    after = loading.validate(values(train={"learning_rate": 1e-5}, evaluate={"rankings": 3}))
+    changed = {
+        stage
+        for stage in loading.STAGE_SECTIONS
+        if loading.stage_flags(before, stage) != loading.stage_flags(after, stage)
+    }
+    assert changed == {"train", "evaluate"}
+
+
+def test_more_rounds_change_no_flag_of_a_stage() -> None:
+    """Rounds are the workflow's: one more must not rerun those that are there."""
+    before, after = loading.validate(values(rounds=3)), loading.validate(values(rounds=4))
+    for stage in loading.STAGE_SECTIONS:
+        assert loading.stage_flags(before, stage) == loading.stage_flags(after, stage)
+
+
+def test_variants_share_stage_one_where_its_keys_agree() -> None:
+    """The first variant with equal stage-one keys owns the pre-training."""
+    variants = {
+        "salcr": {},
+        "dagl": {"fgsal": {"enabled": False}, "gpcr": {"mode": "none"}},
+        "longer": {"pretrain": {"epochs": 50}},
+        "longer_dagl": {"pretrain": {"epochs": 50}, "gpcr": {"mode": "none"}},
+        "other_seed": {"seed": 7},
+    }
+    checked = loading.validate(values(variants=variants))
+    owners = {name: loading.pretraining_owner(checked, name) for name in variants}
+    assert owners == {
+        "salcr": "salcr",
+        "dagl": "salcr",
+        "longer": "longer",
+        "longer_dagl": "longer",
+        "other_seed": "other_seed",
+    }
+
+
+def test_the_order_of_variants_does_not_depend_on_the_files() -> None:
+    """The plain method comes first and owns the stage one, in whatever order they are given."""
+    overlay = {"dagl": {"gpcr": {"mode": "none"}}, "salcr": {}, "a": {"gpcr": {"k": 5}}}
+    checked = loading.validate(values(variants=overlay))
+    assert list(checked.variants) == ["salcr", "a", "dagl"]
+    assert loading.pretraining_owner(checked, "a") == "salcr"
+
+
+def test_a_variant_may_not_change_what_all_share() -> None:
+    """Variants lie in one folder over one data set: a change of the data is refused."""
+    checked = loading.validate(values(variants={"small": {"preprocess": {"height": 96}}}))
+    with pytest.raises(SalcrError, match=r"variants\.small: `preprocess` is the same for all"):
+        loading.variant(checked, "small")
+
+
+def test_a_mistake_in_a_variant_names_the_variant() -> None:
+    """An unknown key in an overlay is reported under the variant's name."""
+    checked = loading.validate(values(variants={"odd": {"gpcr": {"kk": 3}}}))
+    with pytest.raises(SalcrError, match=r"variants\.odd: .*unknown key `gpcr\.kk`"):
+        loading.variant(checked, "odd")

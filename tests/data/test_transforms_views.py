@@ -1,0 +1,94 @@
+"""Views as a whole: against torchvision's chain, in chunks, of grey images, in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torchvision.transforms.v2 import functional as oracle
+
+from salcr.data import transforms
+from tests.support.helpers import close
+from tests.support.views import FILL, LUMA, PAPER, VIEWS, pictures
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("at_once", [2, 5, 11])
+def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
+    """A batch computed in chunks, the last of them smaller, is the batch computed as a whole."""
+    images = pictures(rng, 11, 24, 16, device)
+    images[3:7] = images[3:7, :, :, :1]  # among colour images a chunk of grey ones
+    whole = VIEWS[name](images, np.random.default_rng(5), PAPER)
+    monkeypatch.setattr(transforms, "_at_once", lambda images: at_once)
+    close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
+    monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
+    close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
+
+
+@pytest.mark.parametrize("name", ["augmented", "infrared"])
+def test_grey_images_are_no_special_case(rng, device, monkeypatch, name):
+    """What is saved on grey images changes nothing; one other pixel, and nothing is saved."""
+    images = pictures(rng, 30, 24, 16, device)
+    images[:] = images[..., :1]
+    found = []
+    planes = transforms._without_copies
+    monkeypatch.setattr(
+        transforms, "_without_copies", lambda all_: found.append(planes(all_)) or found[-1]
+    )
+    monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
+    augment = PAPER.model_copy(update={"pad": 3})
+    grey = VIEWS[name](images, np.random.default_rng(5), augment)
+    near = images.clone()
+    near[:, 12, 8, 2] ^= 1
+    almost = VIEWS[name](near, np.random.default_rng(5), augment)
+    monkeypatch.setattr(transforms, "_without_copies", lambda planes: planes)
+    close(grey, VIEWS[name](images, np.random.default_rng(5), augment))
+    assert torch.equal(almost, VIEWS[name](near, np.random.default_rng(5), augment))
+    # A step of 1 of 255 in one of 384 pixels moves the mean grey by less than 1e-5.
+    assert int(((grey - almost).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
+    if device.type == "cpu":
+        assert all(one.shape[1] == 1 for one in found[:30])
+        assert all(one.shape[1] == 3 for one in found[30:60])
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
+    """Views are channels-last already, so handing them on copies nothing, and can be trained on."""
+    view = VIEWS[name](pictures(rng, 4, 24, 16, device), rng, PAPER)
+    assert view.is_contiguous(memory_format=torch.channels_last)
+    weight = torch.ones(1, 3, 1, 1, device=device, requires_grad=True)
+    torch.nn.functional.conv2d(view, weight).sum().backward()
+    close(weight.grad.flatten(), view.sum(dim=(0, 2, 3)), rtol=1e-3)
+
+
+def test_a_view_is_torchvisions_chain_with_the_drawn_numbers(rng, device):
+    """Crop, mirror, jitter, normalisation, erasing and choice, in this order, image by image."""
+    images, seed = pictures(rng, 40, 24, 16, device), 8
+    view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
+    drawn = np.random.default_rng(seed)
+    windows = transforms._draw_windows(40, drawn, 10)
+    order = np.argsort(drawn.random((40, 4)), axis=1)
+    amounts = drawn.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
+    erased = transforms._draw_rectangles(images, drawn, 0.5, 0.4)
+    choice = drawn.integers(4, size=40)
+    steps = (
+        oracle.adjust_brightness,
+        oracle.adjust_contrast,
+        oracle.adjust_saturation,
+        oracle.adjust_hue,
+    )
+    for index, image in enumerate(images.cpu().permute(0, 3, 1, 2)):
+        down, right, mirrored = windows[index]
+        image = oracle.horizontal_flip(image) if mirrored else image
+        image = oracle.crop(oracle.pad(image, [10, 10]), down + 10, right + 10, 24, 16)
+        image = oracle.to_dtype(image, torch.float32, scale=True)
+        for number in order[index]:
+            image = steps[number](image, float(amounts[index, number]))
+        image = oracle.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        top, bottom, left, right = erased[index]
+        if bottom:
+            fill = FILL.view(3, 1, 1)
+            image = oracle.erase(image, top, left, bottom - top, right - left, fill)
+        three = choice[index] == 3
+        one = torch.einsum("chw,c->hw", image, LUMA) if three else image[choice[index]]
+        close(view[index], one.expand(3, -1, -1), atol=1e-3)

@@ -1,0 +1,152 @@
+"""LLCM's layout: what is read from split files and file names, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from salcr.datasets.llcm import read_records
+from salcr.datasets.records import Record
+from salcr.datasets.synthetic.generate import synthesize
+from salcr.errors import SalcrError
+from tests.support import tiny
+
+LINES = {
+    "train_vis": ["vis/0003/0003_c01_s185535_f7010_vis.jpg 0", "vis/0351/0351_c09_s1_f2_vis.jpg 1"],
+    "train_nir": ["nir/0003/0003_c06_s200656_f4830_nir.jpg 0", "nir/0351/0351_c02_s1_f2_nir.jpg 1"],
+    "test_vis": ["test_vis/cam3/0004/0004_c03_s1_f2_vis.jpg 0"],
+    "test_nir": ["test_nir/cam8/0004/0004_c08_s1_f2_nir.jpg 0"],
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a data set of identities 3 and 351 to train and 4 to test."""
+    folder = tmp_path / "llcm"
+    (folder / "idx").mkdir(parents=True)
+    for name, lines in LINES.items():
+        (folder / f"idx/{name}.txt").write_text("\n".join(lines) + "\n")
+        for line in lines:
+            path = folder / line.split()[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (8, 16), (200, 100, 50)).save(path)
+    return folder
+
+
+def preprocess(root: Path, out: Path) -> int:
+    """Preprocess the data set, which is a small part of the published one."""
+    words = ["--root", root, "--layout", "llcm", "--out", out]
+    return tiny.run("preprocess", *words, *tiny.PREPROCESS)
+
+
+def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) -> None:
+    """Identity and camera are those of the name; labels, 0 in both splits, are not identities."""
+    wanted = [
+        ("train", "visible", "train_vis", [(1, 3), (9, 351)]),
+        ("train", "infrared", "train_nir", [(6, 3), (2, 351)]),
+        ("test", "visible", "test_vis", [(3, 4)]),
+        ("test", "infrared", "test_nir", [(8, 4)]),
+    ]
+    assert read_records(root) == [
+        Record(1, split, modality, line.split()[0], camera, identity)
+        for split, modality, name, pairs in wanted
+        for line, (camera, identity) in zip(LINES[name], pairs, strict=True)
+    ]
+
+
+def test_windows_line_ends_and_blanks_are_harmless(root: Path) -> None:
+    """CRLF, blanks and tabs around a line, and empty lines give the same records."""
+    before = read_records(root)
+    for path in (root / "idx").iterdir():
+        lines = [line.replace(" ", " \t ") for line in path.read_text().splitlines()]
+        path.write_bytes("\r\n".join(["", *[f" {line}\t " for line in lines], ""]).encode())
+    assert read_records(root) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "complaint"),
+    [
+        ("train_vis", "vis/0003/0003_c01_s185535_f7010_vis.jpg 0", r"again, after line 1; delete"),
+        ("train_vis", "vis/0003/person.jpg 0", r"no name like <identity>_c<camera>_s"),
+        ("train_vis", "vis/0003/0003_c10_s1_f1_vis.jpg 0", r"of camera 10, but LLCM has cameras 1"),
+        ("train_vis", "vis/0003/0003_c00_s1_f1_vis.jpg 0", r"of camera 0, but LLCM has cameras 1"),
+        ("test_vis", "test_vis/cam1/0004/0004_c02_s1_f1_vis.jpg 0", r"another by its folder"),
+        ("train_nir", "nir/0009/0009_c02_s1_f1_nir.jpg 1", r"label 1, .* not one to one"),
+        ("train_nir", "nir/0003/0003_c02_s1_f1_nir.jpg 5", r"label 5, .* not one to one"),
+        ("train_nir", "nir/0009/0009_c02_s1_f1_nir.jpg", r"expected `path label`"),
+        ("train_nir", "../0009_c02_s1_f1_nir.jpg 2", r"points outside the data set"),
+    ],
+)
+def test_broken_lines_are_named(root: Path, name: str, line: str, complaint: str) -> None:
+    """A line that is malformed, comes twice, or contradicts its image is named by its number."""
+    path = root / f"idx/{name}.txt"
+    path.write_text(path.read_text() + line + "\n")
+    number = len(LINES[name]) + 1
+    with pytest.raises(SalcrError, match=rf"{re.escape(str(path))}, line {number}: .*{complaint}"):
+        read_records(root)
+
+
+def test_an_identity_in_training_and_test_is_refused(root: Path) -> None:
+    """Other images of a training identity may not be tested on, whatever their label is."""
+    path = root / "idx/test_nir.txt"
+    path.write_text("nir/0351/0351_c04_s1_f1_nir.jpg 7\n")
+    (root / "nir/0351/0351_c04_s1_f1_nir.jpg").touch()
+    with pytest.raises(SalcrError, match=r"1 identities are trained and tested on: 351;"):
+        read_records(root)
+
+
+def test_missing_files_are_named(root: Path, tmp_path: Path) -> None:
+    """A missing image, split file or data set is named, with the layout and the source."""
+    with pytest.raises(SalcrError, match=r"no LLCM at .*none(.|\n)*idx/(.|\n)*ZYK100/LLCM"):
+        read_records(tmp_path / "none")
+    gone = root / LINES["test_nir"][0].split()[0]
+    gone.unlink()
+    with pytest.raises(SalcrError, match=rf"test_nir\.txt (.|\n)*{gone.name}(.|\n)*Copy them"):
+        read_records(root)
+    (root / "idx/test_nir.txt").unlink()
+    with pytest.raises(SalcrError, match=r"test_nir\.txt: cannot be read .* restore it"):
+        read_records(root)
+
+
+def test_a_file_that_is_no_text_is_named(root: Path) -> None:
+    """A split file of other bytes is named instead of a decoding error."""
+    (root / "idx/train_vis.txt").write_bytes(b"\xff\xfe\x00v")
+    with pytest.raises(SalcrError, match=r"train_vis\.txt: is not a text file"):
+        read_records(root)
+
+
+def test_an_empty_image_is_named_and_nothing_is_written(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A zero-byte infrared image stops preprocess, which leaves no visible array either."""
+    path = root / LINES["train_nir"][1].split()[0]
+    path.write_bytes(b"")
+    assert preprocess(root, tmp_path / "out") == 1
+    assert f"{path}: cannot be decoded" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_grey_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
+    """A grey-scale infrared image is stored with its grey in each of three channels."""
+    Image.new("L", (8, 16), 33).save(root / LINES["test_nir"][0].split()[0])
+    assert preprocess(root, tmp_path / "out") == 0
+    infrared = np.load(tmp_path / "out/infrared.npy")
+    assert infrared.shape == (3, 64, 32, 3)
+    assert [bool((image == 33).all()) for image in infrared] == [False, False, True]
+
+
+def test_drawn_people_are_read(tmp_path: Path) -> None:
+    """Half of the people test; everybody is seen by two to four cameras a modality."""
+    sizes = {"num_identities": 9, "images_per_identity": 4, "num_trials": 1, "seed": 5}
+    synthesize(tmp_path / "d", layout="llcm", **sizes, height=48, width=32)
+    records = read_records(tmp_path / "d")
+    assert len(records) == 9 * 4 * 2
+    assert len({r.identity for r in records if r.split == "test"}) == 5
+    for identity in range(1, 10):
+        for modality in ("visible", "infrared"):
+            seen = {r.camera for r in records if (r.identity, r.modality) == (identity, modality)}
+            assert 2 <= len(seen) <= 4 and not (modality == "infrared" and 3 in seen)

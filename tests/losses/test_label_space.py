@@ -1,0 +1,76 @@
+"""One-directional training (paper, Table 4): which images the memories of each space see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy, normalize
+
+from salcr.losses.refinement import Labels
+from salcr.models.network import Features
+from tests.losses.test_objective import arrays, batch, objective, start  # noqa: F401  (fixtures)
+
+TAU = 0.05
+
+
+def entropy(rows: torch.Tensor, memory: torch.Tensor, labels: Iterable[torch.Tensor]) -> float:
+    """Return the mean cross entropy of normalised rows against a memory."""
+    logits = normalize(rows, dim=-1) @ memory.T / TAU
+    return cross_entropy(logits, torch.cat(list(labels))).item()
+
+
+def by_hand(found, features: Features, labels: Labels, space: str) -> tuple[float, float]:
+    """Return the global and the part loss when both modalities are trained in one space only."""
+    v, a, r = features.global_.chunk(3)
+    in_visible = [labels.visible, labels.visible]
+    in_infrared = [labels.visible_to_infrared, labels.visible_to_infrared]
+    if space == "visible":
+        joint = (torch.cat([v, a, r]), "visible", [*in_visible, labels.infrared_to_visible])
+        alone = (r, "infrared", [labels.infrared])
+    else:
+        joint = (torch.cat([v, a, r]), "infrared", [*in_infrared, labels.infrared])
+        alone = (torch.cat([v, a]), "visible", in_visible)
+    global_ = sum(entropy(rows, found.global_memory[s], y) for rows, s, y in (joint, alone))
+
+    part = 0.0
+    cross = {"visible": labels.infrared_to_visible, "infrared": labels.visible_to_infrared}[space]
+    terms = [("visible", "visible", labels.visible), ("infrared", "infrared", labels.infrared)]
+    terms.append(("infrared" if space == "visible" else "visible", space, cross))
+    for side, s, y in terms:
+        for index in range(features.own.shape[1]):
+            groups = [p[:, index].chunk(3) for p in features[1:]]
+            chosen = [g[:2] if side == "visible" else g[2:] for g in groups]
+            rows = torch.cat([rows for group in chosen for rows in group])
+            memory = found.part_memory[side, s][index]
+            part += entropy(rows, memory, [y] * (len(rows) // len(y))) / features.own.shape[1]
+    return global_, part
+
+
+@pytest.mark.parametrize("space", ["visible", "infrared"])
+def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) -> None:  # noqa: F811
+    """Losses equal a derivation by hand in which the other modality is left out of a space."""
+    features, labels = batch
+    found = objective(start, mode="none", label_space=space)
+    losses = found.losses(found.normalised(features), labels)
+    wanted = by_hand(found, features, labels, space)
+    assert losses["global"].item() == pytest.approx(wanted[0], rel=1e-5)
+    assert losses["part"].item() == pytest.approx(wanted[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("space", ["visible", "infrared"])
+def test_memories_are_moved_by_what_they_see(start, batch, space: str) -> None:  # noqa: F811
+    """In the space that is not joint, only clusters of the modality's own labels move."""
+    features, labels = batch
+    other = "infrared" if space == "visible" else "visible"
+    found = objective(start, label_space=space)
+    before = found.global_memory[other].clone()
+    crossing = {side: memory.clone() for side, memory in found.part_memory.items()}
+    found.update(found.normalised(features), labels, np.random.default_rng(0))
+    moved = (found.global_memory[other] != before).any(dim=1).nonzero().flatten().tolist()
+    assert moved == sorted(set(getattr(labels, other).tolist()))
+    still = ("visible", "infrared") if space == "visible" else ("infrared", "visible")
+    for side, memory in crossing.items():
+        assert torch.equal(memory, found.part_memory[side]) == (side == still), side

@@ -1,0 +1,284 @@
+"""The objective of stage two: memories at the start, losses, and updates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.losses.objective import StageTwoObjective
+from salcr.losses.refinement import Labels
+from salcr.models.network import Features
+from tests.support.golden_step import SPACES, check_gradients, golden_step
+from tests.support.helpers import close, mean_directions, sequential_memory, unit_rows
+
+MOMENTUM = 0.1
+PARTS, WIDTH, PAIRS = 2, 6, 4
+
+
+class InOrder:
+    """A generator whose permutations change nothing, so that samples act in batch order."""
+
+    def permutation(self, size: int) -> np.ndarray:
+        """Return 0 .. size - 1."""
+        return np.arange(size)
+
+
+def objective(
+    inputs: tuple[dict, dict, dict],
+    *,
+    enabled: bool = True,
+    released: bool = False,
+    mode: str = "both",
+    k: int = 3,
+    weight: float = 0.5,
+    label_space: str = "dual",
+) -> StageTwoObjective:
+    """Return the objective of (global, parts, clusters) with the paper's settings."""
+    return StageTwoObjective(
+        *inputs,
+        label_space=label_space,
+        memory=Memory(momentum=MOMENTUM, temperature=0.05),
+        fgsal=Fgsal(enabled=enabled, parts=PARTS, released_cross_pattern=released),
+        gpcr=Gpcr(mode=mode, k=k, weight=weight),
+    )
+
+
+@pytest.fixture
+def arrays(rng):
+    """Return eval-mode global features, part blocks of no particular length, and clusters."""
+    clusters = {
+        "visible": np.array([0, 3, 1, -1, 2, 0, 1, 3, -1, 2]),
+        "infrared": np.array([2, 0, -1, 1, 1, 0, 2]),
+    }
+    global_ = {s: unit_rows(rng, len(clusters[s]), WIDTH) for s in SPACES}
+    parts = {
+        s: rng.standard_normal((PARTS, len(clusters[s]), WIDTH)).astype(np.float32) for s in SPACES
+    }
+    return global_, parts, clusters
+
+
+@pytest.fixture
+def start(arrays, device):
+    """Return the same with features as tensors on the device."""
+    global_, parts, clusters = arrays
+
+    def on_device(side: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+        return {s: torch.from_numpy(side[s]).to(device) for s in SPACES}
+
+    return on_device(global_), on_device(parts), clusters
+
+
+@pytest.fixture
+def batch(rng, device):
+    """Return un-normalised features of four pairs and labels that leave some clusters out."""
+
+    def draw(*shape: int) -> torch.Tensor:
+        rows = rng.standard_normal((3 * PAIRS, *shape)).astype(np.float32)
+        return torch.from_numpy(rows).to(device)
+
+    features = Features(draw(WIDTH), *(draw(PARTS, WIDTH) for _ in range(3)))
+    labels = Labels(
+        visible=torch.tensor([0, 2, 2, 0]),
+        visible_to_infrared=torch.tensor([1, 1, 0, 1]),
+        infrared=torch.tensor([2, 2, 1, 2]),
+        infrared_to_visible=torch.tensor([3, 0, 0, 3]),
+    )
+    return features, Labels(*(side.to(device) for side in labels))
+
+
+def unit(rows: torch.Tensor) -> np.ndarray:
+    """Return normalised rows as an array."""
+    return normalize(rows, dim=-1).cpu().numpy()
+
+
+def with_golden_memories(step: Any, inputs: tuple, **switches: Any) -> StageTwoObjective:
+    """Return an objective whose memories are those of the golden step."""
+    found = objective(inputs, k=step.k, **switches)
+    found.global_memory, found.part_memory = step.global_memory, step.part_memory
+    found.instances, found.part_instances = step.instances, step.part_instances
+    return found
+
+
+@pytest.mark.parametrize("prefix", ["", "released_"])
+def test_losses_match_the_released_code(golden, device, start, prefix):
+    """The named losses, their total and its gradient are those of the released code."""
+    data, step = golden("losses"), golden_step(device)
+    of = with_golden_memories(step, start, released=bool(prefix))
+    found = of.losses(of.normalised(step.features), step.labels)
+    names = ("global", "part_visible", "part_infrared", "instance_global", "instance_part")
+    released = {name: data[f"{prefix}loss_{name}"] for name in names}
+    expected = {
+        "global": released["global"],
+        "part": released["part_visible"] + released["part_infrared"],
+        "refine": released["instance_global"] + released["instance_part"],
+    }
+    weight = float(data["lambda_refine"])
+    expected["total"] = expected["global"] + expected["part"] + weight * expected["refine"]
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        close(found[name], np.float32(value))
+    found["total"].backward()
+    check_gradients(step, prefix)
+
+
+@pytest.mark.parametrize(
+    ("enabled", "mode", "kept"),
+    [
+        (True, "both", ["part", "instance_global", "instance_part"]),
+        (True, "global", ["part", "instance_global"]),
+        (True, "part", ["part", "instance_part"]),
+        (True, "none", ["part"]),
+        (False, "global", ["instance_global"]),
+        (False, "none", []),
+    ],
+)
+def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kept):
+    """Each switch takes its own terms out of the total and of the report, and no others."""
+    data, step = golden("losses"), golden_step(device)
+    of = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25)
+    found = of.losses(of.normalised(step.features), step.labels)
+    expected = {"global": float(data["loss_global"])}
+    if "part" in kept:
+        expected["part"] = float(data["loss_part_visible"] + data["loss_part_infrared"])
+    refined = [float(data[f"loss_{name}"]) for name in kept if name.startswith("instance")]
+    if refined:
+        expected["refine"] = sum(refined)
+    weights = {"global": 1, "part": 1, "refine": 0.25}
+    expected["total"] = sum(weights[name] * value for name, value in expected.items())
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        close(found[name], np.float32(value))
+
+
+def test_memories_start_from_the_clusters(arrays, start):
+    """Rows are mean directions of clusters; the two sides of a space start alike."""
+    global_, parts, clusters = arrays
+    found = objective(start)
+    for space in SPACES:
+        close(found.global_memory[space], mean_directions(global_[space], clusters[space]))
+        for part in range(PARTS):
+            expected = mean_directions(parts[space][part], clusters[space])
+            for side in SPACES:
+                close(found.part_memory[side, space][part], expected)
+
+
+def test_instances_are_the_clustered_images(arrays, start):
+    """Instance memories hold unit rows of all images but the outliers, in their order."""
+    global_, parts, clusters = arrays
+    found = objective(start)
+    for space in SPACES:
+        kept = clusters[space] >= 0
+        close(found.instances[space], global_[space][kept])
+        rows = parts[space][:, kept]
+        lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+        close(found.part_instances[space], rows / lengths)
+
+
+def memories(of: StageTwoObjective) -> dict[Any, torch.Tensor]:
+    """Return copies of all six cluster memories by name."""
+    return {key: value.clone() for key, value in (of.global_memory | of.part_memory).items()}
+
+
+TOUCHED = {  # of each memory, the labels in the batch
+    "visible": {0, 2, 3},
+    "infrared": {0, 1, 2},
+    ("visible", "visible"): {0, 2},
+    ("visible", "infrared"): {0, 1},
+    ("infrared", "visible"): {0, 3},
+    ("infrared", "infrared"): {1, 2},
+}
+
+
+def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
+    """Exactly the rows of the labels that each memory sees move, and stay unit vectors."""
+    of = objective(start)
+    before = memories(of)
+    features, labels = batch
+    of.update(of.normalised(features), labels, rng)
+    for key, after in memories(of).items():
+        moved = (after != before[key]).any(dim=-1)
+        for part in moved.reshape(-1, moved.shape[-1]).tolist():
+            assert {label for label, has in enumerate(part) if has} == TOUCHED[key], key
+        close(after.norm(dim=-1), np.ones(after.shape[:-1]))
+
+
+def test_update_in_batch_order_matches_a_loop(start, batch):
+    """Every memory follows the sample-by-sample rule on the rows of METHOD 3.3."""
+    features, labels = batch
+    of = objective(start)
+    before = {key: value.cpu().numpy() for key, value in memories(of).items()}
+    of.update(of.normalised(features), labels, InOrder())
+    v, vr, r, rv = (side.cpu().numpy() for side in labels)
+    group_labels = {"visible": [v, v, rv], "infrared": [vr, vr, r]}
+    after = memories(of)
+    for space in SPACES:
+        targets = np.concatenate(group_labels[space])
+        rows = unit(features.global_)
+        close(after[space], sequential_memory(before[space], rows, targets, MOMENTUM))
+    side_labels = {"visible": (v, vr), "infrared": (rv, r)}
+    kept = {"visible": slice(0, 2 * PAIRS), "infrared": slice(2 * PAIRS, None)}
+    for side in SPACES:
+        rows = np.concatenate([unit(pattern)[kept[side]] for pattern in features[1:]])
+        for space, own in zip(SPACES, side_labels[side], strict=True):
+            targets = np.tile(own, len(rows) // PAIRS)
+            for part in range(PARTS):
+                start_rows = before[side, space][part]
+                expected = sequential_memory(start_rows, rows[:, part], targets, MOMENTUM)
+                close(after[side, space][part], expected)
+
+
+def test_the_order_of_samples_is_random(start, batch):
+    """Equal generators give equal memories, others another order of the samples."""
+    found = []
+    for seed in (1, 1, 2):
+        of = objective(start)
+        of.update(of.normalised(batch[0]), batch[1], np.random.default_rng(seed))
+        found.append(memories(of))
+    for key in TOUCHED:
+        assert torch.equal(found[0][key], found[1][key])
+        assert not torch.equal(found[0][key], found[2][key])
+
+
+def test_samples_keep_their_labels_in_random_order(start, rng, device):
+    """Where all rows of a label are equal the order cannot matter, so the loop's result holds."""
+    numbers = np.array([0, 2, 1, 0])
+    rows = unit_rows(rng, 3, WIDTH)[np.tile(numbers, 3)]
+    parts = torch.from_numpy(np.repeat(rows[:, None], PARTS, axis=1)).to(device)
+    features = Features(torch.from_numpy(rows).to(device), parts, parts, parts)
+    labels = Labels(*[torch.from_numpy(numbers).to(device)] * 4)
+    of = objective(start)
+    before = memories(of)
+    of.update(of.normalised(features), labels, rng)
+    for key, after in memories(of).items():
+        repeats = {"visible": 6, "infrared": 3}[key[0]] if isinstance(key, tuple) else 3
+        used, targets = rows[np.tile(np.arange(PAIRS), repeats)], np.tile(numbers, repeats)
+        first, last = (m.reshape(-1, *m.shape[-2:])[-1].cpu().numpy() for m in (before[key], after))
+        close(last, sequential_memory(first, used, targets, MOMENTUM))
+
+
+def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
+    """With the part losses off only the global memories move; instances never do."""
+    of = objective(start, enabled=False, mode="global")
+    before = memories(of)
+    instances = {s: of.instances[s].clone() for s in SPACES}
+    of.update(of.normalised(batch[0]), batch[1], rng)
+    changed = {key for key, value in memories(of).items() if not torch.equal(value, before[key])}
+    assert changed == set(SPACES)
+    assert all(torch.equal(of.instances[s], instances[s]) for s in SPACES)
+
+
+def test_losses_leave_the_memories_alone(start, batch):
+    """Computing the losses moves no memory and no gradient reaches one."""
+    of = objective(start)
+    before = memories(of)
+    features, labels = batch
+    features = Features(*(part.clone().requires_grad_() for part in features))
+    of.losses(of.normalised(features), labels)["total"].backward()
+    assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in features)
+    for key, value in memories(of).items():
+        assert torch.equal(value, before[key]) and not value.requires_grad

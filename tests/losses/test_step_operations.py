@@ -1,0 +1,71 @@
+"""How many operations a step of stage two asks of torch: each costs a launch, whatever its size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.losses.objective import StageTwoObjective
+from salcr.losses.refinement import Labels
+from salcr.models.network import Features
+from tests.support.golden_step import SPACES
+from tests.support.helpers import unit_tensor
+
+PARTS, CLUSTERS, LABELS, WIDTH = 3, 200, 12, 8  # the width changes no count
+
+
+class Count(TorchDispatchMode):
+    """Counts the ATen operations within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Count a call and make it."""
+        self.operations += 1
+        return function(*args, **(kwargs or {}))
+
+
+def operations_of_a_step(rng: np.random.Generator, instances: int, mode: str) -> int:
+    """Return the operations of losses, gradients and updates of 12 labels x `instances` pairs."""
+    clusters = {space: np.arange(5 * CLUSTERS) % CLUSTERS for space in SPACES}
+    of = StageTwoObjective(
+        {space: unit_tensor(rng, 5 * CLUSTERS, WIDTH) for space in SPACES},
+        {space: unit_tensor(rng, PARTS, 5 * CLUSTERS, WIDTH) for space in SPACES},
+        clusters,
+        memory=Memory(momentum=0.1, temperature=0.05),
+        fgsal=Fgsal(enabled=True, parts=PARTS, released_cross_pattern=False),
+        gpcr=Gpcr(mode=mode, k=30, weight=0.5),
+        label_space="dual",
+    )
+    pairs = LABELS * instances
+    rows = [unit_tensor(rng, 3 * pairs, PARTS, WIDTH).requires_grad_() for _ in range(3)]
+    features = Features(unit_tensor(rng, 3 * pairs, WIDTH).requires_grad_(), *rows)
+    drawn = [np.repeat(rng.permutation(CLUSTERS)[:LABELS], instances) for _ in range(4)]
+    labels = Labels(*(torch.from_numpy(label) for label in drawn))
+    with Count() as count:
+        unit = of.normalised(features)
+        of.losses(unit, labels)["total"].backward()
+        of.update(unit, labels, rng)
+    assert all(leaf.grad is not None for leaf in features)
+    return count.operations
+
+
+@pytest.mark.parametrize(("mode", "most"), [("none", 900), ("both", 1400)])
+def test_a_step_takes_few_operations(rng, mode, most):
+    """A step of 12 x 12 pairs stays far below one operation a sample, of which there are 8,640."""
+    assert operations_of_a_step(rng, 12, mode) <= most
+
+
+def test_operations_do_not_grow_with_the_batch(rng):
+    """Three times as many images of each label take as many operations."""
+    found = [operations_of_a_step(rng, instances, "both") for instances in (12, 36)]
+    assert found[0] == found[1]

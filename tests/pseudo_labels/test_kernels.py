@@ -1,0 +1,73 @@
+"""The compiled kernels: threads, the folder of compiled code, and who imports numba."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+from salcr.pseudo_labels import kernels
+from salcr.pseudo_labels.clustering import jaccard_distance
+from salcr.pseudo_labels.neighbors import nearest_between, nearest_within
+from salcr.pseudo_labels.propagation import propagate
+from tests.support.helpers import groups
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_number_of_threads_changes_nothing(seed) -> None:
+    """Bit for bit the same neighbours, distances and propagated features with one and more."""
+    rng = np.random.default_rng(seed)
+    visible, infrared = groups(rng, 60, 10, 32, 0.8), groups(rng, 40, 9, 32, 0.8)
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, min(3, numba.config.NUMBA_NUM_THREADS)):
+        torch.set_num_threads(threads)
+        distance = jaccard_distance(visible, k1=20, k2=6, at_most=0.7)
+        found.append([distance.data, distance.indices, *propagate(visible, infrared, k=8)])
+        for side in (nearest_within(visible, 9), *nearest_between(visible, infrared, 9)):
+            found[-1] += side
+    torch.set_num_threads(before)
+    for one, more in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, more)
+
+
+def test_kernels_leave_the_threads_of_torch_alone() -> None:
+    """In a fresh process, the first kernel does not change how many threads torch computes with."""
+    code = (
+        "import numpy as np, torch; from salcr.pseudo_labels.neighbors import nearest_within;"
+        "torch.set_num_threads(1); nearest_within(np.eye(9, dtype=np.float32), 3);"
+        "print(torch.get_num_threads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "1"
+
+
+def test_without_a_folder_for_compiled_code_kernels_still_run(monkeypatch) -> None:
+    """Where numba finds no folder that can be written, a kernel is compiled for this process."""
+    monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "ZipCacheLocator")
+
+    def doubled(values):  # type: ignore[no-untyped-def]
+        found = np.empty_like(values)
+        for place in numba.prange(len(values)):
+            found[place] = 2 * values[place]
+        return found
+
+    with pytest.raises(RuntimeError, match="no locator"):
+        numba.njit(cache=True)(doubled)
+    assert kernels._parallel()(doubled)(np.arange(5)).tolist() == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "associate", "train", "evaluate"])
+def test_numba_is_imported_where_it_is_needed(stage) -> None:
+    """Importing a stage imports no numba, whose start costs every job half a second."""
+    code = f"import sys, salcr.stages.{stage}; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,240 @@
+"""PGM, MBCCM and OTLA, against the released code and a search through all assignments."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salcr.data.samplers import shared_labels
+from salcr.pseudo_labels.association import associate
+from salcr.pseudo_labels.matching import (
+    match_progressively,
+    match_with_repetition,
+    transport_to_clusters,
+)
+from salcr.pseudo_labels.sinkhorn import sinkhorn
+from salcr.types import Association
+from tests.support.helpers import mean_directions, unit_rows
+
+SIZES = [(4, 4), (5, 3), (3, 5), (7, 2), (2, 7), (6, 1), (1, 6), (1, 1), (6, 4), (4, 6), (2, 6)]
+
+
+def slow_rounds(cost: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return METHOD 5's PGM labels of the [K, L] matrix's rows and columns, K >= L."""
+    num_rows, num_columns = cost.shape
+    found: dict[int, int] = {}
+    first: dict[int, int] = {}
+    while len(found) < num_rows:
+        left = [row for row in range(num_rows) if row not in found]
+        size = max(len(left), num_columns)
+        square = np.zeros((size, size))
+        square[: len(left), :num_columns] = cost[left]
+        best = min(permutations(range(size)), key=lambda p: square[range(size), p].sum())
+        matched = {r: c for r, c in zip(left, best, strict=False) if c < num_columns}
+        first = first or {column: row for row, column in matched.items()}
+        found |= matched
+    return [found[row] for row in range(num_rows)], [first[c] for c in range(num_columns)]
+
+
+def slow_copies(cost: np.ndarray, copies: int) -> list[int]:
+    """Return each row's column at the least total cost, a column used `copies` times at most."""
+    num_rows, num_columns = cost.shape
+    allowed = (
+        chosen
+        for chosen in product(range(num_columns), repeat=num_rows)
+        if max(chosen.count(c) for c in chosen) <= copies
+    )
+    return list(min(allowed, key=lambda chosen: cost[range(num_rows), list(chosen)].sum()))
+
+
+def squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return squared Euclidean distances, pair by pair."""
+    return np.array([[float(((a - b) ** 2).sum()) for b in second] for a in first])
+
+
+def run(data: dict[str, np.ndarray], method: str, *, cmfp_k: int | None = None) -> Association:
+    """Return the association of a golden file's inputs."""
+    inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
+    return associate(*inputs, cmfp_k=cmfp_k, strength=5.0, relabel_own_modality=True, method=method)
+
+
+@pytest.mark.parametrize("role", ["visible_to_infrared", "infrared_to_visible"])
+@pytest.mark.parametrize("method", ["pgm", "mbccm"])
+def test_matchings_match_the_released_code(golden, method, role):
+    """Cross labels of PGM and MBCCM are those of the released code; own labels are DBSCAN's."""
+    data = golden("other_associations")
+    found = run(data, method)
+    np.testing.assert_array_equal(getattr(found, role), data[f"{method}_{role}"])
+    np.testing.assert_array_equal(found.visible, data["visible_cluster"])
+    np.testing.assert_array_equal(found.infrared, data["infrared_cluster"])
+
+
+def test_otla_is_half_of_the_transport_of_the_released_code(golden):
+    """OTLA's infrared images get the transported label without CMFP; nothing goes the other way."""
+    data = golden("association")
+    found = run(data, "otla")
+    np.testing.assert_array_equal(found.infrared_to_visible, data["plain_infrared_to_visible"])
+    assert set(found.visible_to_infrared) == {-1}
+    np.testing.assert_array_equal(found.visible, data["visible_cluster"])
+    np.testing.assert_array_equal(found.infrared, data["infrared_cluster"])
+    assert len(shared_labels(found)[0]) > 0 and len(shared_labels(found)[1]) == 0
+
+
+def test_dagl_is_the_default(golden):
+    """Without a method the labels are DAGL's; one that does not exist is an error."""
+    data = golden("association")
+    inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
+    default = associate(*inputs, cmfp_k=8, strength=5.0, relabel_own_modality=True)
+    for mine, named in zip(default, run(data, "dagl", cmfp_k=8), strict=True):
+        np.testing.assert_array_equal(mine, named)
+    np.testing.assert_array_equal(default.infrared_to_visible, data["cmfp_infrared_to_visible"])
+    with pytest.raises(ValueError, match="no association is called 'PGM'"):
+        run(data, "PGM")
+
+
+@pytest.mark.parametrize("method", ["pgm", "mbccm", "otla"])
+def test_other_associations_do_not_propagate(golden, method):
+    """The switches of DAGL leave the others alone, on data where CMFP changes DAGL's labels."""
+    data = golden("other_associations")
+    for plain, propagated in zip(run(data, method), run(data, method, cmfp_k=8), strict=True):
+        np.testing.assert_array_equal(plain, propagated)
+    dagl = [run(data, "dagl", cmfp_k=k).infrared_to_visible for k in (None, 8)]
+    assert (dagl[0] != dagl[1]).any()
+
+
+@pytest.mark.parametrize(("num_visible", "num_infrared"), SIZES)
+def test_rounds_match_a_search(rng, num_visible, num_infrared):
+    """PGM takes the best of all padded assignments in every round, whichever side is larger."""
+    for _ in range(5):
+        visible, infrared = unit_rows(rng, num_visible, 3), unit_rows(rng, num_infrared, 3)
+        cost = np.exp(-(visible.astype(np.float64) @ infrared.T))
+        found = match_progressively(visible, infrared)
+        swapped = num_visible < num_infrared
+        rows, columns = slow_rounds(cost.T if swapped else cost)
+        assert found.infrared_of_visible.tolist() == (columns if swapped else rows)
+        assert found.visible_of_infrared.tolist() == (rows if swapped else columns)
+
+
+@pytest.mark.parametrize(("num_visible", "num_infrared"), SIZES)
+def test_repetition_matches_a_search(rng, num_visible, num_infrared):
+    """MBCCM is the best assignment with K // L + 1 infrared copies, and back with just enough."""
+    for _ in range(5):
+        visible, infrared = unit_rows(rng, num_visible, 3), unit_rows(rng, num_infrared, 3)
+        cost = squared(visible, infrared)
+        found = match_with_repetition(visible, infrared)
+        copies = num_visible // num_infrared + 1
+        assert found.infrared_of_visible.tolist() == slow_copies(cost, copies)
+        enough = next(n for n in range(1, 10) if n * num_visible >= num_infrared)
+        assert found.visible_of_infrared.tolist() == slow_copies(cost.T, enough)
+
+
+def test_progressive_rounds_by_hand():
+    """Five visible clusters and two infrared ones: three rounds, the partner is the first."""
+    degrees = {"visible": [0, 10, 25, 90, 80], "infrared": [1, 88]}
+    visible, infrared = (
+        np.stack([np.cos(np.deg2rad(d)), np.sin(np.deg2rad(d))], axis=1).astype(np.float32)
+        for d in degrees.values()
+    )
+    found = match_progressively(visible, infrared)
+    assert found.visible_of_infrared.tolist() == [0, 3]
+    # Round 2 gives 10 and 80 degrees their nearest, round 3 the one left, 25 degrees, its own.
+    assert found.infrared_of_visible.tolist() == [0, 0, 0, 1, 1]
+
+
+def test_progressive_rounds_compare_exponentials():
+    """The sum of exp(-cos) decides, also where the sum of cosines prefers another assignment."""
+    cosine = np.array([[0.8, 0.48], [0.48, 0.2]])
+    visible = np.eye(4, dtype=np.float32)[:2]
+    rest = np.diag(np.sqrt(1 - (cosine**2).sum(axis=0)))
+    infrared = np.hstack([cosine.T, rest]).astype(np.float32)
+    assert cosine.trace() > 2 * 0.48 and np.exp(-cosine).trace() > 2 * np.exp(-0.48)
+    assert match_progressively(visible, infrared).infrared_of_visible.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("method", ["pgm", "mbccm"])
+def test_images_follow_their_cluster(rng, method):
+    """Images take their cluster's partner, found with centroids that are scaled to length 1."""
+    for _ in range(20):
+        visible, infrared = unit_rows(rng, 15, 3), unit_rows(rng, 12, 3)
+        visible_cluster, infrared_cluster = rng.permutation(15) % 5, rng.permutation(12) % 4
+        found = associate(
+            visible,
+            infrared,
+            visible_cluster,
+            infrared_cluster,
+            cmfp_k=None,
+            strength=5,
+            relabel_own_modality=False,
+            method=method,
+        )
+        visible_mean = mean_directions(visible, visible_cluster)
+        infrared_mean = mean_directions(infrared, infrared_cluster)
+        if method == "pgm":
+            rows, columns = slow_rounds(np.exp(-(visible_mean @ infrared_mean.T)))
+        else:
+            cost = squared(visible_mean, infrared_mean)
+            rows, columns = slow_copies(cost, 2), slow_copies(cost.T, 1)
+        assert found.visible_to_infrared.tolist() == [rows[c] for c in visible_cluster]
+        assert found.infrared_to_visible.tolist() == [columns[c] for c in infrared_cluster]
+
+
+def test_otla_takes_the_means_as_they_are(rng):
+    """OTLA's costs are to means that are not normalised, and its strength is the caller's."""
+    visible, infrared = unit_rows(rng, 12, 3), unit_rows(rng, 200, 3)
+    cluster = rng.permutation(12) % 4
+    means = np.stack([visible[cluster == c].mean(axis=0) for c in range(4)])
+    wanted = sinkhorn(squared(infrared, means), strength=20).argmax(axis=1).tolist()
+    other_means = sinkhorn(squared(infrared, mean_directions(visible, cluster)), strength=20)
+    other_strength = sinkhorn(squared(infrared, means), strength=5)
+    assert all(plan.argmax(axis=1).tolist() != wanted for plan in (other_means, other_strength))
+    found = associate(
+        visible,
+        infrared,
+        cluster,
+        np.zeros(200, np.int64),
+        cmfp_k=None,
+        strength=20,
+        relabel_own_modality=False,
+        method="otla",
+    )
+    assert found.infrared_to_visible.tolist() == wanted
+
+
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 40))
+def test_every_cluster_gets_a_partner(seed, num_visible, num_infrared):
+    """At any sizes each cluster has one partner, and none has more than its share."""
+    rng = np.random.default_rng(seed)
+    visible, infrared = unit_rows(rng, num_visible, 4), unit_rows(rng, num_infrared, 4)
+    for match in (match_progressively, match_with_repetition):
+        for labels, (mine, other) in zip(
+            match(visible, infrared),
+            [(num_visible, num_infrared), (num_infrared, num_visible)],
+            strict=True,
+        ):
+            counts = np.bincount(labels, minlength=other)
+            assert len(labels) == mine and len(counts) == other
+            assert counts.max() <= mine // other + 1
+
+
+@pytest.mark.parametrize("match", [match_progressively, match_with_repetition])
+def test_a_side_without_clusters_is_an_error(rng, match):
+    """Where one side has no cluster there is no partner; it is said, not looped over."""
+    some, none = unit_rows(rng, 3, 4), np.empty((0, 4), np.float32)
+    for visible, infrared in ((some, none), (none, some)):
+        with pytest.raises(ValueError, match="no match"):
+            match(visible, infrared)
+
+
+def test_transport_follows_squared_distances(rng):
+    """Images go where the plan over squared distances is largest, the strength included."""
+    features, means = unit_rows(rng, 12, 3), 0.5 * unit_rows(rng, 3, 3) + 0.2
+    means = means.astype(np.float32)
+    labels = {s: sinkhorn(squared(features, means), strength=s).argmax(axis=1) for s in (0.1, 50)}
+    assert (labels[0.1] != labels[50]).any()
+    for strength, expected in labels.items():
+        found = transport_to_clusters(features, means, strength=strength)
+        assert found.tolist() == expected.tolist()

@@ -1,0 +1,195 @@
+"""METHOD.md's memory and losses a second time, row by row in float64; see slow_method.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.reference.slow_method import Array, Arrays, unit
+
+SPACES = ("visible", "infrared")
+GROUPS = ("v", "a", "r")
+# cross 1 and cross 2: (group of the query, group of the map)
+CROSSED = {
+    "pg1": (("v", "r"), ("a", "r"), ("r", "v")),
+    "pg2": (("v", "a"), ("a", "v"), ("r", "a")),
+    "self": (("v", "v"), ("a", "a"), ("r", "r")),
+}
+Rows = list[Tensor]
+Patterns = dict[tuple[str, str], list[Rows]]
+
+
+def tensor(values: Any) -> Tensor:
+    """Return numbers as float64."""
+    return torch.tensor(np.asarray(values), dtype=torch.float64)
+
+
+def normalised(row: Tensor) -> Tensor:
+    """Return a vector of length 1."""
+    return row / row.square().sum().sqrt()
+
+
+def cross_entropy(row: Tensor, entries: Tensor, label: int, temperature: float) -> Tensor:
+    """Return -log of the softmax share of one entry."""
+    logits = entries @ row / temperature
+    return logits.logsumexp(0) - logits[label]
+
+
+def mean(values: Iterable[Tensor]) -> Tensor:
+    """Return the mean of scalars, 0 of none."""
+    values = list(values)
+    return torch.stack(values).mean() if values else torch.zeros((), dtype=torch.float64)
+
+
+def memory(data: Arrays) -> Arrays:
+    """Return memory.npz's results."""
+    inputs = tensor(data["inputs"]).requires_grad_()
+    initial, tau = tensor(data["initial"]), float(data["temperature"])
+    targets = [int(target) for target in data["targets"]]
+    rows = [normalised(row) for row in inputs]
+    pairs = zip(rows, targets, strict=True)
+    loss = mean(cross_entropy(row, initial, target, tau) for row, target in pairs)
+    loss.backward()
+    updated, share = np.array(data["initial"], np.float64), float(data["momentum"])
+    for row, target in zip(unit(data["inputs"]), targets, strict=True):
+        mixed = share * updated[target] + (1 - share) * row
+        updated[target] = mixed / np.sqrt((mixed**2).sum())
+    return {
+        "logits": torch.stack([initial @ row / tau for row in rows]).detach().numpy(),
+        "loss": loss.item(),
+        "grad_inputs": _gradient(inputs),
+        "updated": updated,
+    }
+
+
+def losses(data: Arrays) -> Arrays:
+    """Return losses.npz's five losses and all gradients, as meant and as released."""
+    found: Arrays = {}
+    for prefix in ("", "released_"):
+        inputs = {
+            name.removeprefix("in_"): tensor(values).requires_grad_()
+            for name, values in data.items()
+            if name.startswith("in_")
+        }
+        five = _five(data, inputs, released=bool(prefix))
+        refine = five["instance_global"] + five["instance_part"]
+        total = five["global"] + five["part_visible"] + five["part_infrared"]
+        (total + float(data["lambda_refine"]) * refine).backward()
+        found |= {f"{prefix}loss_{name}": loss.item() for name, loss in five.items()}
+        found |= {f"{prefix}grad_{name}": _gradient(values) for name, values in inputs.items()}
+    return found
+
+
+def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[str, Tensor]:
+    num_parts, k, tau = int(data["parts"]), int(data["k"]), float(data["temperature"])
+    global_ = _groups(inputs, "global")
+    patterns = _patterns(inputs, num_parts)
+    if released:  # the augmented images look at the visible map where the infrared one is meant
+        patterns["a", "r"] = patterns["a", "v"]
+    labels = {
+        ("visible", "visible"): data["visible_label"],
+        ("visible", "infrared"): data["visible_cross_label"],
+        ("infrared", "visible"): data["infrared_cross_label"],
+        ("infrared", "infrared"): data["infrared_label"],
+    }  # (side, space)
+
+    def of_group(group: str, space: str) -> Array:
+        return labels["infrared" if group == "r" else "visible", space]
+
+    found = dict.fromkeys(
+        ("global", "part_visible", "part_infrared", "instance_global", "instance_part"), tensor(0)
+    )
+    for space in SPACES:
+        entries = tensor(data[f"memory_global_{space}"])
+        found["global"] = found["global"] + mean(
+            cross_entropy(row, entries, label, tau)
+            for group in GROUPS
+            for row, label in zip(global_[group], of_group(group, space), strict=True)
+        )
+        for side in SPACES:
+            for part in range(num_parts):
+                entries = tensor(data[f"memory_{side}_pattern_{space}_space_{part}"])
+                loss = mean(
+                    cross_entropy(row, entries, label, tau)
+                    for (group, _), parts in patterns.items()
+                    if (group == "r") == (side == "infrared")
+                    for row, label in zip(parts[part], of_group(group, space), strict=True)
+                )
+                found[f"part_{side}"] = found[f"part_{side}"] + loss / num_parts
+        instances = tensor(data[f"memory_instance_global_{space}"])
+        near = {group: _nearest(rows, instances, k) for group, rows in global_.items()}
+        shared = [v & a & r for v, a, r in zip(*near.values(), strict=True)]
+        found["instance_global"] = found["instance_global"] + mean(
+            _refined(row, instances, positives, tau)
+            for rows in global_.values()
+            for row, positives in zip(rows, shared, strict=True)
+            if positives
+        )
+        for part in range(num_parts):
+            instances = tensor(data[f"memory_instance_part_{space}_{part}"])
+            loss = mean(_refined_parts(patterns, part, instances, near, k, tau))
+            found["instance_part"] = found["instance_part"] + loss / num_parts
+    return found
+
+
+def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
+    """Return the rows of the three groups; visible rows are [v; a]."""
+    visible, infrared = inputs[f"{name}_visible"], inputs[f"{name}_infrared"]
+    size = len(infrared)
+    halves = {"v": visible[:size], "a": visible[size:], "r": infrared}
+    return {
+        group: [normalised(row) if name == "global" else row for row in rows]
+        for group, rows in halves.items()
+    }
+
+
+def _patterns(inputs: dict[str, Tensor], num_parts: int) -> Patterns:
+    """Return (query group, map group) -> for every part the rows of length 1."""
+    found = {}
+    for name, pairs in CROSSED.items():
+        groups = _groups(inputs, f"part_{name}")
+        for query, looked_at in pairs:
+            blocks = [row.chunk(num_parts) for row in groups[query]]
+            found[query, looked_at] = [
+                [normalised(block[part]) for block in blocks] for part in range(num_parts)
+            ]
+    return found
+
+
+def _nearest(rows: Rows, instances: Tensor, k: int) -> list[set[int]]:
+    """Return the k most similar instances of every row."""
+    return [set((instances @ row).topk(k).indices.tolist()) for row in rows]
+
+
+def _refined(row: Tensor, instances: Tensor, positives: set[int], temperature: float) -> Tensor:
+    """Return -log of the softmax shares of the positives together."""
+    logits = instances @ row / temperature
+    return logits.logsumexp(0) - logits[sorted(positives)].logsumexp(0)
+
+
+def _refined_parts(
+    patterns: Patterns,
+    part: int,
+    instances: Tensor,
+    near_global: dict[str, list[set[int]]],
+    k: int,
+    temperature: float,
+) -> Iterable[Tensor]:
+    """Yield the loss of every f(query, map) that has a positive."""
+    near = {pair: _nearest(parts[part], instances, k) for pair, parts in patterns.items()}
+    for (query, looked_at), parts in patterns.items():
+        first, second = (near[query, other] for other in GROUPS if other != looked_at)
+        for i, row in enumerate(parts[part]):
+            positives = near_global[query][i] & (first[i] | second[i])
+            if positives:
+                yield _refined(row, instances, positives, temperature)
+
+
+def _gradient(inputs: Tensor) -> Array:
+    assert inputs.grad is not None
+    found: Array = inputs.grad.numpy()
+    return found

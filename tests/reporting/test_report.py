@@ -1,0 +1,253 @@
+"""The report: one page that opens alone, whose numbers are those of the files behind it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from salcr import files
+from salcr.reporting.captions import CAPTIONS
+from salcr.stages.draw import FIGURES
+from tests.support import tiny
+from tests.support.pages import Page
+from tests.support.plans import REPOSITORY, planned, snakemake
+
+RESULTS = Path("results/tiny")
+REPORT = RESULTS / "report.html"
+SHOWN = ["cmc", "map", "label_quality", "centres", "distances", "embedding", "attention",
+           "ranking", "losses"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the finished workflow, with its report."""
+    folder = tmp_path_factory.mktemp("reported") / "copy"
+    shutil.copytree(finished, folder)
+    stale = folder / RESULTS / "benchmarks/train/gone-trial01-round01.tsv"
+    shutil.copy(stale.with_name("salcr-trial01-round01.tsv"), stale)
+    done = snakemake(folder, "report", "--configfile", tiny.TINY_CONFIG, repository=folder)
+    assert done.returncode == 0, done.stdout
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(reported: Path) -> Page:
+    """Return the report, parsed."""
+    return Page((reported / REPORT).read_text())
+
+
+def words_of(folder: Path, to: Path, **instead: object) -> list[object]:
+    """Return the command that makes the report of a folder's first trial."""
+    root = folder / RESULTS
+    flags: dict[str, object] = {
+        "summary": root / "summary.csv", "provenance": root / "provenance.csv",
+        "trials": root / "salcr/trial01/provenance.json", "figures": root / "figures/cmc.png",
+        "tables": root / "tables/table03.csv", "times": root / "benchmarks",
+        "data": root / "preprocess", "page": to,
+    }  # fmt: skip
+    return ["report", *(word for flag in {**flags, **instead}.items() for word in _word(*flag))]
+
+
+def _word(name: str, value: object) -> list[object]:
+    return [f"--{name}", value]
+
+
+def test_the_page_opens_alone_with_every_figure(reported: Path, page: Page) -> None:
+    """Pictures are inside, the very ones that were drawn, with captions; nothing is loaded."""
+    images = page.all("img")
+    for name, image in zip(SHOWN, images, strict=True):
+        head, _, content = str(image["src"]).partition(",")
+        assert head == "data:image/png;base64"
+        picture = (reported / RESULTS / f"figures/{name}.png").read_bytes()
+        assert base64.b64decode(content) == picture, name
+    captions = re.findall(r"the paper's Figure (\d+)", page.text)
+    assert captions == ["7", "8", "9", "10", "11", "12"]
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.elements}
+    text = (reported / REPORT).read_text()
+    assert not re.search(r"https?:|src=\"(?!data:)|url\(", text)
+    assert "default-src 'none'" in str(page.all("meta")[1]["content"])
+
+
+def test_every_figure_has_a_caption() -> None:
+    """A figure without words would be left out of the page."""
+    assert set(CAPTIONS) == set(FIGURES)
+
+
+def test_results_are_those_of_the_metrics(reported: Path, page: Page) -> None:
+    """Mean and deviation of rank-1 and mAP over both trials, from metrics.json itself."""
+    for setting in ("visible-to-thermal", "thermal-to-visible"):
+        for variant in ("salcr", "dagl"):
+            found = [
+                json.loads(path.read_text())["settings"][setting]["none"][0]
+                for path in reported.glob(f"{RESULTS}/{variant}/trial0*/round01/metrics.json")
+            ]
+            assert len(found) == 2
+            row = [f"{variant}, at the end"]
+            for scores in (
+                [100 * one["cmc"][0] for one in found],
+                [100 * one["map"] for one in found],
+            ):
+                row.append(f"{np.mean(scores):.2f} ± {np.std(scores, ddof=1):.2f}")
+            assert row in [[line[0], line[1], line[4]] for line in page.rows if len(line) == 6]
+
+
+def test_the_front_says_what_was_run_on_what(page: Page) -> None:
+    """Images, variants, trials, network and device; that people are drawn; no made-up commit."""
+    facts = dict(line for line in page.rows if len(line) == 2)
+    assert facts["images"] == "60 visible, 60 infrared"
+    assert (facts["variants"], facts["trials"], facts["seed"]) == ("salcr, dagl", "1, 2", "0")
+    assert facts["stage one"] == "trained here"
+    assert facts["network"].startswith("resnet18, width 8, first weights: random")
+    assert facts["computed on"].startswith("CPU, Linux")
+    assert facts["code"] == "of no known commit"
+    assert facts["dagl"] == "fgsal.enabled: False; gpcr.mode: none"
+    assert "drawn people, not a published data set" in page.text
+    assert "instances: 3" in page.text  # the configuration itself
+
+
+def test_tables_in_which_something_was_run_are_open(reported: Path, page: Page) -> None:
+    """Their rows stand on the page; the others are folded, and say that they were not run."""
+    tables = sorted((reported / RESULTS / "tables").glob("*.csv"))
+    ran = {path.stem for path in tables if (pd.read_csv(path)["status"] == "run").any()}
+    assert 0 < len(ran) < len(tables) == 18
+    # One more is the configuration.
+    opened = ["open" in attributes for attributes in page.all("details")][:-1]
+    assert sum(opened) == len(ran)
+    assert page.text.count(" (not run)") == len(tables) - len(ran)
+    table = pd.read_csv(reported / RESULTS / "tables/table03.csv")
+    ours = table[(table["status"] == "run") & (table["score"] == "rank1")].iloc[0]
+    cells = [line[:3] for line in page.rows if line and line[0] == ours["row"]]
+    score = f"{ours['ours_mean']:.2f} ± {ours['ours_std']:.2f}"
+    assert [ours["row"], score, f"{ours['published']:.2f}"] in cells
+
+
+def test_times_are_the_sum_of_snakemakes(reported: Path, page: Page) -> None:
+    """Four jobs trained; the time of a variant that is no longer there does not count."""
+    paths = (reported / RESULTS / "benchmarks/train").glob("*-trial0?-round01.tsv")
+    seconds = [pd.read_csv(p, sep="\t")["s"].item() for p in paths if "gone" not in p.name]
+    rows = {line[0]: line[1:4] for line in page.rows if len(line) == 5}
+    assert rows["train"] == ["4", f"{np.median(seconds):.1f}", f"{sum(seconds):.0f}"]
+    assert rows["preprocess"][0] == "1"
+
+
+def test_a_restyled_figure_makes_the_page_anew_and_nothing_else(reported: Path) -> None:
+    """Nothing is to be done after it; other letters draw the figures, and the page follows."""
+    assert planned(reported, repository=reported, target="report") == {}
+    words = ("--config", "draw={font_size: 8}")
+    plan = planned(reported, *words, repository=reported, target="report")
+    assert plan == {"draw": len(SHOWN), "report": 1}
+
+
+def test_edited_captions_make_the_page_anew(reported: Path, tmp_path: Path) -> None:
+    """Other words below a figure: the page alone follows."""
+    shutil.copytree(reported, tmp_path / "copy")
+    path = tmp_path / "copy/salcr/drawing/captions.py"
+    path.write_text(path.read_text().replace("Ranking lists", "Lists"))
+    assert planned(path.parents[2], repository=path.parents[2], target="report") == {"report": 1}
+
+
+def test_names_are_text(reported: Path, tmp_path: Path) -> None:
+    """A data set and a machine whose names look like HTML are shown as they are written."""
+    odd = "<script>alert(1)</script> & <b>"
+    trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
+    trial["dataset"] = odd
+    files.write_plain_json(tmp_path / "trial.json", trial)
+    table = pd.read_csv(reported / RESULTS / "provenance.csv").assign(machine=odd)
+    table.to_csv(tmp_path / "provenance.csv", index=False)
+    instead = {"trials": tmp_path / "trial.json", "provenance": tmp_path / "provenance.csv"}
+    assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 0
+    found = Page((tmp_path / "page.html").read_text())
+    assert f"SALCR on {odd}" in found.text
+    assert dict(line for line in found.rows if len(line) == 2)["computed on"] == f"CPU, {odd}"
+    assert not found.all("script")
+
+
+def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path) -> None:
+    """Where a checkpoint took the place of stage one, the page names it and says so in the rows."""
+    trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
+    trial["config"]["pretrain"]["checkpoint"] = "data/given{trial}.pt"
+    files.write_plain_json(tmp_path / "trial.json", trial)
+    words = words_of(reported, tmp_path / "page.html", trials=tmp_path / "trial.json")
+    assert tiny.run(*words) == 0
+    rows = Page((tmp_path / "page.html").read_text()).rows
+    facts = dict(line for line in rows if len(line) == 2)
+    assert facts["stage one"] == "not trained here: data/given{trial}.pt"
+    names = {line[0] for line in rows if len(line) == 6}
+    assert {"salcr, as given", "dagl, after stage one"} < names
+    assert "salcr, after stage one" not in names
+
+
+def test_every_commit_is_named(reported: Path, tmp_path: Path) -> None:
+    """A job that ran other code has its commit on the page, and its own word on whether edited."""
+    trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
+    for job in trial["jobs"]:
+        job |= {"commit": "a" * 40, "clean": True}
+    trial["jobs"][-1] |= {"commit": "b" * 40, "clean": False}
+    files.write_plain_json(tmp_path / "trial.json", trial)
+    table = pd.read_csv(reported / RESULTS / "provenance.csv").head(1)
+    table = table.assign(commit=f"{'a' * 40}; {'b' * 40}", clean=False)
+    table.to_csv(tmp_path / "provenance.csv", index=False)
+    instead = {"trials": tmp_path / "trial.json", "provenance": tmp_path / "provenance.csv"}
+    assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 0
+    rows = Page((tmp_path / "page.html").read_text()).rows
+    code = dict(line for line in rows if len(line) == 2)["code"]
+    assert code == f"{'a' * 12}, as committed, {'b' * 12}, edited since"
+    assert f"{'a' * 12}; {'b' * 12}" in [cell for line in rows for cell in line]
+
+
+@pytest.mark.parametrize("name", ["summary", "trials", "figures", "tables"])
+def test_a_missing_file_is_one_message(
+    reported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It is named, and no page is written."""
+    gone = tmp_path / "cmc.png"
+    instead = {name: gone}
+    assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 1
+    assert capsys.readouterr().err == f"error: {gone}: no such file\n"
+    assert not (tmp_path / "page.html").exists()
+
+
+def photographed(page: Path, height: int) -> np.ndarray:
+    """Return what Chromium shows of a page [height, 1100, 3], with no network to reach."""
+    picture = page.with_suffix(".png")
+    profile = page.with_name("chromium")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             "--proxy-server=127.0.0.1:9", f"--user-data-dir={profile}",
+             f"--window-size=1100,{height}", f"--screenshot={picture}"]  # fmt: skip
+    subprocess.run(
+        ["chromium", *flags, page.as_uri()], check=True, timeout=120, capture_output=True
+    )
+    return np.asarray(Image.open(picture).convert("RGB")).astype(int)
+
+
+def pixels_of(picture: np.ndarray, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Return how many pixels of a picture are nearly of each colour."""
+    return {n: int((abs(picture - c).max(axis=2) < 12).sum()) for n, c in colours.items()}
+
+
+@pytest.mark.browser
+def test_a_browser_shows_text_and_every_figure(tmp_path: Path) -> None:
+    """The demo's page: with its pictures it is longer, and has colours that only figures have."""
+    text = (
+        (REPOSITORY / "results/demo/report.html").read_text().replace("<details open>", "<details>")
+    )
+    (tmp_path / "page.html").write_text(text)
+    (tmp_path / "bare.html").write_text(re.sub(r"data:image/png;base64,[^\"]*", "data:,", text))
+    shown, bare = (photographed(tmp_path / f"{n}.html", 9000) for n in ("page", "bare"))
+    palette = {"blue": (0, 114, 178), "vermilion": (213, 94, 0), "green": (0, 158, 115)}
+    assert min(pixels_of(shown, palette).values()) > 500
+    assert max(pixels_of(bare, palette).values()) < 50
+    assert (shown[:1000] < 100).any(axis=2).mean() > 0.01  # dark letters on the first screen
+    longer = [np.flatnonzero((picture < 200).any(axis=(1, 2)))[-1] for picture in (shown, bare)]
+    assert longer[0] - longer[1] > 3000

@@ -1,0 +1,247 @@
+"""The paper's tables: rows, figures and what is not run, on results made by hand."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from salcr import files
+from tests.support import tiny
+from tests.support.plans import REPOSITORY, planned, snakemake
+
+PUBLISHED = REPOSITORY / "workflow/resources/published.csv"
+SCORES = {"rank1": "rank1", "map": "map", "minp": "minp"}
+# source -> row -> variant and stage, as the Snakefile finds them
+REAL = {"3": {"SALCR": ["salcr", "salcr"], "B (stage one)": ["salcr", "pretrain"]},
+        "6": {"CMFP": ["salcr", "salcr"]},
+        "16": {"trained on RegDB trial 1": ["salcr", "salcr"]}}  # fmt: skip
+
+
+def published() -> list[dict[str, str]]:
+    """Return the lines of published.csv, read without the code under test."""
+    with PUBLISHED.open() as file:
+        return list(csv.DictReader(file))
+
+
+def by_hand(folder: Path, rng: np.random.Generator) -> pd.DataFrame:
+    """Write results of three trials, an early round among them, and return their table."""
+    lines = [
+        {
+            "dataset": "x", "variant": "salcr", "stage": "salcr" if round_ else "pretrain",
+            "setting": setting, "rerank": rerank, "round": round_, "trial": trial, "draw": 0,
+            **{score: rng.uniform(20, 90) for score in SCORES},
+        }
+        for round_ in (0, 3, 5)
+        for trial in (1, 2, 3)
+        for setting in ("visible-to-thermal", "thermal-to-visible")
+        for rerank in ("none", "cmfp k=8 (transductive)", "cmfp k=4 (transductive)")
+    ]  # fmt: skip
+    networks = {"baseline": {"parameters": 7_000_000, "macs": 10**9},
+                "salcr": {"parameters": 8_000_000, "macs": 2 * 10**9}}  # fmt: skip
+    counts = {"backbone": "resnet50", "width": 64, "parts": 3, "image": [288, 144]}
+    seconds = {"visible-to-thermal": {"cmfp k=8 (transductive)": 0.25}, "thermal-to-visible": {}}
+    for trial in (1, 2):
+        job = {"machine": "a_machine", "device": "CPU", "threads": 3, "rerank_seconds": seconds}
+        files.write_json(folder / f"job{trial}.json", job)
+        seconds["visible-to-thermal"]["cmfp k=8 (transductive)"] = 0.75
+    files.write_json(folder / "counts.json", {**counts, "networks": networks})
+    files.write_json(folder / "preprocess.json", {"published": True})
+    pd.DataFrame(lines).to_csv(folder / "trials.csv", index=False)
+    return pd.DataFrame(lines)
+
+
+def write(folder: Path, *extra: object, matches: Any = REAL) -> Path:
+    """Run the stage on these results and return the folder of the tables."""
+    words = ["--layout", "regdb", "--matches", json.dumps(matches), "--data", folder]
+    words += ["--trials", folder / "trials.csv", "--counts", folder / "counts.json"]
+    words += ["--jobs", folder / "job1.json", folder / "job2.json", "--published", PUBLISHED]
+    assert tiny.run("tables", *words, "--out", folder / "tables", *extra) == 0
+    return folder / "tables"
+
+
+def read(tables: Path, name: str) -> pd.DataFrame:
+    """Return a table's numbers by row, setting and score."""
+    table = pd.read_csv(tables / f"{name}.csv").set_index(["row", "setting", "score"])
+    return table.sort_index()
+
+
+@pytest.fixture
+def results(tmp_path: Path, rng: np.random.Generator) -> pd.DataFrame:
+    """Return the results that `write` reads."""
+    return by_hand(tmp_path, rng)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of tables that no test changes."""
+    folder = tmp_path_factory.mktemp("written")
+    by_hand(folder, np.random.default_rng(1))
+    return write(folder)
+
+
+@pytest.mark.parametrize("source", [*map(str, range(1, 15)), "16", "fig5", "fig6"])
+def test_rows_and_figures_are_the_published_ones(written: Path, source: str) -> None:
+    """Each published figure of a table stands in it once, and no other does."""
+    number = int(source.removeprefix("fig"))
+    name = f"{'table' if source.isdigit() else 'figure'}{number:02d}"
+    found = pd.read_csv(written / f"{name}.csv").dropna(subset=["published"])
+    wanted = [
+        (line["variant"], line["dataset"], line["setting"], score, float(line[score]))
+        for line in published()
+        for score in SCORES
+        # Table 1 has a row of SALCR itself, whose figures Table 3 repeats.
+        if line[score] and (line["source"] == source or (
+            source == "1" and (line["source"], line["variant"]) == ("3", "SALCR")))
+    ]  # fmt: skip
+    columns = ["row", "dataset", "setting", "score", "published"]
+    assert sorted(found[columns].itertuples(index=False, name=None)) == sorted(wanted)
+
+
+def test_ours_is_mean_and_deviation_of_the_last_round(
+    results: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Of three trials: round 5's for SALCR, round 0's for stage one, trial 1's for Table 16."""
+    tables = write(tmp_path)
+    direction = "visible-to-thermal"
+    plain = results[(results["rerank"] == "none") & (results["setting"] == direction)]
+    for row, round_ in (("SALCR", 5), ("B (stage one)", 0)):
+        for score in SCORES:
+            values = plain.loc[plain["round"] == round_, score].tolist()
+            line = read(tables, "table03").loc[(row, direction, score)]
+            assert line["ours_mean"] == pytest.approx(statistics.mean(values), abs=1e-4)
+            assert line["ours_std"] == pytest.approx(statistics.stdev(values), abs=1e-4)
+            gap = statistics.mean(values) - line["published"]
+            assert line["difference"] == pytest.approx(gap, abs=1e-4)
+    first = plain[(plain["round"] == 5) & (plain["trial"] == 1)]
+    line = read(tables, "table16").loc[
+        ("trained on RegDB trial 1", "trial 1 visible-to-thermal", "map")
+    ]
+    assert line["ours_mean"] == pytest.approx(first["map"].item(), abs=1e-4)
+    assert np.isnan(line["ours_std"]) and line["num_trials"] == 1
+
+
+def test_seconds_come_from_the_jobs(written: Path) -> None:
+    """The mean over the trials' jobs, with the machine; none where nothing was timed."""
+    tables = written
+    found = read(tables, "table06")
+    line = found.loc[("CMFP", "visible-to-thermal", "seconds")]
+    assert (line["ours_mean"], line["num_trials"]) == (0.5, 2) and np.isnan(line["published"])
+    assert line["ours_std"] == pytest.approx(0.5 / 2**0.5, abs=1e-4)
+    assert found.loc[("AIM", "visible-to-thermal", "seconds"), "status"] == "not run"
+    assert found.loc[("CMFP", "thermal-to-visible", "seconds"), "status"] == "not run"
+    assert "CPU threads: 3 (a_machine)" in (tables / "table06.md").read_text()
+
+
+def test_what_was_not_run_says_so(written: Path) -> None:
+    """A row without a variant, and another data set's: words in the text, blanks as numbers."""
+    tables = written
+    found = pd.read_csv(tables / "table03.csv")
+    run = found["row"].isin(["SALCR", "B (stage one)"]) & (found["dataset"] == "RegDB")
+    assert (found["status"] == np.where(run, "run", "not run")).all()
+    numbers = found[["ours_mean", "ours_std", "difference", "variant"]]
+    assert numbers[~run].isna().all(axis=None) and numbers[run].notna().all(axis=None)
+    text = (tables / "table03.md").read_text()
+    cells = re.search(r"^\| DAGL \|(.*)\|$", text, re.M)
+    assert cells and [cell.strip() for cell in cells[1].split("|")][::3] == ["not run"] * 3
+    assert "for SYSU-MM01 only, so nothing" in (tables / "table04.md").read_text()
+    assert pd.read_csv(tables / "table04.csv")["ours_mean"].isna().all()
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_a_difference_is_given_for_the_published_images_only(
+    results: pd.DataFrame, tmp_path: Path, drawn: bool
+) -> None:
+    """Drawn people, or a part of a data set: published figures stand beside, no difference."""
+    files.write_json(tmp_path / "preprocess.json", {"published": False})
+    tables = write(tmp_path, *["--drawn"] * drawn)
+    said = "**Ours are of drawn people in RegDB's layout, not of RegDB**"
+    for path in tables.glob("*[0-9].md"):
+        if path.stem != "table15":  # about the network, not the images
+            text = path.read_text()
+            assert (said if drawn else "**Ours are of a part of RegDB's images**") in text
+            assert "| difference" not in text
+            found = pd.read_csv(path.with_suffix(".csv"))
+            assert found["difference"].isna().all() and found["published"].notna().any()
+
+
+def test_no_difference_is_given_for_other_settings(results: pd.DataFrame, tmp_path: Path) -> None:
+    """Of the published images, but of two rounds: that is said, with the paper's number."""
+    tables = write(tmp_path, "--departures", "rounds 2 instead of 40")
+    assert "paper's settings** (mean" in (text := (tables / "table03.md").read_text())
+    assert "rounds 2 instead of 40. No difference is given." in text
+    found = pd.read_csv(tables / "table03.csv")
+    assert found["difference"].isna().all() and found["published"].notna().any()
+
+
+def test_the_network_s_size_is_compared_if_it_is_the_paper_s(
+    results: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Table 15 has millions and billions; of another network no difference is given."""
+    found = pd.read_csv(write(tmp_path) / "table15.csv").set_index(["row", "score"])
+    assert found.loc[("SALCR", "parameters"), "ours_mean"] == 8
+    assert found.loc[("SALCR", "parameters"), "difference"] == pytest.approx(8 - 25.92)
+    assert found.loc[("baseline", "macs"), "difference"] == pytest.approx(1 - 5.19)
+    counts = files.read_json(tmp_path / "counts.json")
+    files.write_json(tmp_path / "counts.json", {**counts, "width": 16})
+    assert pd.read_csv(write(tmp_path) / "table15.csv")["difference"].isna().all()
+
+
+def test_latex_is_whole_and_escaped(written: Path) -> None:
+    """Environments close, rows have as many cells as columns, special characters are escaped."""
+    tables = written
+    document = (tables / "tables.tex").read_text()
+    paths = sorted(tables.glob("*[0-9].tex"))
+    assert re.findall(r"\\input{(\w+)}", document) == sorted(
+        (path.stem for path in paths), key=lambda name: (name[0] == "f", name)
+    )
+    assert r"\usepackage{booktabs}" in document
+    for path in paths:
+        text = path.read_text()
+        names = re.findall(r"\\(begin|end){(\w+)}", text)
+        assert names == [("begin", "table"), ("begin", "tabular"), ("end", "tabular"),
+                         ("end", "table")]  # fmt: skip
+        columns = re.search(r"\\begin{tabular}{(l r*)}".replace(" ", ""), text)
+        assert columns
+        body = text[columns.end() : text.index(r"\bottomrule")].split("\n")
+        for line in (line for line in body if line.endswith(r"\\") and "multicolumn" not in line):
+            assert len(re.split(r"(?<!\\)&", line)) == len(columns[1])
+        assert text.isascii() and not re.search(r"(?<!\\)[%#_~^]", text.replace("tab:salcr-", ""))
+        assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    assert r"a\_machine" in (tables / "table06.tex").read_text()
+
+
+def test_tables_of_a_run(place: Path) -> None:
+    """The target `tables`: figures from metrics.json; a restyled table is all that runs again.
+
+    What tests/tiny.yaml calls `dagl` has CMFP, and stands in the row of its settings.
+    """
+    done = snakemake(place, "tables", "--configfile", tiny.TINY_CONFIG, repository=place)
+    assert done.returncode == 0, done.stdout
+    found = read(place / "results/tiny/tables", "table03")
+    for variant, row in (("salcr", "SALCR"), ("dagl", "DAGL+CMFP")):
+        maps = [
+            json.loads(
+                (place / f"results/tiny/{variant}/{trial}/round01/metrics.json").read_text()
+            )["settings"]["thermal-to-visible"]["none"][0]["map"]
+            for trial in ("trial01", "trial02")
+        ]
+        line = found.loc[(row, "thermal-to-visible", "map")]
+        assert line["variant"] == variant and line["num_trials"] == 2
+        assert line["ours_mean"] == pytest.approx(100 * statistics.mean(maps), abs=1e-4)
+        assert line["ours_std"] == pytest.approx(100 * statistics.stdev(maps), abs=1e-4)
+    assert (found.loc["DAGL", "status"] == "not run").all()
+    assert planned(place, repository=place, target="tables") == {}
+    for name, text in (("rendering.py", "\nADDED = 1\n"), ("stages/tables.py", "\nADDED = 1\n")):
+        path = place / "salcr" / name
+        before = path.read_text()
+        path.write_text(before + text)
+        assert planned(place, repository=place, target="tables") == {"tables": 1}
+        path.write_text(before)

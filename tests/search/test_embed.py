@@ -1,0 +1,327 @@
+"""`embed`: folders of pictures become the features of evaluation, whatever lies in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from salcr.data.images import decoded
+from salcr.errors import SalcrError
+from salcr.models.network import Network
+from salcr.search.embedder import Embedder
+from salcr.search.images import guessed_modality
+from salcr.stages import embed as stage
+from tests.support import tiny
+from tests.support.helpers import close
+
+FILES = ("index.faiss", "features.npy", "files.csv", "skipped.csv", "embed.json")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the tiny data and a network after stage one."""
+    folder = tmp_path_factory.mktemp("trained")
+    assert tiny.pretrain(tiny.make_data(folder), folder) == 0
+    return folder
+
+
+@pytest.fixture
+def pictures(trained: Path, tmp_path: Path) -> Path:
+    """Return a folder with six visible and six infrared pictures, in folders of their own."""
+    for modality, source in (("visible", "Visible"), ("infrared", "Thermal")):
+        for number, path in enumerate(sorted((trained / "raw" / source).rglob("*.bmp"))[:30:5]):
+            target = tmp_path / "pictures" / modality / f"{number % 2}/{number}.bmp"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+    return tmp_path / "pictures"
+
+
+def embed(trained: Path, out: Path, *folders: Path, extra: tuple[object, ...] = ()) -> int:
+    """Run the stage on folders."""
+    return tiny.run(*words_of(trained, out, *folders), *extra)
+
+
+def words_of(trained: Path, out: Path, *folders: Path) -> list[object]:
+    """Return the command."""
+    checkpoint = trained / "round00/checkpoint.pt"
+    return ["embed", "--images", *folders, "--checkpoint", checkpoint, "--out", out]
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return what an erring run printed: one error, no traceback."""
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
+    return text
+
+
+def test_features_are_the_mean_of_image_and_mirror_image(
+    trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Rows equal those computed here by hand from the files, in the order of files.csv."""
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    checkpoint = torch.load(trained / "round00/checkpoint.pt", weights_only=True)
+    assert checkpoint["image_size"] == [64, 32]
+    network = Network(**checkpoint["model"])
+    network.load_state_dict(checkpoint["state"])
+    network.eval()
+    lines = pd.read_csv(tmp_path / "index/files.csv")
+    assert sorted(lines["file"]) == lines["file"].tolist() and len(lines) == 12
+    wanted = []
+    for line in lines.itertuples():
+        assert line.modality == line.file.split("/")[0]
+        image = np.asarray(Image.open(pictures / line.file)) / np.float32(255)
+        image = (image - np.float32([0.485, 0.456, 0.406])) / np.float32([0.229, 0.224, 0.225])
+        with torch.no_grad():
+            views = [torch.from_numpy(np.ascontiguousarray(x)) for x in (image, image[:, ::-1])]
+            both = [network(v.permute(2, 0, 1)[None], line.modality)[0][0] for v in views]
+        mean = sum(view / view.norm() for view in both)
+        wanted.append((mean / mean.norm()).numpy())
+    features = np.load(tmp_path / "index/features.npy")
+    assert features.dtype == np.float32
+    close(features, np.stack(wanted))
+    index = faiss.read_index(str(tmp_path / "index/index.faiss"))
+    assert index.metric_type == faiss.METRIC_INNER_PRODUCT
+    assert np.array_equal(index.reconstruct_n(0, index.ntotal), features)
+
+
+def test_a_given_modality_is_taken_and_none_is_guessed(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One word for each folder, in their order; a guess comes with a warning that counts."""
+    folders = [pictures / "infrared", pictures / "visible"]
+    words = ("--modality", "visible", "infrared")  # the wrong way round, but as told
+    assert embed(trained, tmp_path / "told", *folders, extra=words) == 0
+    assert "guessed" not in capsys.readouterr().err
+    lines = pd.read_csv(tmp_path / "told/files.csv")
+    assert lines.groupby("folder")["modality"].unique().map(list).tolist() == [
+        ["visible"], ["infrared"]
+    ]  # fmt: skip
+    assert embed(trained, tmp_path / "guessed", *folders) == 0
+    assert "guessed from the channels: 6 infrared, 6 visible" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quality", [10, 50, 95])
+def test_grey_is_guessed_through_jpeg(
+    trained: Path, tmp_path: Path, quality: int, rng: np.random.Generator
+) -> None:
+    """JPEG, noise and a slight tint leave infrared pictures infrared, and visible ones visible."""
+    for source, modality in (("Visible/1", "visible"), ("Thermal/1", "infrared")):
+        for path in sorted((trained / "raw" / source).glob("*.bmp")):
+            pixels = np.asarray(Image.open(path)) + rng.normal([0, 1, 2], 1, (64, 32, 3))
+            picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            picture.save(tmp_path / "p.jpg", quality=quality)
+            assert guessed_modality(decoded(tmp_path / "p.jpg", height=64, width=32)) == modality
+
+
+def test_what_is_no_picture_is_skipped_and_listed(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Texts, damaged and dangerous pictures, pipes, links in a circle: named with the reason."""
+    whole = next(pictures.rglob("*.bmp"))
+    put = pictures / "zoo"
+    put.mkdir()
+    (put / "notes.txt").write_text("no picture")
+    (put / "empty.jpg").touch()
+    (put / "text.png").write_text("no picture")
+    (put / "half.bmp").write_bytes(whole.read_bytes()[:900])
+    Image.new("1", (20_000, 20_000)).save(put / "bomb.png")
+    Image.fromarray(np.full((9, 9), 900, np.uint16)).save(put / "deep.png")
+    os.mkfifo(put / "pipe.png")
+    (put / "nowhere.png").symlink_to(tmp_path / "nowhere")
+    (put / "around").symlink_to(pictures)
+    shutil.copy(whole, put / "two\nlines.bmp")
+    shutil.copy(whole, os.fsencode(put) + b"/latin\xe9.bmp")
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    skipped = pd.read_csv(tmp_path / "index/skipped.csv")
+    reasons = {Path(line.file).name: line.reason for line in skipped.itertuples()}
+    parts = {
+        "notes.txt": "no picture by its name", "empty.jpg": "cannot be decoded",
+        "text.png": "cannot be decoded", "half.bmp": "truncated", "bomb.png": "decompression bomb",
+        "deep.png": "more than 8 bits", "pipe.png": "no regular file", "nowhere.png": "is missing",
+        "around": "link to a folder", "two\\nlines.bmp": "rename", "latin\\udce9.bmp": "rename",
+    }  # fmt: skip
+    assert reasons.keys() == parts.keys()
+    assert all(part in reasons[name] for name, part in parts.items())
+    assert "11 files skipped, listed in" in capsys.readouterr().err
+    assert len(pd.read_csv(tmp_path / "index/files.csv")) == 12
+
+
+def png_of_16_bits(path: Path) -> None:
+    """Write a colour picture of two bytes a channel, which Pillow reads but cannot write."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    lines = (b"\0" + bytes(4 * 6)) * 4
+    header = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+def test_16_bits_a_channel_are_refused_in_colour_too(tmp_path: Path) -> None:
+    """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
+    png_of_16_bits(tmp_path / "deep.png")
+    with pytest.raises(SalcrError, match="more than 8 bits a channel"):
+        decoded(tmp_path / "deep.png", height=8, width=8)
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
+def test_every_kind_of_picture_is_read_as_colour(tmp_path: Path, kind: str) -> None:
+    """Transparent, print, grey, palette and turned pictures give the colours that they show."""
+    colours = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, as are the others
+    colours.paste((255, 255, 255) if kind in ("L", "LA", "1") else (255, 51, 0), (0, 0, 32, 32))
+    path, wanted = tmp_path / "p.tif", np.asarray(colours.convert("1" if kind == "1" else "RGB"))
+    if kind == "turned":  # as a telephone held upright writes it
+        path, exif = tmp_path / "p.png", Image.Exif()
+        exif[0x0112] = 6
+        colours.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    else:
+        colours.convert(kind).save(path)
+    found = decoded(path, height=64, width=32)
+    wanted = np.asarray(Image.fromarray(wanted).convert("RGB"))
+    assert found.shape == (64, 32, 3) and np.abs(found.astype(int) - wanted).max() <= 3
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(
+    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed with -9 after two blocks and run again, only the rest is computed; bytes are equal."""
+    monkeypatch.setattr(stage, "_BLOCK", 3)
+    (pictures / "b.txt").touch()
+    assert embed(trained, tmp_path / "whole", pictures) == 0
+    code = (
+        "import os, sys; from salcr import files, __main__; from salcr.stages import embed\n"
+        "embed._BLOCK = 3; write = files.write_arrays\n"
+        "def killed(path, arrays):\n"
+        "    if path.name.startswith('000002'): os.kill(os.getpid(), 9)\n"
+        "    write(path, arrays)\n"
+        "files.write_arrays = killed; __main__.main(sys.argv[1:])"
+    )
+    words = [str(word) for word in words_of(trained, tmp_path / "killed", pictures)]
+    done = subprocess.run([sys.executable, "-c", code, *words], check=False)
+    assert done.returncode == -9
+    assert len(list((tmp_path / "killed/blocks").glob("*.npz"))) == 2
+    sizes: list[int] = []
+    features = Embedder.features
+
+    def counted(self: Embedder, images: np.ndarray, modalities: list[str]) -> np.ndarray:
+        sizes.append(len(images))
+        return features(self, images, modalities)
+
+    monkeypatch.setattr(Embedder, "features", counted)
+    assert embed(trained, tmp_path / "killed", pictures) == 0
+    assert sum(sizes) == 12 - 5 and max(sizes) <= 3  # of the first six files one is b.txt
+    assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == sorted(FILES)
+    for name in FILES:
+        assert (tmp_path / f"killed/{name}").read_bytes() == (
+            tmp_path / f"whole/{name}"
+        ).read_bytes(), name
+
+
+@pytest.mark.parametrize("change", ["picture", "modality", "name"])
+def test_blocks_of_other_pictures_are_not_used(
+    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """What was changed between a run that was stopped and the next is in the index as it is now."""
+    monkeypatch.setattr(stage, "_BLOCK", 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "_finish", stopped)
+        assert embed(trained, tmp_path / "index", pictures) == 130
+    assert len(list((tmp_path / "index/blocks").glob("*.npz"))) == 4
+    first, *_, last = sorted(pictures.rglob("*.bmp"))
+    words = ("--modality", "visible") if change == "modality" else ()
+    if change == "picture":
+        shutil.copy(last, first)
+    elif change == "name":
+        first.rename(pictures / "0.bmp")
+    for out in ("index", "anew"):
+        assert embed(trained, tmp_path / out, pictures, extra=words) == 0
+    for name in FILES:
+        assert (tmp_path / "index" / name).read_bytes() == (tmp_path / "anew" / name).read_bytes()
+
+
+def stopped(*_: object) -> None:
+    """Do as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_an_index_that_is_whole_is_left_alone(
+    trained: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """Run again it does nothing; without its file, or with one more picture, it is made anew."""
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    before = (tmp_path / "index/index.faiss").stat().st_mtime_ns
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    assert (tmp_path / "index/index.faiss").stat().st_mtime_ns == before
+    (tmp_path / "index/index.faiss").unlink()
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    assert (tmp_path / "index/index.faiss").exists()
+    shutil.copy(next(pictures.rglob("*.bmp")), pictures / "new.BMP")
+    assert embed(trained, tmp_path / "index", pictures) == 0
+    summary = json.loads((tmp_path / "index/embed.json").read_text())
+    assert sum(summary["num_pictures"].values()) == 13
+
+
+def test_folders_that_cannot_be_an_index_are_refused(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An empty, a missing, a repeated folder, and too many words for them."""
+    (tmp_path / "empty").mkdir()
+    assert embed(trained, tmp_path / "index", tmp_path / "empty") == 1
+    assert f"{tmp_path / 'empty'}: no picture that can be read" in told(capsys)
+    assert embed(trained, tmp_path / "index", tmp_path / "gone") == 1
+    assert f"{tmp_path / 'gone'}: no such folder" in told(capsys)
+    picture = next(pictures.rglob("*.bmp"))
+    assert embed(trained, tmp_path / "index", picture) == 1
+    assert f"{picture}: is no folder" in told(capsys)
+    assert embed(trained, trained, pictures) == 1  # where data and networks are
+    assert f"--out {trained}: holds " in told(capsys)
+    diary = tmp_path / "mine/blocks/diary.txt"
+    diary.parent.mkdir(parents=True)
+    diary.touch()
+    assert embed(trained, tmp_path / "mine", pictures) == 1
+    assert "holds blocks/diary.txt" in told(capsys) and diary.exists()
+    assert embed(trained, tmp_path / "index", pictures, pictures / "visible") == 1
+    assert "among those of" in told(capsys)
+    words = ("--modality", "visible", "infrared")
+    assert embed(trained, tmp_path / "index", pictures, extra=words) == 1
+    assert "2 words for 1 folders" in told(capsys)
+    assert embed(trained, pictures / "index", pictures) == 1
+    assert "lies among the pictures" in told(capsys)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").touch()
+    assert embed(trained, tmp_path / "index", tmp_path / "texts") == 1
+    text = told(capsys)
+    assert "no picture that can be read" in text and "a.txt: is no picture by its name" in text
+    assert not list((tmp_path / "index").glob("*"))
+
+
+def test_networks_that_cannot_embed_are_refused(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A checkpoint of before image sizes were kept, and one that holds no network, are named."""
+    checkpoint = torch.load(trained / "round00/checkpoint.pt", weights_only=True)
+    (tmp_path / "old/round00").mkdir(parents=True)
+    old = tmp_path / "old/round00/checkpoint.pt"
+    torch.save({k: v for k, v in checkpoint.items() if k != "image_size"}, old)
+    assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
+    assert f"{old}: does not say which size" in told(capsys)
+    torch.save({"format": 1, "adam": {}}, old)
+    assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
+    assert f"{old}: holds no network" in told(capsys)
+    assert not (tmp_path / "index").exists()

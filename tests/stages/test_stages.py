@@ -1,0 +1,234 @@
+"""The stages, run through the command line on a tiny drawn data set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from salcr import files
+from salcr.evaluation.metrics import retrieval_metrics
+from tests.support import tiny
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that preprocess wrote."""
+    return tiny.make_data(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a trial with stage one and two rounds of stage two."""
+    out = tmp_path_factory.mktemp("results") / "tiny" / "salcr" / "trial01"
+    assert tiny.pretrain(data, out) == 0
+    for round_ in (1, 2):
+        assert tiny.associate(data, out, round_) == 0
+        assert tiny.assess(data, out, round_) == 0
+        assert tiny.train(data, out, round_) == 0
+    for round_ in (0, 1, 2):
+        assert tiny.evaluate(data, out, round_) == 0
+    return out
+
+
+def test_preprocess_stores_every_image_where_the_manifest_says(data: Path) -> None:
+    """Row by row, the arrays hold the resized source image of the manifest's file."""
+    manifest = pd.read_csv(data / "manifest.csv")
+    assert len(manifest) == 2 * 2 * 12 * 5  # trials x modalities x identities x images
+    for modality in ("visible", "infrared"):
+        array = np.load(data / f"{modality}.npy")
+        assert array.shape == (60, 64, 32, 3) and array.dtype == np.uint8
+        lines = manifest[manifest["modality"] == modality]
+        for line in lines.iloc[::29].itertuples():
+            source = Image.open(data.parent / "raw" / line.file)
+            assert np.array_equal(array[line.row], np.asarray(source))
+
+
+def test_preprocess_keeps_train_and_test_apart(data: Path) -> None:
+    """Within a trial no identity and no image is in both splits, and the halves are equal."""
+    lines = pd.read_csv(data / "manifest.csv")
+    lines["folder"] = lines["file"].str.split("/").str[1]
+    for _, trial in lines.groupby("trial"):
+        train, test = (trial[trial["split"] == split] for split in ("train", "test"))
+        assert set(train["folder"]).isdisjoint(test["folder"])
+        assert train["folder"].nunique() == test["folder"].nunique() == 6
+
+
+def test_preprocess_writes_identities_to_their_own_file_only(data: Path) -> None:
+    """The manifest, which training reads, has no identity; the other file lines up with it."""
+    manifest, identities = (pd.read_csv(data / f"{n}.csv") for n in ("manifest", "identities"))
+    assert "identity" not in manifest
+    key = ["trial", "split", "modality", "row"]
+    assert manifest[key].equals(identities[key])
+
+
+def test_labels_mean_the_same_clusters_as_the_association(results: Path) -> None:
+    """Each clustered image carries a label in both spaces within their sizes; outliers none."""
+    labels = pd.read_csv(results / "round01/labels.csv")
+    clustered = labels["cluster"] >= 0
+    assert clustered.any()
+    for space in ("visible", "infrared"):
+        size = labels.loc[labels["modality"] == space, "cluster"].max() + 1
+        column = labels[f"{space}_space"]
+        assert column[clustered].between(0, size - 1).all()
+        assert (column[~clustered] == -1).all()
+
+
+def test_checkpoints_carry_where_they_come_from(data: Path, results: Path) -> None:
+    """Round, trial, data hash and network are in every checkpoint, and the parts are new."""
+    summary = json.loads((data / "preprocess.json").read_text())
+    for round_ in (0, 2):
+        path = results / f"round{round_:02d}/checkpoint.pt"
+        checkpoint = torch.load(path, weights_only=True)
+        assert (checkpoint["round"], checkpoint["trial"]) == (round_, 1)
+        assert checkpoint["data_hash"] == summary["data_hash"]
+        assert checkpoint["model"]["num_parts"] == (3 if round_ else 1)
+
+
+def test_metrics_are_those_of_flip_averaged_features(data: Path, results: Path) -> None:
+    """Metrics equal those of features computed here by hand from the checkpoint."""
+    from salcr.models.network import Network
+
+    checkpoint = torch.load(results / "round02/checkpoint.pt", weights_only=True)
+    network = Network(**checkpoint["model"])
+    network.load_state_dict(checkpoint["state"])
+    network.eval()
+    lines = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
+    features, identity = {}, {}
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    for modality, side in lines.groupby("modality"):
+        images = torch.from_numpy(np.load(data / f"{modality}.npy")[side["row"]]) / 255
+        images = ((images - mean) / std).permute(0, 3, 1, 2)
+        with torch.no_grad():
+            both = [network(views, modality)[0] for views in (images, images.flip(3))]
+        unit = [view / view.norm(dim=1, keepdim=True) for view in both]
+        features[modality] = (unit[0] + unit[1]).numpy().astype(float)
+        features[modality] /= np.linalg.norm(features[modality], axis=1, keepdims=True)
+        identity[modality] = side["identity"].to_numpy()
+    found = json.loads((results / "round02/metrics.json").read_text())["settings"]
+    for setting, (query, gallery) in {
+        "visible-to-thermal": ("visible", "infrared"),
+        "thermal-to-visible": ("infrared", "visible"),
+    }.items():
+        gaps = features[query][:, None] - features[gallery][None]
+        wanted = retrieval_metrics((gaps**2).sum(2), identity[query], identity[gallery])
+        (only,) = found[setting]["none"]
+        assert only["map"] == pytest.approx(wanted.map, abs=1e-4)
+        assert np.allclose(only["cmc"], wanted.cmc, atol=1e-9)
+
+
+def test_rankings_name_the_nearest_and_mark_them_rightly(data: Path, results: Path) -> None:
+    """The marks of the ranking list agree with the identities of the rows it names."""
+    lines = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
+    identity = dict(lines.set_index(["modality", "row"])["identity"].items())
+    found = json.loads((results / "round02/rankings.json").read_text())["settings"]
+    for ranking in found["visible-to-thermal"]["queries"]:
+        wanted = identity["visible", ranking["query"]]
+        marks = [identity["infrared", row] == wanted for row in ranking["gallery"]]
+        assert marks == ranking["right"]
+
+
+def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Path) -> None:
+    """With all identities shuffled, labels and checkpoint are the same bytes; quality is not."""
+    other = tmp_path / "data"
+    shutil.copytree(data, other)
+    shuffled = pd.read_csv(other / "identities.csv")
+    shuffled["identity"] = np.random.default_rng(0).permutation(shuffled["identity"])
+    shuffled.to_csv(other / "identities.csv", index=False)
+    tiny.accept_identities(other)
+    assert tiny.pretrain(other, tmp_path) == 0
+    assert tiny.associate(other, tmp_path, 1) == 0
+    assert tiny.assess(other, tmp_path, 1) == 0
+    assert tiny.train(other, tmp_path, 1) == 0
+    names = ("round00/checkpoint.pt", "round01/labels.csv", "round01/checkpoint.pt")
+    for name, same in (*((name, True) for name in names), ("round01/quality.json", False)):
+        pair = [(folder / name).read_bytes() for folder in (tmp_path, results)]
+        assert (pair[0] == pair[1]) is same, name
+
+
+def test_training_runs_without_the_identity_file(data: Path, tmp_path: Path) -> None:
+    """Pretrain, associate and train need no identities: with the file gone they still succeed."""
+    bare = tmp_path / "data"
+    bare.mkdir()
+    for path in data.iterdir():
+        if path.name != "identities.csv":
+            (bare / path.name).symlink_to(path)
+    assert tiny.pretrain(bare, tmp_path) == 0
+    assert tiny.associate(bare, tmp_path, 1) == 0
+    assert tiny.train(bare, tmp_path, 1) == 0
+
+
+def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path) -> None:
+    """Stage one and a round of stage two, run again, give the same checkpoints bit for bit."""
+    assert tiny.pretrain(data, tmp_path) == 0
+    assert tiny.associate(data, tmp_path, 1) == 0
+    assert tiny.train(data, tmp_path, 1) == 0
+    assert tiny.evaluate(data, tmp_path, 1) == 0
+    for name in (
+        "round00/checkpoint.pt",
+        "round01/labels.csv",
+        "round01/checkpoint.pt",
+        "round01/optimizer.pt",
+        "round01/metrics.json",
+    ):
+        assert (tmp_path / name).read_bytes() == (results / name).read_bytes(), name
+
+
+def test_another_seed_or_trial_gives_another_network(
+    data: Path, results: Path, tmp_path: Path
+) -> None:
+    """Seed and trial both reach the weights."""
+    first = torch.load(results / "round00/checkpoint.pt", weights_only=True)["state"]
+    for extra, trial in ((["--seed", 5], 1), ([], 2)):
+        out = tmp_path / f"{trial}"
+        assert tiny.pretrain(data, out, *extra, trial=trial) == 0
+        other = torch.load(out / "round00/checkpoint.pt", weights_only=True)["state"]
+        assert not torch.equal(
+            first["trunk.layer1.0.conv1.weight"], other["trunk.layer1.0.conv1.weight"]
+        )
+
+
+def test_the_second_round_continues_the_optimiser(results: Path) -> None:
+    """Adam's step count runs on through the file of the round before."""
+    steps = [
+        torch.load(results / f"round{r:02d}/optimizer.pt", weights_only=True)["adam"]["state"][0][
+            "step"
+        ]
+        for r in (1, 2)
+    ]
+    assert [int(step) for step in steps] == [3, 6]
+
+
+def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Path) -> None:
+    """The summary holds mean and sample deviation over trials, computed by hand here."""
+    root = results.parent.parent
+    other = root / "salcr/trial02"
+    for path in results.rglob("*"):
+        if path.is_file() and path.suffix in (".json", ".csv"):
+            copy = other / path.relative_to(results)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text(path.read_text())
+    changed = files.read_json(other / "round02/metrics.json")
+    (scores,) = changed["settings"]["visible-to-thermal"]["none"]
+    before, scores["map"] = scores["map"], scores["map"] + 0.1
+    files.write_json(other / "round02/metrics.json", changed)
+    words = ["--dataset", "tiny", "--root", root, "--runs", "salcr:salcr:2", "--trials", 1, 2]
+    assert tiny.run("aggregate", *words) == 0
+    summary = pd.read_csv(root / "summary.csv").set_index(["stage", "setting"])
+    assert list(summary.columns[:4]) == ["dataset", "variant", "rerank", "num_trials"]
+    line = summary.loc[("salcr", "visible-to-thermal")]
+    assert line["map_mean"] == pytest.approx(100 * before + 5, abs=1e-3)
+    assert line["map_std"] == pytest.approx(10 / 2**0.5, abs=1e-3)
+    assert summary.loc[("pretrain", "thermal-to-visible"), "rank1_std"] == 0
+    assert (summary["num_trials"] == 2).all()
+    tree = json.loads((root / "metrics.json").read_text())["salcr"]
+    assert tree["salcr"]["visible-to-thermal"]["map"] == line["map_mean"]
+    assert tree["salcr"]["visible-to-thermal"]["map_std"] == line["map_std"]
+    assert tree["pretrain"]["thermal-to-visible"]["rank1_std"] == 0
+    assert list(tree) == ["pretrain", "salcr"] and len(tree["salcr"]["thermal-to-visible"]) == 6

@@ -1,0 +1,74 @@
+"""Another data set's network: evaluated by a stage that says so, refused by all others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support import tiny
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with drawn people in two layouts, and a network of RegDB's."""
+    folder = tmp_path_factory.mktemp("transfer")
+    data = tiny.make_data(folder)
+    assert tiny.pretrain(data, folder) == 0
+    words = ["--out", folder / "sysu_raw", "--layout", "sysu", "--seed", 4, *tiny.SYNTHESIZE]
+    assert tiny.run("synthesize", *words) == 0
+    words = ["--root", folder / "sysu_raw", "--layout", "sysu", "--out", folder / "sysu"]
+    assert tiny.run("preprocess", *words, *tiny.PREPROCESS) == 0
+    return folder
+
+
+def transfer(source: Path, out: Path, *, to: str, other: str = "data") -> int:
+    """Evaluate RegDB's network on another data set."""
+    words = ["--data", source / to, "--trial", 1, "--identities", source / to / "identities.csv"]
+    words += ["--other", source / other, "--checkpoint", source / "round00/checkpoint.pt"]
+    return tiny.run("transfer", *words, "--metrics", out / "metrics.json")
+
+
+def test_figures_are_those_of_the_same_network_evaluated(source: Path, tmp_path: Path) -> None:
+    """Its checkpoint, forged to be of the other data set, passes evaluation with equal figures."""
+    assert transfer(source, tmp_path, to="sysu") == 0
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert found["trained_on"] == {"layout": "regdb", "published": False, "trial": 1, "round": 0}
+    checkpoint = torch.load(source / "round00/checkpoint.pt", weights_only=True)
+    summary = json.loads((source / "sysu/preprocess.json").read_text())
+    assert checkpoint["data_hash"] != summary["data_hash"]
+    (tmp_path / "round00").mkdir()
+    torch.save(
+        {**checkpoint, "data_hash": summary["data_hash"]}, tmp_path / "round00/checkpoint.pt"
+    )
+    assert tiny.evaluate(source / "sysu", tmp_path, 0) == 0
+    wanted = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
+    assert found["settings"] == wanted
+    assert set(wanted) == {"all", "indoor", "all multi-shot", "indoor multi-shot"}
+
+
+def test_evaluation_refuses_it(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing but `transfer` crosses data sets."""
+    (tmp_path / "round00").symlink_to(source / "round00")
+    assert tiny.evaluate(source / "sysu", tmp_path, 0) == 1
+    assert "was trained on data_hash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("to", "other", "said"),
+    [
+        ("data", "data", "is in the layout regdb, as the images to test on"),
+        ("data", "sysu", "was trained on data_hash"),
+    ],
+)
+def test_what_is_no_other_data_set_is_refused(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, other: str, said: str
+) -> None:
+    """The data set's own network, and one that the named data set did not train."""
+    assert transfer(source, tmp_path, to=to, other=other) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "metrics.json").exists()

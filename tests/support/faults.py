@@ -1,0 +1,121 @@
+"""What the tests of faults share: every stage as a command, what it writes, and damage."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import tiny
+from tests.support.plans import REPOSITORY
+
+# No variable of a surrounding Snakemake or test run may reach a job.
+ENVIRONMENT = {**os.environ, "PYTEST_XDIST_WORKER": "", "PYTHONPATH": str(REPOSITORY)}
+
+OUT, TABLES = Path("tiny/salcr/trial01"), Path("tiny")
+# stage -> what it writes into a folder that `finished` made
+WRITES: dict[str, list[Path]] = {
+    "synthesize": [Path("raw/idx/train_visible_1.txt"), Path("raw/synthesize.json")],
+    "preprocess": [
+        Path("data", name)
+        for name in (
+            "visible.npy", "infrared.npy", "manifest.csv", "identities.csv", "preprocess.json",
+        )
+    ],
+    "pretrain": [OUT / "round00/checkpoint.pt", OUT / "round00/losses.csv"],
+    "associate": [OUT / "round01/labels.csv"],
+    "assess": [OUT / "round01/quality.json"],
+    "train": [OUT / "round01" / name for name in ("checkpoint.pt", "optimizer.pt", "losses.csv")],
+    "evaluate": [OUT / "round01/metrics.json", OUT / "round01/rankings.json"],
+    "aggregate": [TABLES / f"{name}.csv" for name in ("summary", "trials", "cmc", "losses")],
+    "probe": [
+        OUT / "round01" / name for name in ("distances.json", "embedding.csv", "attention.json")
+    ],
+    "locate": [OUT / "round01/centres.csv"],
+    "draw": [TABLES / "figures/ranking.png", TABLES / "figures/ranking.pdf"],
+}  # fmt: skip
+STAGES = list(WRITES)
+
+
+def words(stage: str, place: Path) -> list[str]:
+    """Return the command line, after `python -m salcr`, of a stage in a folder."""
+    data, out, tables = place / "data", place / OUT, place / TABLES
+    rankings = out / "round01/rankings.json"
+    figure = tables / "figures/ranking"
+    commands: dict[str, list[object]] = {
+        "synthesize": ["--out", place / "raw", "--seed", 3, *tiny.SYNTHESIZE],
+        "preprocess": [
+            "--root", place / "raw", "--layout", "regdb", "--out", data, *tiny.PREPROCESS,
+        ],
+        "pretrain": tiny.pretrain_words(data, out)[1:],
+        "associate": tiny.associate_words(data, out, 1)[1:],
+        "assess": tiny.assess_words(data, out, 1)[1:],
+        "train": tiny.train_words(data, out, 1)[1:],
+        "evaluate": tiny.evaluate_words(data, out, 1)[1:],
+        "aggregate": [
+            "--dataset", "tiny", "--root", tables, "--runs", "salcr:salcr:1", "--trials", 1,
+        ],
+        "probe": tiny.probe_words(data, out, 1)[1:],
+        "locate": tiny.locate_words(data, out, 1)[1:],
+        "draw": [
+            "--figure", "ranking", "--sources", rankings, "--names", "salcr", "--data", data,
+            "--png", f"{figure}.png", "--pdf", f"{figure}.pdf",
+        ],
+    }  # fmt: skip
+    return [stage, *map(str, commands[stage])]
+
+
+def finished(place: Path) -> Path:
+    """Run every stage in an empty folder; return the folder."""
+    for stage in STAGES:
+        if stage == "aggregate":  # reads the evaluation after stage one, too
+            evaluation = tiny.evaluate(place / "data", place / OUT, 0)
+            assert evaluation == 0
+        assert tiny.run(*words(stage, place)) == 0, stage
+    return place
+
+
+def copied(source: Path, place: Path, *, without: str | None = None) -> Path:
+    """Copy a finished folder, without what one stage wrote; return the copy."""
+    shutil.copytree(source, place)
+    if without == "synthesize":
+        shutil.rmtree(place / "raw")
+    for path in WRITES.get(without or "", []):
+        (place / path).unlink(missing_ok=True)
+    return place
+
+
+def contents(place: Path, stage: str) -> dict[Path, bytes | None]:
+    """Return what a stage wrote: path -> bytes, None where there is no file."""
+    return {
+        path: (place / path).read_bytes() if (place / path).exists() else None
+        for path in WRITES[stage]
+    }
+
+
+def job(stage: str, place: Path, *before: object) -> subprocess.CompletedProcess[str]:
+    """Run a stage in a process of its own, `before` in front of the command."""
+    command = [*map(str, before), sys.executable, "-m", "salcr", *words(stage, place)]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+def flip(path: Path, share: float = 0.5) -> None:
+    """Change one bit of a file, at that share of its length."""
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * share)] ^= 1
+    path.write_bytes(content)
+
+
+def the_error(text: str) -> str:
+    """Return the one line that begins with `error: `, having checked that there is no traceback."""
+    assert "Traceback" not in text, text
+    lines = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+def temporaries(place: Path) -> list[Path]:
+    """Return the files and folders under temporary names."""
+    return [path for path in place.rglob(".*") if ".unfinished-" in path.name]

@@ -1,0 +1,65 @@
+"""Runs snakemake in a folder and reads its plans, for the tests of the whole workflow."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import tiny
+
+REPOSITORY = Path(__file__).parents[2]
+_CODE = ("Snakefile", "environment.yml", "salcr", "workflow", "config", "profiles")
+
+
+def command(repository: Path = REPOSITORY) -> list[str]:
+    """Return the command that runs the Snakefile of a checkout."""
+    return [sys.executable, "-m", "snakemake", "--snakefile", str(repository / "Snakefile")]
+
+
+def copy_code(to: Path) -> None:
+    """Copy what a run needs of the checkout, so that a test may edit it."""
+    for name in _CODE:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, to / name)
+
+
+def snakemake(
+    directory: Path, *words: object, repository: Path = REPOSITORY
+) -> subprocess.CompletedProcess[str]:
+    """Run snakemake in a folder and return the finished process with its joined output."""
+    return subprocess.run(
+        [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        # No variable of a surrounding Snakemake or test run may reach this one.
+        env={**os.environ, "PYTEST_XDIST_WORKER": ""},
+    )
+
+
+def planned(
+    directory: Path, *words: object, repository: Path = REPOSITORY, target: str = "all"
+) -> dict[str, int]:
+    """Return rule -> number of jobs that a dry run plans; empty if nothing is to be done."""
+    words = (target, "--dry-run", "--configfile", tiny.TINY_CONFIG, *words)
+    done = snakemake(directory, *words, repository=repository)
+    assert done.returncode == 0, done.stdout
+    return jobs_in(done.stdout)
+
+
+def jobs_in(output: str) -> dict[str, int]:
+    """Return rule -> number of jobs in Snakemake's table; empty if nothing is to be done."""
+    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", output, re.S | re.M)
+    if table is None:
+        assert "Nothing to be done" in output, output
+        return {}
+    counts = dict(line.split() for line in table[1].splitlines())
+    return {rule: int(count) for rule, count in counts.items() if rule != "all"}

@@ -1,0 +1,116 @@
+"""A killed stage one goes on where it was, and ends with the same bits."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.support import tiny
+
+EPOCHS = ["--pretrain-epochs", 4]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that preprocess wrote."""
+    return tiny.make_data(tmp_path_factory.mktemp("resume"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: Path) -> Path:
+    """Return the folder of a run that nobody killed."""
+    out = data.parent / "undisturbed"
+    assert tiny.pretrain(data, out, *EPOCHS) == 0
+    return out / "round00"
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int) -> Path:
+    """Run stage one until its state was saved so many times; return the folder it leaves."""
+    from salcr.training.resume import Resume
+
+    save, left = Resume.save, [epochs]
+
+    def save_then_stop(self: Resume, state: dict[str, object]) -> None:
+        save(self, state)
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resume, "save", save_then_stop)
+        assert tiny.pretrain(data, out, *EPOCHS) == 130
+    assert not (out / "round00/checkpoint.pt").exists()
+    return out / "round00"
+
+
+@pytest.mark.parametrize("epochs", [1, 3, 4])
+def test_it_goes_on_after_the_last_whole_epoch(
+    data: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    epochs: int,
+) -> None:
+    """Stopped after any epoch, the second run trains the rest only: equal bytes, no state left."""
+    folder = stopped(monkeypatch, data, tmp_path, epochs)
+    capsys.readouterr()
+    assert tiny.pretrain(data, tmp_path, *EPOCHS) == 0
+    text = capsys.readouterr().err
+    assert f"going on after epoch {epochs}" in text
+    assert [f"epoch {n}/4" in text for n in range(1, 5)] == [n > epochs for n in range(1, 5)]
+    for name in ("checkpoint.pt", "losses.csv"):
+        assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert {path.name for path in folder.iterdir()} == {"checkpoint.pt", "losses.csv"}
+
+
+@pytest.mark.parametrize("change", ["settings", "damage", "seed"])
+def test_a_state_that_does_not_belong_is_not_used(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: str,
+) -> None:
+    """Other settings, another seed or a damaged file: it starts anew, as a fresh run does."""
+    state = stopped(monkeypatch, data, tmp_path / "out", 2) / "resume.pt"
+    words = {"settings": ["--memory-momentum", 0.2], "seed": ["--seed", 9]}.get(change, [])
+    if change == "damage":
+        state.write_bytes(state.read_bytes()[:-200])
+    assert tiny.pretrain(data, tmp_path / "out", *EPOCHS, *words) == 0
+    text = capsys.readouterr().err
+    assert "starting anew" in text and str(state) in text
+    assert tiny.pretrain(data, tmp_path / "fresh", *EPOCHS, *words) == 0
+    found, fresh = (
+        torch.load(tmp_path / name / "round00/checkpoint.pt", weights_only=True)["state"]
+        for name in ("out", "fresh")
+    )
+    assert all(torch.equal(found[key], fresh[key]) for key in fresh)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_signal_loses_an_epoch_at_most(
+    data: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ended once the first state is there, run again: it goes on, to the undisturbed bytes."""
+    words = [sys.executable, "-m", "salcr", *tiny.pretrain_words(data, tmp_path), *EPOCHS]
+    command = [str(word) for word in words]
+    where = {"cwd": Path(__file__).parents[2], "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **where) as job:
+        while not (tmp_path / "round00/resume.pt").exists():
+            assert job.poll() is None
+            time.sleep(0.01)
+        job.send_signal(number)
+        job.communicate()
+    assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
+    again = subprocess.run(command, check=False, **where)
+    assert again.returncode == 0 and b"going on after epoch" in again.stderr
+    for name in ("checkpoint.pt", "losses.csv"):
+        found = (tmp_path / "round00" / name).read_bytes()
+        assert found == (undisturbed / name).read_bytes()

@@ -1,0 +1,236 @@
+"""The workflow under DVC: a recorded run is cloned, pulled, changed, damaged and compared.
+
+What Snakemake would do is asked by dry runs, what it did is read from its table of jobs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.dvc_repository import (
+    CONFIG,
+    RESULTS,
+    ask,
+    clone_of,
+    commit,
+    do,
+    environment,
+    new_repository,
+    planned,
+    write_settings,
+)
+from tests.support.plans import jobs_in
+
+pytestmark = pytest.mark.dvc
+
+FIRST = RESULTS / "salcr/trial01/round01/checkpoint.pt"
+# A changed rate of stage two, in two trials of two rounds: the second round's association follows
+# from the first round's training, stage one and the first association from nothing.
+# Nine figures: one shows what `locate` makes of a round, three what `probe` makes of a network.
+REPORT = {"aggregate": 1, "probe": 1, "locate": 1, "draw": 9, "record": 1}
+TRAINED = {"train": 4, "associate": 2, "assess": 2, "evaluate": 2, **REPORT}
+FROM_STAGE_ONE = {"pretrain": 2, **TRAINED, "probe": 2, "associate": 4, "assess": 4, "evaluate": 4}
+ALL = {"preprocess": 1, **FROM_STAGE_ONE}
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return every checkpoint in a folder's results."""
+    return sorted((folder / RESULTS).rglob("checkpoint.pt"))
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository with drawn raw data and a recorded run, pushed: commit OLD."""
+    folder = tmp_path_factory.mktemp("dvc") / "repository"
+    new_repository(folder)
+    write_settings(folder, learning_rate=1e-3)
+    do(folder, "dvc", "add", "--no-relink", "data/RegDB")
+    do(folder, "dvc", "remote", "add", "--default", "storage", folder.parent / "storage")
+    commit(folder, "DATA")
+    assert jobs_in(do(folder, "dvc", "repro")) == ALL
+    commit(folder, "OLD")
+    do(folder, "dvc", "push")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pulled(repository: Path) -> Path:
+    """Return a clone with everything pulled."""
+    folder = clone_of(repository, repository.parent / "pulled")
+    do(folder, "dvc", "pull")
+    return folder
+
+
+@pytest.fixture
+def place(pulled: Path, tmp_path: Path) -> Path:
+    """Return a copy of the pulled clone, dates included, that a test may change."""
+    shutil.copytree(pulled, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+@pytest.fixture(scope="module")
+def retrained(repository: Path) -> Path:
+    """Return the repository with a second recorded run, of another learning rate: commit NEW."""
+    write_settings(repository, learning_rate=2e-3)
+    assert jobs_in(do(repository, "dvc", "repro")) == TRAINED
+    commit(repository, "NEW")
+    do(repository, "dvc", "push")
+    return repository
+
+
+def test_a_colleague_has_nothing_to_do(pulled: Path) -> None:
+    """After git clone and dvc pull nothing is planned, and neither DVC nor Git sees a change."""
+    assert planned(pulled) == {}
+    assert "up to date" in do(pulled, "dvc", "status")
+    assert do(pulled, "git", "status", "--short") == ""
+
+
+def test_a_changed_key_after_the_pull_reruns_what_uses_it(place: Path) -> None:
+    """The learning rate of stage two plans its training and what follows, as without DVC."""
+    assert planned(place, "--config", "train={learning_rate: 2.0e-3}") == TRAINED
+
+
+def test_going_back_and_forth_plans_nothing(retrained: Path, tmp_path: Path) -> None:
+    """Each commit with its own results is finished; those of the first are the first's bytes."""
+    folder = clone_of(retrained, tmp_path / "clone")
+    do(folder, "dvc", "pull", "--all-commits")
+    weights = {}
+    for name in ("NEW", "OLD", "NEW"):
+        do(folder, "git", "checkout", "--quiet", name)
+        do(folder, "dvc", "checkout")
+        assert planned(folder) == {}
+        weights.setdefault(name, (folder / FIRST).read_bytes())
+    assert weights["NEW"] != weights["OLD"]
+    assert weights["NEW"] == (retrained / FIRST).read_bytes()
+
+
+def test_a_damaged_checkpoint_is_named_and_mended(place: Path) -> None:
+    """A flipped byte plans its own trial only; the stage refuses it, DVC restores it."""
+    content = bytearray((place / FIRST).read_bytes())
+    content[len(content) // 2] ^= 255
+    (place / FIRST).write_bytes(content)
+    followers = {"associate": 1, "assess": 1, "train": 1, "evaluate": 1, **REPORT}
+    assert planned(place) == followers
+    assert "trial=02" not in do(place, "snakemake", "--cores", "1", "--dry-run")
+    done = ask(place, "snakemake", "--cores", "1")
+    assert done.returncode != 0 and f"error: {FIRST}: is damaged" in done.stdout, done.stdout
+    do(place, "dvc", "checkout", "--force")
+    assert planned(place) == {}
+
+
+@pytest.mark.parametrize("target", ["all", RESULTS / "salcr/trial01/round01/metrics.json"])
+def test_nothing_pulled_is_refused(pulled: Path, tmp_path: Path, target: object) -> None:
+    """In a clone without results, with raw data or not, the message says to pull; none is made."""
+    folder = clone_of(pulled, tmp_path / "clone")
+    for message in ("data/RegDB is tracked by DVC but not here", "has no record of it"):
+        done = ask(folder, "snakemake", "--cores", "1", target)
+        assert done.returncode != 0 and "Traceback" not in done.stdout
+        assert message in done.stdout and "dvc pull" in done.stdout
+        shutil.copytree(pulled / "data/RegDB", folder / "data/RegDB", dirs_exist_ok=True)
+    assert not (folder / RESULTS).exists()
+
+
+def test_partly_pulled_is_refused(pulled: Path, tmp_path: Path) -> None:
+    """With one trial of two, neither Snakemake nor `dvc repro` trains the other; it is named."""
+    folder = clone_of(pulled, tmp_path / "clone")
+    trial = RESULTS / "salcr/trial01"
+    do(folder, "dvc", "pull", ".snakemake/metadata", trial, "data/RegDB")
+    before = checkpoints(folder)
+    assert len(before) == 3
+    for words in (["snakemake", "--cores", "1"], ["dvc", "repro"], ["snakemake", "-c1", FIRST]):
+        done = ask(folder, *words)
+        assert done.returncode != 0 and "Traceback" not in done.stdout
+        assert f"{RESULTS}/salcr/trial02/round00/checkpoint.pt is not here" in done.stdout
+        for part in ("3 of 6", "dvc pull", "delete dvc.lock"):
+            assert part in done.stdout
+    assert checkpoints(folder) == before
+    do(folder, "dvc", "pull")
+    assert planned(folder) == {}
+
+
+@pytest.mark.parametrize(
+    ("stage", "end"), [("pretrain", "failed"), ("train", "failed"), ("train", "killed")]
+)
+def test_own_retraining_that_broke_off_goes_on(place: Path, stage: str, end: str) -> None:
+    """After a pull, a job that fails, or is killed with Snakemake itself, may be run again."""
+    lines = {"failed": "raise SystemExit(1)", "killed": "import time; time.sleep(600)"}
+    path = place / f"salcr/stages/{stage}.py"
+    text = path.read_text()
+    path.write_text(text.replace("import argparse\n", f"import argparse\n{lines[end]}\n"))
+    change = ["--config", f"{stage}={{learning_rate: 2.0e-3}}"]
+    words = ["snakemake", "--cores", "1", "--quiet", "all", *change]
+    with subprocess.Popen(
+        words, cwd=place, env=environment(place), start_new_session=True
+    ) as running:
+        if end == "killed":
+            marks = place / ".snakemake/incomplete"
+            deadline = time.monotonic() + 60
+            while not any(marks.glob("*")) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            os.killpg(running.pid, signal.SIGKILL)
+        assert running.wait(60) != 0
+    path.write_text(text)
+    assert len(checkpoints(place)) == 5
+    do(place, "snakemake", "--unlock")
+    assert planned(place, *change) == (TRAINED if stage == "train" else FROM_STAGE_ONE)
+
+
+def test_runs_are_compared(pulled: Path, retrained: Path, tmp_path: Path) -> None:
+    """The difference of the metrics is that of both files; the plots know both commits."""
+    folder = clone_of(retrained, tmp_path / "clone")
+    do(folder, "dvc", "pull", "--all-commits")
+    found = json.loads(do(folder, "dvc", "metrics", "diff", "--json", "OLD"))
+    old, new = (
+        json.loads((place / RESULTS / "metrics.json").read_text())["salcr"]["salcr"]
+        for place in (pulled, retrained)
+    )
+    changes = found[f"{RESULTS}/metrics.json"]
+    assert changes and not any("salcr.pretrain" in name for name in changes)
+    for direction in old:
+        change = changes[f"salcr.salcr.{direction}.map"]
+        assert (change["old"], change["new"]) == (old[direction]["map"], new[direction]["map"])
+    plots = json.loads(do(folder, "dvc", "plots", "diff", "--json", "OLD"))["data"]
+    assert set(plots) == {f"{RESULTS}/trials.csv", f"{RESULTS}/losses.csv"}
+    assert all(set(plot["revisions"]) == {"OLD", "workspace"} for (plot,) in plots.values())
+    do(folder, "dvc", "plots", "diff", "OLD")
+    assert "mAP over rounds" in (folder / "dvc_plots/index.html").read_text()
+    assert do(folder, "git", "status", "--short", "--untracked-files=all", "dvc_plots") == ""
+
+
+def test_an_experiment_trains_what_it_changes(retrained: Path, tmp_path: Path) -> None:
+    """`dvc exp run` with another rate, for time in one trial and round, leaves stage one alone."""
+    place = tmp_path / "copy"  # of what has compiled its kernels already
+    shutil.copytree(retrained, place, symlinks=True)
+    changes = ["train.learning_rate=3.0e-3", "dataset.trials=[1]", "rounds=1"]
+    words = [word for change in changes for word in ("--set-param", f"{CONFIG}:{change}")]
+    found = jobs_in(do(place, "dvc", "exp", "run", *words))
+    assert found == {"train": 1, "evaluate": 1, **REPORT}
+    assert planned(place) == {}
+
+
+def test_networks_are_an_artifact(retrained: Path, tmp_path: Path) -> None:
+    """A version named by a Git tag gives the networks of that commit."""
+    do(retrained, "git", "tag", "-a", "-m", "first networks", "networks@v1.0.0", "OLD")
+    do(tmp_path, "dvc", "artifacts", "get", retrained, "networks", "--out", "networks")
+    found = tmp_path / "networks" / FIRST.relative_to(RESULTS / "salcr")
+    words = ["dvc", "get", "--rev", "OLD", retrained, FIRST, "--out", "one.pt"]
+    do(tmp_path, *words)
+    assert found.read_bytes() == (tmp_path / "one.pt").read_bytes()
+    assert found.read_bytes() != (retrained / FIRST).read_bytes()
+
+
+def test_new_raw_data_reach_everything(place: Path) -> None:
+    """An image replaced under unchanged split files is seen once `dvc add` has hashed it."""
+    images = sorted((place / "data/RegDB/Visible").rglob("*.bmp"))
+    shutil.copy(images[-1], images[0])
+    assert planned(place) == {}
+    do(place, "dvc", "add", "--no-relink", "data/RegDB")
+    assert planned(place) == ALL

@@ -1,0 +1,44 @@
+"""Slow: the demo learns across modalities, and not merely by training longer."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_salcr_beats_stage_one_and_a_control_of_the_same_length(tmp_path: Path) -> None:
+    """On held-out people, SALCR is 15 points above stage one and above a longer stage one.
+
+    Rank-1 and mAP, mean over two trials, both directions. The README has the margins over three
+    seeds; they are about twice what is asserted here.
+    """
+    # What `make demo` has made here is not made again; Snakemake sees whether it is still right.
+    for name in ("data/demo", "results/demo", ".snakemake/metadata"):
+        if (REPOSITORY / name).exists():
+            shutil.copytree(REPOSITORY / name, tmp_path / name)
+    configs = [REPOSITORY / "config/demo.yaml", REPOSITORY / "tests/support/margin.yaml"]
+    subprocess.run(
+        [
+            sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile",
+            "--directory", tmp_path, "--cores", "2", "--resources", "gpu=2",
+            "--quiet", "reason", "host", "--configfile", *configs,
+        ],
+        check=True,
+    )  # fmt: skip
+    table = pd.read_csv(tmp_path / "results/demo/summary.csv")
+    rows = table.set_index(["variant", "stage", "setting"])
+    for setting in ("visible-to-thermal", "thermal-to-visible"):
+        for score in ("rank1_mean", "map_mean"):
+            salcr = rows.loc[("salcr", "salcr", setting), score]
+            stage_one = rows.loc[("salcr", "pretrain", setting), score]
+            control = rows.loc[("control", "pretrain", setting), score]
+            assert salcr - stage_one >= 15, (setting, score)
+            assert salcr - control >= 15, (setting, score)

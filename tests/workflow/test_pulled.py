@@ -1,0 +1,92 @@
+"""What was not pulled is told from what a stopped job has left undone, on made-up folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.persistence.file import FilePersistence
+
+from salcr.dvc import check_pulled
+from salcr.errors import SalcrError
+
+RESULTS = Path("results/regdb")
+LONG = "x" * 250  # a record whose name would be longer than a file's may be, so it gets a folder
+CHECKPOINTS = {
+    RESULTS / "salcr/trial01/round00/checkpoint.pt": RESULTS / "logs/pretrain.log",
+    RESULTS / LONG / "round01/checkpoint.pt": RESULTS / "logs/train.log",
+}
+MISSING = list(CHECKPOINTS)[1]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilePersistence:
+    """Return Snakemake's records of both checkpoints, in a folder where only the second is missing.
+
+    They are Snakemake's own: how it names them is not written down a second time here.
+    """
+    monkeypatch.chdir(tmp_path)
+    lock = {"stages": {"workflow": {"outs": [{"path": "results/regdb"}, {"path": "other"}]}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    first, _ = CHECKPOINTS
+    first.parent.mkdir(parents=True)
+    first.touch()
+    snakemake = FilePersistence()
+    for path in CHECKPOINTS:
+        snakemake._io_write(snakemake._metadata_path, {}, str(path))
+    return snakemake
+
+
+def test_a_checkpoint_that_was_not_pulled_is_refused_by_name(here: FilePersistence) -> None:
+    """With a record and without a log, or with one that ended well, the file was made elsewhere."""
+    log = CHECKPOINTS[MISSING]
+    log.parent.mkdir()
+    for text in (None, "12:00:00 train: finished after 3.0 s\n"):
+        if text:
+            log.write_text(text)
+        with pytest.raises(SalcrError, match="dvc pull") as caught:
+            check_pulled(RESULTS, CHECKPOINTS)
+        assert str(MISSING) in str(caught.value) and "1 of 2" in str(caught.value)
+
+
+def test_what_a_stopped_job_left_undone_is_not(here: FilePersistence) -> None:
+    """A log without the last line, or Snakemake's mark of an unfinished job: it may run again."""
+    log = CHECKPOINTS[MISSING]
+    log.parent.mkdir()
+    log.write_text("12:00:00 train, trial 1\nerror: out of memory\n")
+    check_pulled(RESULTS, CHECKPOINTS)
+    log.unlink()
+    here._mark_incomplete(str(MISSING), None)
+    check_pulled(RESULTS, CHECKPOINTS)
+
+
+def test_a_checkpoint_that_nobody_made_is_not(here: FilePersistence) -> None:
+    """One more round has no record yet."""
+    new = {RESULTS / "salcr/trial01/round02/checkpoint.pt": RESULTS / "logs/other.log"}
+    known = {path: log for path, log in CHECKPOINTS.items() if path.exists()}
+    check_pulled(RESULTS, {**known, **new})
+
+
+def test_records_of_other_results_do_not_count(here: FilePersistence) -> None:
+    """After a demo in a fresh clone there are records, but none of the tracked results."""
+    for path in CHECKPOINTS:
+        here._io_delete(here._metadata_path, str(path))
+    here._io_write(here._metadata_path, {}, "results/demo/summary.csv")
+    with pytest.raises(SalcrError, match="has no record of it") as caught:
+        check_pulled(RESULTS, CHECKPOINTS)
+    assert "dvc pull" in str(caught.value) and "delete dvc.lock" in str(caught.value)
+
+
+def test_only_tracked_results_are_guarded(here: FilePersistence) -> None:
+    """Results that no dvc.lock names, or in a folder without one, are Snakemake's alone."""
+    check_pulled(Path("results/demo"), {Path("results/demo/a.pt"): Path("results/demo/a.log")})
+    Path("dvc.lock").unlink()
+    check_pulled(RESULTS, CHECKPOINTS)
+
+
+def test_a_broken_lock_is_one_message(here: FilePersistence) -> None:
+    """A dvc.lock with a merge conflict in it is named."""
+    Path("dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  workflow: [\n")
+    with pytest.raises(SalcrError, match=r"dvc\.lock: not valid YAML"):
+        check_pulled(RESULTS, CHECKPOINTS)

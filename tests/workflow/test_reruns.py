@@ -1,0 +1,122 @@
+"""What a change makes run again, and what not: one row per change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.plans import planned
+
+# Of the tiny workflow: two trials, two variants that share stage one, one round.
+# Nine figures: four from tables, one from rankings, three that `probe` and one that `locate` feeds,
+# the last four of the first trial alone.
+REPORT = {"aggregate": 1, "draw": 4, "record": 1}
+RANKING = {**REPORT, "draw": 5}
+TRAIN = {"train": 4, "evaluate": 4, "probe": 2, **REPORT, "draw": 8}
+ASSOCIATE = {"associate": 4, "assess": 4, "locate": 1, **TRAIN, "draw": 9}
+PRETRAIN = {"pretrain": 2, **ASSOCIATE, "evaluate": 6, "probe": 3}
+
+KEYS = {
+    "pretrain={learning_rate: 2.0e-3}": PRETRAIN,
+    "train={learning_rate: 2.0e-3}": TRAIN,
+    "gpcr={k: 5}": TRAIN,
+    "clustering={eps: 0.65}": PRETRAIN,
+    "associate={sinkhorn_strength: 4.0}": ASSOCIATE,
+    "evaluate={rerank: [cmfp], cmfp_k: [4, 8]}": {"evaluate": 6, **RANKING},
+    "evaluate={rankings: 3}": {"evaluate": 6, **RANKING},
+    "probe={people: 5}": {"probe": 3, "draw": 3},
+    "draw={dpi: 90}": {"draw": 9},
+    "draw={variants: [dagl]}": {"draw": 9},
+    "rounds=2": ASSOCIATE,
+    "compute={threads: 2}": {},
+    "preprocess={width: 40}": {"preprocess": 1, **PRETRAIN},
+}
+CODE = {
+    "losses/refinement.py": TRAIN,
+    "losses/memory.py": PRETRAIN,
+    "pseudo_labels/matching.py": ASSOCIATE,
+    "evaluation/metrics.py": {"evaluate": 6, **RANKING},
+    "evaluation/label_quality.py": {"assess": 4, **REPORT},
+    "stages/tables.py": {},  # a target of its own, see test_tables.py
+    "models/saliency.py": {"probe": 3, "draw": 3},
+    "stages/locate.py": {"locate": 1, "draw": 1},
+    "reporting/figures/style.py": {"draw": 9},
+    "reporting/figures/curves.py": {"draw": 9},
+    "training/tensorboard.py": {},  # TensorBoard's
+    "reporting/captions.py": {},  # the report's, see test_report.py
+    "stages/draw.py": {"draw": 9},
+    "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
+    "datasets/llcm.py": {},
+    "__main__.py": {},
+}
+RESULTS = {
+    "preprocess/manifest.csv": "preprocess",
+    "salcr/trial01/round00/checkpoint.pt": "pretrain",
+    "salcr/trial01/round01/labels.csv": "associate",
+    "salcr/trial01/round01/checkpoint.pt": "train",
+    "salcr/trial01/round01/quality.json": "assess",
+    "dagl/trial02/round01/metrics.json": "evaluate",
+    "dagl/trial01/round01/distances.json": "probe",
+    "salcr/trial01/round01/centres.csv": "locate",
+}
+
+
+def test_nothing(place: Path) -> None:
+    """What is finished, and copied elsewhere with its dates, is not planned again."""
+    assert planned(place, repository=place) == {}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_changed_key(place: Path, key: str) -> None:
+    """The jobs of the stages that use the key, and those that follow from them, no others."""
+    assert planned(place, "--config", key, repository=place) == KEYS[key]
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_edited_code(place: Path, name: str) -> None:
+    """The jobs of the stages that run the module, and those that follow from them, no others."""
+    path = place / "salcr" / name
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    assert planned(place, repository=place) == CODE[name]
+
+
+def test_an_edited_comment(place: Path) -> None:
+    """Words in a file that every stage uses, and one that only training does, plan nothing."""
+    for name in ("files.py", "losses/refinement.py"):
+        path = place / "salcr" / name
+        path.write_text(f"# A new comment.\n{path.read_text()}")
+    assert planned(place, repository=place) == {}
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_deleted_result(place: Path, name: str) -> None:
+    """Made again by its own job where it is asked for; where all that hangs on it stands, not."""
+    path = f"results/tiny/{name}"
+    (place / path).unlink()
+    assert planned(place, repository=place) == {}
+    assert planned(place, repository=place, target=path) == {RESULTS[name]: 1}
+
+
+def test_a_deleted_table_or_figure(place: Path) -> None:
+    """What the workflow is asked for is made again, without the training behind it."""
+    for name in ("summary.csv", "provenance.csv", "figures/cmc.png"):
+        (place / "results/tiny" / name).unlink()
+    assert planned(place, repository=place) == REPORT
+
+
+def test_one_more_trial(place: Path) -> None:
+    """Only its own jobs, and the tables; what shows one trial stays."""
+    others = {*REPORT, "probe", "locate"}
+    of_a_trial = {rule: count // 2 for rule, count in PRETRAIN.items() if rule not in others}
+    words = ["--config", "dataset={trials: [1, 2, 3]}"]
+    assert planned(place, *words, repository=place) == {**of_a_trial, **REPORT}
+
+
+def test_new_raw_data(place: Path) -> None:
+    """Other content of what says which data there is plans everything; a new date, nothing."""
+    path = place / "data/tiny/synthesize.json"
+    path.touch()
+    assert planned(place, repository=place) == {}
+    path.write_text(path.read_text() + "\n")
+    assert planned(place, repository=place) == {"preprocess": 1, **PRETRAIN}

@@ -1,0 +1,188 @@
+"""The Snakemake workflow: plans, runs, reruns only what a change touches, says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.datasets.readers import READERS
+from tests.support import tiny
+from tests.support.plans import REPOSITORY, planned, snakemake
+
+CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
+
+
+def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> None:
+    """The columns and rows of summary.csv are those that the README promises."""
+    summary = pd.read_csv(finished / "results/tiny/summary.csv")
+    scores = [f"rank{r}" for r in (1, 5, 10, 20)] + ["map", "minp"]
+    wanted = ["dataset", "variant", "stage", "setting", "rerank", "num_trials"]
+    wanted += [f"{score}_{statistic}" for score in scores for statistic in ("mean", "std")]
+    assert list(summary.columns) == wanted
+    keys = {tuple(row) for row in summary[["variant", "stage", "setting"]].to_numpy()}
+    assert keys == {
+        (variant, stage, setting)
+        for variant in ("salcr", "dagl")
+        for stage in ("pretrain", "salcr")
+        for setting in ("visible-to-thermal", "thermal-to-visible")
+    }
+    assert (summary["num_trials"] == 2).all()
+    assert (
+        summary[[name for name in wanted if name.endswith("_mean")]]
+        .map(lambda share: 0 <= share <= 100)
+        .to_numpy()
+        .all()
+    )
+
+
+def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
+    """Nine figures, each as png and pdf, none empty."""
+    figures = list((finished / "results/tiny/figures").iterdir())
+    names = ("losses", "label_quality", "cmc", "map", "ranking")
+    names += ("attention", "centres", "distances", "embedding")
+    wanted = {f"{name}.{form}" for name in names for form in ("png", "pdf")}
+    assert {path.name for path in figures} == wanted
+    assert all(path.stat().st_size > 5000 for path in figures)
+
+
+def test_variants_share_one_pretraining(finished: Path) -> None:
+    """`dagl` continues the stage one of `salcr`; it has no round 0 of its own."""
+    rounds = {path.name for path in (finished / "results/tiny/dagl/trial01").glob("round*")}
+    assert rounds == {"round01"}
+
+
+def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> None:
+    """The log of a job tells a person what it did, in plain lines."""
+    logs = finished / "results/tiny/logs"
+    for name, part in (
+        ("pretrain/salcr-trial01", "clusters"),
+        ("associate/salcr-trial01-round01", "labels.csv written"),
+        ("train/salcr-trial01-round01", "refine"),
+        ("evaluate/salcr-trial01-round01", "rank-1"),
+    ):
+        text = (logs / f"{name}.log").read_text()
+        for wanted in ("device: CPU, 1 thread", "30 visible, 30 infrared", part, "finished after"):
+            assert wanted in text, name
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
+    """Each file in config/ plans a trial's jobs; an empty split file stands in for real data."""
+    values = merge(load_yaml(DEFAULT_CONFIG), load_yaml(path))
+    dataset = validate(values).dataset
+    split_file = READERS[dataset.layout].split_files.replace("*", "train")
+    (tmp_path / dataset.root / split_file).parent.mkdir(parents=True)
+    (tmp_path / dataset.root / split_file).touch()
+    words = ["--configfile", path, "--config", "dataset={trials: [1]}"]
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
+    assert done.returncode == 0, done.stdout
+    assert "pretrain" in done.stdout
+
+
+def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
+    """Evaluated by configuration alone: the same figures as where it comes from, none trained."""
+    given = place / "given-trial1.pt"
+    shutil.copy(place / "results/tiny/salcr/trial01/round01/checkpoint.pt", given)
+    keys = ["rounds=0", "pretrain={checkpoint: 'given-trial{trial}.pt'}", "variants={dagl: {}}"]
+    keys += ["dataset={trials: [1], name: given}"]
+    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--config", *keys)
+    assert done.returncode == 0, done.stdout
+    found, wanted = (
+        json.loads((place / f"results/{folder}/metrics.json").read_text())["settings"]
+        for folder in ("given/salcr/trial01/round00", "tiny/salcr/trial01/round01")
+    )
+    assert found == wanted
+    assert (
+        "takes the place of stage one"
+        in (place / "results/given/logs/pretrain/salcr-trial01.log").read_text()
+    )
+
+
+def test_missing_data_is_one_message(tmp_path: Path) -> None:
+    """Without data: the place, the layout, where to ask and `make demo`; no traceback."""
+    done = snakemake(tmp_path, "--dry-run")
+    assert done.returncode == 1
+    for part in ("data/RegDB", "Visible/<identity>", "dm.dongguk.edu", "make demo"):
+        assert part in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
+    """A misspelt key stops before anything runs and is named; no traceback."""
+    done = snakemake(tmp_path, "--dry-run", "--config", "clustering={epss: 0.3}")
+    assert done.returncode == 1
+    assert "unknown key `clustering.epss`; did you mean `eps`?" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("key", "named", "setting"),
+    [
+        ("transfer.checkpoint", "none.pt", "transfer={results: other, checkpoint: none.pt}"),
+        ("pretrain.checkpoint", "none1.pt", "pretrain={checkpoint: 'none{trial}.pt'}"),
+        ("model.weights", "none.pt", "model={weights: none.pt}"),
+    ],
+)
+def test_a_missing_file_of_the_configuration_is_one_message(
+    place: Path, key: str, named: str, setting: str
+) -> None:
+    """Also where all is done: Snakemake alone would keep what the named file did not make."""
+    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--dry-run", "--config", setting)
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert f"error: {key}: {named}: no such file" in done.stdout
+
+
+def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
+    """A data folder whose name holds blanks, quotes and $(...) is used as it is."""
+    root = "data/a b; $(touch hacked) 'c'"
+    words = ["--configfile", tiny.TINY_CONFIG, "--config", f'dataset={{root: "{root}"}}']
+    done = snakemake(tmp_path, *words, "--until", "preprocess")
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / root / "Visible/1").is_dir()
+    assert not list(tmp_path.rglob("hacked"))
+
+
+def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:
+    """The profile's options are ones that Snakemake and its SLURM plugin accept."""
+    words = ["--profile", REPOSITORY / "profiles/slurm", "--configfile", tiny.TINY_CONFIG]
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
+    assert done.returncode == 0, done.stdout
+    assert "pretrain" in done.stdout
+
+
+def test_states_of_the_optimiser_can_be_temporary(place: Path) -> None:
+    """With keep_optimizer_states: false, what is finished stays finished without them."""
+    for path in place.rglob("optimizer.pt"):
+        path.unlink()
+    assert planned(place, "--config", "compute={keep_optimizer_states: false}") == {}
+
+
+def test_dvc_accepts_its_stage() -> None:
+    """dvc.yaml is valid and its one stage calls the workflow."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "stage", "list"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "workflow" in done.stdout and "results/regdb" in done.stdout
+
+
+def test_the_study_is_laid_over_the_demo(tmp_path: Path) -> None:
+    """The README's command for one seed plans salcr, dagl and control, and one shared stage one."""
+    words = ["--configfile", REPOSITORY / "config/demo.yaml", REPOSITORY / "config/study.yaml"]
+    words += ["--config", "seed=1", "dataset={name: study1, root: data/study1}"]
+    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
+    assert done.returncode == 0, done.stdout
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
+    assert counts["pretrain"] == "4" and counts["train"] == "48"
