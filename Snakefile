@@ -1,6 +1,6 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
-#       -> assess, evaluate -> aggregate, probe, locate -> draw, record
+#       -> label_quality, evaluate -> aggregate, analyze, cluster_centers -> plot, provenance
 #       -> tables, report, which are made when they are asked for
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB

@@ -1,4 +1,4 @@
-"""Rows of the benchmark: augmentation on one thread, to channels-last batches of normalised views.
+"""Rows of the benchmark: augmentation on one thread, to channels-last batches of normalized views.
 
 A run makes 1000 triples (v, a, r), so seconds a run are milliseconds a triple.
 """
@@ -32,12 +32,12 @@ class _Inputs(NamedTuple):
     ltg: bool
 
 
-def _prepare(ltg: bool, grey: bool) -> _Inputs:
+def _prepare(ltg: bool, gray: bool) -> _Inputs:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     visible, infrared = (_smooth(rng.random((_BATCH, 3, 18, 9))) for _ in range(2))
-    if grey:
+    if gray:
         infrared = np.repeat(infrared[..., :1], 3, axis=3)
     return _Inputs(visible, infrared, ltg)
 
@@ -91,11 +91,11 @@ ROWS = [
     Row(
         name=f"augmentation, 1000 of 288x144, {stage}, {kind}",
         wanted="1.5 ms a triple on one thread",
-        prepare=partial(_prepare, ltg=stage == "stage one", grey=kind == "grey r"),
+        prepare=partial(_prepare, ltg=stage == "stage one", gray=kind == "gray r"),
         ours=_ours,
         plain=_plain,
         agree=_agree,
     )
     for stage in ("stage two", "stage one")
-    for kind in ("grey r", "colour r")
+    for kind in ("gray r", "color r")
 ]

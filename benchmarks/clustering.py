@@ -1,4 +1,4 @@
-"""Rows of the benchmark: neighbour search, clustering and association."""
+"""Rows of the benchmark: neighbor search, clustering and association."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.row import Row
 from salcr.config.schema import Associate, Clustering
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import dbscan, jaccard_distance, unit_rows
-from salcr.pseudo_labels.neighbors import Neighbours, nearest_within
+from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.neighbors import Neighbors, nearest_within
 from salcr.pseudo_labels.propagation import nearest_blocks
-from salcr.stages.associate import pseudo_labels
 
 SYSU = Clustering(k1=30, k2=6, eps=0.6, min_samples=4)
 REGDB = Clustering(k1=30, k2=6, eps=0.3, min_samples=4)
@@ -27,8 +27,8 @@ SYSU_ASSOCIATE = ASSOCIATE.model_copy(update={"cmfp_k": 30})
 _WIDTH = 2048
 _SPREAD = 0.9  # of the images around their group, that of the groups is 1
 _NOISE = 0.1  # share of images that belong to no group
-# Neighbours whose cosines differ by less than the rounding of float32 (1e-7; 30 of 22,120 lie 1e-3
-# apart) may change places between two correct computations. Where that is the last neighbour of a
+# Neighbors whose cosines differ by less than the rounding of float32 (1e-7; 30 of 22,120 lie 1e-3
+# apart) may change places between two correct computations. Where that is the last neighbor of a
 # set, an image at the rim of a cluster may fall out of it: a few in 22,120, never a cluster.
 _ALLOWED = 0.001
 
@@ -65,12 +65,10 @@ def images(
     return Images(sides[0], sides[1], (groups[0], groups[1]))
 
 
-def clusters(
-    features: Floats, settings: Clustering, neighbours: Integers | None = None
-) -> Integers:
+def clusters(features: Floats, settings: Clustering, neighbors: Integers | None = None) -> Integers:
     """Return our labels, [N]."""
     distance = jaccard_distance(
-        features, k1=settings.k1, k2=settings.k2, at_most=settings.eps, neighbours=neighbours
+        features, k1=settings.k1, k2=settings.k2, at_most=settings.eps, neighbors=neighbors
     )
     return dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
 
@@ -95,12 +93,12 @@ def _prepared(num_visible: int, num_infrared: int, **options: Any) -> Images:
     return images(num_visible, num_infrared, **options)
 
 
-def _with_neighbours() -> tuple[Floats, Integers]:
+def _with_neighbors() -> tuple[Floats, Integers]:
     features = _prepared(22_120, 0).visible
     return features, nearest_within(features, SYSU.k1).indices
 
 
-def _with_clusters_search() -> tuple[Images, tuple[Neighbours, Neighbours]]:
+def _with_clusters_search() -> tuple[Images, tuple[Neighbors, Neighbors]]:
     """Return images and what the clustering has searched for."""
     data = _prepared(22_120, 11_850, noise=0)
     k = SYSU_ASSOCIATE.cmfp_k
@@ -108,7 +106,7 @@ def _with_clusters_search() -> tuple[Images, tuple[Neighbours, Neighbours]]:
 
 
 def _ours_association(
-    data: Images, within: tuple[Neighbours, Neighbours] | None = None
+    data: Images, within: tuple[Neighbors, Neighbors] | None = None
 ) -> tuple[Integers, ...]:
     k = SYSU_ASSOCIATE.cmfp_k
     return associate(
@@ -154,7 +152,7 @@ def _plain_round(
     return (*found, *spread)
 
 
-def _same_neighbours(ours: Integers, theirs: Integers) -> None:
+def _same_neighbors(ours: Integers, theirs: Integers) -> None:
     assert ours.shape == theirs.shape
     assert (ours != theirs).mean() <= _ALLOWED
 
@@ -181,12 +179,12 @@ def _same_round(ours: tuple[Integers, ...], theirs: tuple[Integers, ...]) -> Non
 
 ROWS: list[Row] = [
     Row(
-        name="neighbour search, 22,120 x 2048",
+        name="neighbor search, 22,120 x 2048",
         wanted="exact",
         prepare=lambda: _prepared(22_120, 0).visible,
         ours=lambda features: nearest_within(features, SYSU.k1).indices,
         plain=lambda features: plain.search(features, SYSU.k1),
-        agree=_same_neighbours,
+        agree=_same_neighbors,
         repeat=1,
     ),
     Row(
@@ -201,7 +199,7 @@ ROWS: list[Row] = [
     Row(
         name="Jaccard + DBSCAN outside the search",
         wanted="at most 3 s",
-        prepare=_with_neighbours,
+        prepare=_with_neighbors,
         ours=lambda inputs: clusters(inputs[0], SYSU, inputs[1]),
         plain=lambda inputs: _plain_clusters(inputs[0], SYSU, inputs[1]),
         agree=_same_partition,

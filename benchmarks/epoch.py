@@ -13,12 +13,14 @@ import torch
 from benchmarks.row import in_own_process
 from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
 from salcr.config.schema import Config
-from salcr.data.store import Images, Split
+from salcr.data.store import Images, Split, preload
+from salcr.models.features import extract, to_device
 from salcr.models.network import Network
-from salcr.stages.associate import pseudo_labels
-from salcr.stages.train import train_round
+from salcr.pseudo_labels.generate import pseudo_labels
 from salcr.training import devices
-from salcr.training.engine import extract, make_optimizer, resident, to_device
+from salcr.training.optimizer import make_optimizer
+from salcr.training.round import train_round
+from salcr.types import MODALITIES
 
 _DEMO = Path(__file__).parents[1] / "config/demo.yaml"
 # The steps of a CPU are small with the paper's network; what an image takes hardly depends on it.
@@ -65,12 +67,12 @@ def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
     if device.type == "cpu" and name == "paper":
         changes = merge(changes, _SMALL_STEP)
     settings = validate(merge(load_yaml(DEFAULT_CONFIG), changes))
-    split = resident(_drawn_split(settings, people), device)
+    split = preload(_synthetic_split(settings, people), device)
     model = settings.model
     torch.manual_seed(0)
     network = Network(backbone=model.backbone, width=model.width, num_parts=settings.fgsal.parts)
     to_device(network, device, settings.numerics)
-    images = {"visible": split.visible, "infrared": split.infrared}
+    images = split.images
     num_images = sum(len(side) for side in images.values())
 
     def features() -> dict[str, torch.Tensor]:
@@ -84,11 +86,11 @@ def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
     adam = make_optimizer(network, settings.train.learning_rate, settings.optimizer.weight_decay)
 
     def train(iterations: int) -> Callable[[], Any]:
-        chosen = settings.train.model_copy(update={"iterations": iterations})
+        stage = settings.train.model_copy(update={"iterations": iterations})
+        chosen = settings.model_copy(update={"train": stage})
         return lambda: train_round(
-            network, adam, split, labels, clusters, seeds=(0, iterations), memory=settings.memory,
-            augment=settings.augment, train=chosen, fgsal=settings.fgsal, gpcr=settings.gpcr,
-        )  # fmt: skip
+            network, adam, split, labels, clusters, chosen, trial=1, round_=1
+        )
 
     few, many = 2, 6
     _seconds(train(1))
@@ -113,15 +115,16 @@ def _seconds(compute: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def _drawn_split(settings: Config, people: int) -> Split:
+def _synthetic_split(settings: Config, people: int) -> Split:
     """Return images of as many people: a coarse pattern each, and noise."""
     rng = np.random.default_rng(0)
     height, width = settings.preprocess.height, settings.preprocess.width
     rows = np.arange(people * _IMAGES_OF_EACH)
-    sides = []
-    for _ in range(2):
+    sides = {}
+    for modality in MODALITIES:
         coarse = rng.integers(40, 216, size=(people, height // 16, width // 16, 3))
         pattern = coarse.repeat(16, axis=1).repeat(16, axis=2).repeat(_IMAGES_OF_EACH, axis=0)
         noise = rng.integers(-20, 20, size=pattern.shape)
-        sides.append(Images((pattern + noise).astype(np.uint8), rows, np.ones_like(rows)))
-    return Split(sides[0], sides[1], data_hash="", layout="regdb")
+        array = (pattern + noise).astype(np.uint8)
+        sides[modality] = Images(array, rows, np.ones_like(rows))
+    return Split(sides, data_hash="", layout="regdb")

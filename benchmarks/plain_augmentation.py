@@ -24,7 +24,7 @@ def triples(visible: NDArray[np.uint8], infrared: NDArray[np.uint8], *, ltg: boo
     mixing = [_mix_channels_locally] if ltg else []
     v = t.Compose([t.ToPILImage(), *moved, *mixing, _TO_TENSOR, erasing])
     a = t.Compose([t.ToPILImage(), *jittered, _TO_TENSOR, erasing, _exchanged])
-    r = t.Compose([t.ToPILImage(), *jittered, _TO_TENSOR, erasing, _exchanged_or_grey])
+    r = t.Compose([t.ToPILImage(), *jittered, _TO_TENSOR, erasing, _exchanged_or_gray])
     pairs = ((v, visible), (a, visible), (r, infrared))
     return [torch.stack([view(image) for image in images]) for view, images in pairs]
 
@@ -34,8 +34,8 @@ def _exchanged(image: Tensor) -> Tensor:
     return image[torch.randint(3, ())].expand(3, -1, -1).clone()
 
 
-def _exchanged_or_grey(image: Tensor) -> Tensor:
-    """Copy one of the channels, or their grey, to all three."""
+def _exchanged_or_gray(image: Tensor) -> Tensor:
+    """Copy one of the channels, or their gray, to all three."""
     if torch.randint(4, ()) < 3:
         return _exchanged(image)
     return torch.einsum("chw,c->hw", image, _LUMA).expand(3, -1, -1).clone()

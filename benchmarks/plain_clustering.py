@@ -33,8 +33,8 @@ def jaccard_clusters(
     Args:
         features: [N, D], unit rows.
         nearest: [N, k1], from `ranking`.
-        k1: size of the neighbourhoods.
-        k2: neighbours averaged over.
+        k1: size of the neighborhoods.
+        k2: neighbors averaged over.
         eps: DBSCAN's radius.
         min_samples: DBSCAN's.
     """
@@ -45,7 +45,7 @@ def jaccard_clusters(
 
 
 def _encodings(features: Floats, nearest: Integers, k1: int) -> Floats:
-    """Return the weights on the expanded sets of mutual neighbours, [N, N]."""
+    """Return the weights on the expanded sets of mutual neighbors, [N, N]."""
 
     def mutual(size: int) -> list[Integers]:
         first = nearest[:, :size]
@@ -132,7 +132,7 @@ def associate(
     k: int,
     strength: float,
 ) -> tuple[Integers, Integers, Integers, Integers]:
-    """Return the labels in the order of `salcr.pseudo_labels.association.Association`."""
+    """Return the labels in the order of `salcr.pseudo_labels.association.PseudoLabels`."""
     visible, infrared = propagate(visible, infrared, k)
     return (
         own_labels(visible, clusters[0]),

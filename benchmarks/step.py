@@ -17,10 +17,9 @@ from salcr.config.schema import Fgsal, Gpcr, Memory
 from salcr.data.samplers import pair_batch, shared_labels
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
 from salcr.losses import refinement
-from salcr.losses.objective import SPACES, StageTwoObjective
-from salcr.losses.refinement import Labels
+from salcr.losses.objective import StageTwoObjective, group_labels
 from salcr.models.network import Features
-from salcr.types import Association
+from salcr.types import MODALITIES, PseudoLabels
 
 _CLUSTERS, _IMAGES = 200, 2060
 _LABELS, _INSTANCES, _PARTS, _WIDTH = 12, 12, 3, 2048
@@ -33,7 +32,7 @@ class Step(NamedTuple):
 
     objective: StageTwoObjective
     features: Features
-    labels: Labels
+    labels: PseudoLabels[Any]
 
 
 class Moved(NamedTuple):
@@ -53,19 +52,19 @@ def _step() -> Step:
 
     own = rng.permutation(np.arange(_IMAGES) % _CLUSTERS)
     names = rng.permutation(_CLUSTERS)
-    association = Association(own, other(own, names), own, other(own, np.argsort(names)))
+    association = PseudoLabels(own, other(own, names), own, other(own, np.argsort(names)))
     batch = pair_batch(
         association, shared_labels(association), num_labels=_LABELS, instances=_INSTANCES, rng=rng
     )
     positions = (batch.visible, batch.visible, batch.infrared, batch.infrared)
-    labels = Labels(
+    labels = PseudoLabels(
         *(torch.from_numpy(a[rows]) for a, rows in zip(association, positions, strict=True))
     )
     size = 3 * len(batch.visible)
     objective = StageTwoObjective(
-        {s: F.normalize(torch.randn(_IMAGES, _WIDTH, generator=draws), dim=1) for s in SPACES},
-        {s: torch.randn(_PARTS, _IMAGES, _WIDTH, generator=draws) for s in SPACES},
-        dict.fromkeys(SPACES, own),
+        {s: F.normalize(torch.randn(_IMAGES, _WIDTH, generator=draws), dim=1) for s in MODALITIES},
+        {s: torch.randn(_PARTS, _IMAGES, _WIDTH, generator=draws) for s in MODALITIES},
+        dict.fromkeys(MODALITIES, own),
         memory=Memory(momentum=_MOMENTUM, temperature=_TEMPERATURE),
         fgsal=Fgsal(enabled=True, parts=_PARTS, released_cross_pattern=False),
         gpcr=Gpcr(mode="none", k=_NEAREST, weight=0.5),
@@ -79,7 +78,7 @@ def _our_step(step: Step) -> Moved:
     objective = copy.copy(step.objective)
     objective.global_memory = dict(objective.global_memory)
     objective.part_memory = dict(objective.part_memory)
-    features = objective.normalised(step.features)
+    features = objective.normalized(step.features)
     found = objective.losses(features, step.labels)
     objective.update(features, step.labels, np.random.default_rng(1))
     return Moved(found["total"].item(), {**objective.global_memory, **objective.part_memory})
@@ -96,21 +95,15 @@ def _plain_step(step: Step) -> Moved:
         return torch.from_numpy(rng.permutation(size))
 
     for space, memory in step.objective.global_memory.items():
-        target = labels.of_groups(space)
+        target = group_labels(labels, space)
         loss, memories[space] = plain_step.memory_step(
             memory, global_, target, order(len(target)), _MOMENTUM, _TEMPERATURE
         )
         total += loss.item()
-    of_side = {
-        ("visible", "visible"): labels.visible,
-        ("visible", "infrared"): labels.visible_to_infrared,
-        ("infrared", "visible"): labels.infrared_to_visible,
-        ("infrared", "infrared"): labels.infrared,
-    }
     for (side, space), memory in step.objective.part_memory.items():
         of = slice(0, half) if side == "visible" else slice(half, None)
         rows = torch.cat([pattern[of] for pattern in (own, cross1, cross2)])
-        target = of_side[side, space].repeat(len(rows) // len(labels.visible))
+        target = labels.of(side, space).repeat(len(rows) // len(labels.visible))
         acting, parts = order(len(target)), []
         for part in range(_PARTS):
             loss, moved = plain_step.memory_step(
@@ -157,7 +150,7 @@ def _similarity() -> Tensor:
 
 def _our_positives(similarity: Tensor) -> tuple[Tensor, Tensor]:
     v, a, r = refinement.nearest(similarity, _NEAREST).chunk(3)
-    return v, refinement.among(v, a) & refinement.among(v, r)
+    return v, refinement.isin_rows(v, a) & refinement.isin_rows(v, r)
 
 
 def _positives_agree(ours: tuple[Tensor, Tensor], plain: Tensor) -> None:

@@ -16,44 +16,11 @@ import yaml
 
 from salcr import __version__, files, provenance
 from salcr.atomic import remove_unfinished
-from salcr.config.loading import (
-    DEFAULT_CONFIG,
-    SEEDED_STAGES,
-    STAGE_SECTIONS,
-    flag_name,
-    load_yaml,
-    parse_section,
-)
-from salcr.config.schema import section_model
+from salcr.config.loading import DEFAULT_CONFIG, flag_name, load_yaml, parse_settings
+from salcr.config.schema import Config, section_model
+from salcr.config.stages import STAGES, Stage
 from salcr.errors import SalcrError, is_out_of_memory
 from salcr.log import FINISHED, say
-
-SUMMARIES = {
-    "synthesize": "draw a small data set of people",
-    "weights": "download ImageNet weights of a backbone",
-    "preprocess": "decode and resize the images of a data set once",
-    "pretrain": "stage one: contrastive learning inside each modality",
-    "associate": "cross-modality pseudo-labels of a round",
-    "assess": "how well the pseudo-labels of a round agree with the identities",
-    "train": "one round of stage two on the pseudo-labels",
-    "evaluate": "CMC, mAP and mINP on the held-out identities",
-    "count": "parameters and multiplications of the network",
-    "transfer": "evaluate another data set's network on this one",
-    "aggregate": "tables over trials, rounds and variants",
-    "probe": "distances, a t-SNE and heat maps of a network, for figures",
-    "locate": "the cluster centres of a round before and after CMFP, for a figure",
-    "draw": "one figure from its small files",
-    "record": "provenance of every trial: configuration, code, devices, seconds",
-    "tables": "the paper's tables, ours beside the published figures",
-    "report": "one HTML page of all results",
-    "embed": "features of folders of pictures, and an index to search them",
-    "search": "the pictures of an index that show whom a query shows",
-    "export": "a trained network as an ONNX file, checked with onnxruntime",
-    "info": "machine, devices, packages, data and results, and what is missing",
-    "verify": "hold every module against values of the released code",
-    "import-checkpoint": "turn a checkpoint of the released code into one of ours",
-}
-
 
 _COMPLETION = "--print-completion"
 
@@ -73,28 +40,30 @@ def main(words: list[str] | None = None) -> int:
         _COMPLETION, metavar="SHELL", help="print what completes words in bash, zsh, fish or tcsh"
     )
     stages = parser.add_subparsers(dest="stage", metavar="STAGE", required=True)
-    chosen = next((word for word in words if word in SUMMARIES), None)
-    for name, summary in SUMMARIES.items():
-        stage_parser = stages.add_parser(name, help=summary, description=summary)
-        if complete or name == chosen:  # only the chosen stage is imported: torch takes seconds
-            module = importlib.import_module(f"salcr.stages.{name.replace('-', '_')}")
+    commands = {stage.command: stage for stage in STAGES.values()}
+    chosen = next((word for word in words if word in commands), None)
+    for command, stage in commands.items():
+        stage_parser = stages.add_parser(command, help=stage.summary, description=stage.summary)
+        if complete or command == chosen:  # only the chosen stage is imported: torch takes seconds
+            module = importlib.import_module(f"salcr.stages.{stage.name}")
             stage_parser.description = module.__doc__
             module.add_arguments(stage_parser)
             stage_parser.add_argument(
                 "--job", type=Path, help="json to write: settings, code, device and seconds"
             )
-            _add_config_flags(stage_parser, name)
+            _add_config_flags(stage_parser, stage)
     if complete:
         print(_completion(parser, stages, words[-1]))
         return 0
     arguments = parser.parse_args(words)
     started = time.monotonic()
     try:
-        settings = _settings(arguments)
-        module.run(arguments, **settings)
+        stage = commands[arguments.stage]
+        settings = _settings(stage, vars(arguments))
+        module.run(arguments, settings)
         seconds = time.monotonic() - started
         if arguments.job is not None:
-            job = provenance.of_job(arguments.stage, settings, seconds=seconds)
+            job = provenance.of_job(stage.name, settings.model_dump(), seconds=seconds)
             files.write_json(arguments.job, job)
         say(f"{arguments.stage}: {FINISHED} {seconds:.1f} s")
     except Exception as error:
@@ -149,12 +118,12 @@ def _less_memory(stage: str) -> str:
     return f"{lower}preprocess.height and preprocess.width; bfloat16 (numerics.autocast) halves it"
 
 
-def _add_config_flags(parser: argparse.ArgumentParser, stage: str) -> None:
+def _add_config_flags(parser: argparse.ArgumentParser, stage: Stage) -> None:
     """Add one flag per key of the stage's config sections, with the default of default.yaml."""
     defaults = load_yaml(DEFAULT_CONFIG)
-    if stage in SEEDED_STAGES:
+    if stage.seeded:
         parser.add_argument("--seed", type=int, default=defaults["seed"], help="of all randomness")
-    for section in STAGE_SECTIONS[stage]:
+    for section in stage.sections:
         model = section_model(section)
         group = parser.add_argument_group(f"config section `{section}`", model.__doc__)
         for key, field in model.model_fields.items():
@@ -176,16 +145,13 @@ def _yaml_value(word: str) -> Any:
         raise argparse.ArgumentTypeError(f"not a value: {word!r}") from None
 
 
-def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the checked config sections of the chosen stage, by name."""
-    stage, values = arguments.stage, vars(arguments)
-    settings: dict[str, Any] = {"seed": arguments.seed} if stage in SEEDED_STAGES else {}
-    for section in STAGE_SECTIONS[stage]:
-        keys = section_model(section).model_fields
-        settings[section] = parse_section(
-            section, {key: values[f"{section}.{key}"] for key in keys}
-        )
-    return settings
+def _settings(stage: Stage, flags: dict[str, Any]) -> Config:
+    """Return the checked settings of a stage from its flags."""
+    values: dict[str, Any] = {
+        section: {key: flags[f"{section}.{key}"] for key in section_model(section).model_fields}
+        for section in stage.sections
+    }
+    return parse_settings(stage.name, {**values, "seed": flags.get("seed")})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ _PACKAGE = Path(__file__).parent
 # What only carries settings and words between a person and a stage changes no result; nor does a
 # hash.
 _NO_RESULT = {
-    "codehash", "config.cli", "config.loading", "config.schema", "errors", "log", "provenance",
-    "training.tensorboard",
+    "codehash", "config.cli", "config.loading", "config.schema", "config.stages", "errors", "log",
+    "provenance", "training.tensorboard",
 }  # fmt: skip
 
 

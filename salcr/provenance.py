@@ -32,7 +32,7 @@ def of_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[s
 
     Args:
         stage: its name.
-        settings: its seed, if it has one, and its sections of the configuration by name.
+        settings: its seed, if it has one, and section -> key -> value of its configuration.
         seconds: how long it ran; of a job that was stopped and went on, the last part.
     """
     config = {name: value for name, value in settings.items() if name != "seed"}
@@ -41,7 +41,7 @@ def of_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[s
         "finished": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "seconds": round(seconds, 1),
         "seed": settings.get("seed"),
-        "config": {name: section.model_dump() for name, section in config.items()},
+        "config": config,
         "code": codehash.stage_hash(stage),
         **_commit(),
         **_facts,

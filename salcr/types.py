@@ -1,29 +1,42 @@
-"""Arrays that most modules take and return, and which of many to look at."""
+"""Types that most rooms share: arrays, modalities, pseudo-labels."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+MODALITIES = ("visible", "infrared")
+"""Of images; the two label spaces have the same names."""
+
+Labels = TypeVar("Labels")
 
 
-class Association(NamedTuple):
-    """Labels of every clustered image in both label spaces, 0 .. K-1 of that space; -1: none."""
+class PseudoLabels(NamedTuple, Generic[Labels]):
+    """Labels of images in both label spaces, 0 .. K-1 of that space; -1: none.
 
-    visible: Integers
+    The fields are NumPy arrays for a whole split, tensors for a batch.
+    """
+
+    visible: Labels
     """[N], visible images in the visible space."""
-    visible_to_infrared: Integers
+    visible_to_infrared: Labels
     """[N], visible images in the infrared space."""
-    infrared: Integers
+    infrared: Labels
     """[M], infrared images in the infrared space."""
-    infrared_to_visible: Integers
+    infrared_to_visible: Labels
     """[M], infrared images in the visible space."""
+
+    def of(self, modality: str, space: str) -> Labels:
+        """Return the labels of one modality's images in one label space."""
+        own = {"visible": self.visible, "infrared": self.infrared}
+        other = {"visible": self.visible_to_infrared, "infrared": self.infrared_to_visible}
+        return own[modality] if space == modality else other[modality]
 
 
 def evenly_spread(size: int, count: int) -> list[int]:
-    """Return up to `count` of the positions 0 .. size-1, evenly spread, for a look at a few."""
+    """Return up to `count` of the positions 0 .. size-1, evenly spread."""
     return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()))

@@ -23,7 +23,7 @@ def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:
 
 
 def test_searches_of_the_benchmark_agree() -> None:
-    """faiss, a dense ranking and our search name the same neighbours in the same order."""
+    """faiss, a dense ranking and our search name the same neighbors in the same order."""
     features = clustering.images(400, 0, width=64).visible
     ours = nearest_within(features, 30).indices
     np.testing.assert_array_equal(ours, plain.search(features, 30))

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from salcr.__main__ import SUMMARIES, main
-from salcr.config.loading import STAGE_SECTIONS, flag_name
+import salcr.stages
+from salcr.__main__ import main
+from salcr.config.loading import flag_name
 from salcr.config.schema import section_model
+from salcr.config.stages import STAGES, Stage
 
 
-def test_every_stage_of_the_config_is_a_command() -> None:
-    """The table of stages and the table of their sections name the same stages."""
-    assert set(SUMMARIES) == set(STAGE_SECTIONS)
+def test_the_registry_and_the_modules_name_the_same_stages() -> None:
+    """Every module in salcr/stages/ is a command, and every command has one."""
+    assert {path.stem for path in Path(salcr.stages.__file__).parent.glob("[!_]*.py")} == set(
+        STAGES
+    )
 
 
-@pytest.mark.parametrize("stage", SUMMARIES)
-def test_help_explains_every_flag(stage: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_help_explains_every_flag(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     """--help exits 0 and shows each config key of the stage with its description."""
     with pytest.raises(SystemExit) as caught:
-        main([stage, "--help"])
+        main([stage.command, "--help"])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for section in STAGE_SECTIONS[stage]:
+    for section in stage.sections:
         for key, field in section_model(section).model_fields.items():
             assert flag_name(section, key) in text
             assert str(field.description).split()[0] in text
@@ -67,7 +72,7 @@ def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pretrain" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["synthesize", "preprocess", "aggregate", "draw", "tables"])
+@pytest.mark.parametrize("stage", ["synthesize", "preprocess", "aggregate", "plot", "tables"])
 def test_light_stages_import_no_torch(stage: str) -> None:
     """Stages that train nothing start without torch, whose import takes seconds."""
     code = f"import sys, salcr.stages.{stage}; sys.exit('torch' in sys.modules)"

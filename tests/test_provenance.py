@@ -29,7 +29,7 @@ def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> Non
     found = read(finished, name)["config"]
     assert found == {section: wanted[section] for section in found}
     assert wanted.keys() - found.keys() == {
-        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "probe", "draw",
+        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "analyze", "plot",
         "compute", "variants",
     }  # fmt: skip
 
@@ -44,14 +44,14 @@ def test_it_names_data_seed_code_and_every_job(finished: Path) -> None:
     assert found["data_hash"] == checkpoint["data_hash"]
     jobs = [(job["round"], job["stage"]) for job in found["jobs"]]
     assert found["stage_one_of"] == "salcr" and jobs == [
-        (None, "preprocess"), (0, "pretrain"), (0, "evaluate"), (1, "associate"), (1, "assess"),
-        (1, "train"), (1, "evaluate"),
+        (None, "preprocess"), (0, "pretrain"), (0, "evaluate"), (1, "associate"),
+        (1, "label_quality"), (1, "train"), (1, "evaluate"),
     ]  # fmt: skip
     for job in found["jobs"]:
         assert job["code"] == codehash.stage_hash(job["stage"])
         assert job["versions"]["torch"] == torch.__version__.split("+")[0]
         assert job["seconds"] >= 0 and job["machine"]
-        assert (job.get("device") == "CPU") == (job["stage"] not in ("preprocess", "assess"))
+        assert (job.get("device") == "CPU") == (job["stage"] not in ("preprocess", "label_quality"))
     of_stages = {job["stage"]: 0.0 for job in found["jobs"]}
     for job in found["jobs"]:
         of_stages[job["stage"]] += job["seconds"]
@@ -97,7 +97,7 @@ def test_jobs_of_different_settings_are_refused(
                 job["config"]["train"]["learning_rate"] *= 2
             copy = tmp_path / f"salcr/trial01/round{number:02d}/jobs" / path.name
             files.write_json(copy, job)
-    assert tiny.run("record", "--root", tmp_path, "--runs", "salcr:salcr:1", *words) == 0
+    assert tiny.run("provenance", "--root", tmp_path, "--runs", "salcr:salcr:1", *words) == 0
     capsys.readouterr()
-    assert tiny.run("record", "--root", tmp_path, "--runs", "salcr:salcr:2", *words) == 1
+    assert tiny.run("provenance", "--root", tmp_path, "--runs", "salcr:salcr:2", *words) == 1
     assert "round 2: train ran with another `train`" in capsys.readouterr().err

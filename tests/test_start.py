@@ -19,7 +19,16 @@ HEAVY = {
 """Modules whose import takes from a third of a second to several."""
 
 
-_COMPUTING = ("pretrain", "associate", "evaluate", "probe", "locate", "embed", "search", "export")
+_COMPUTING = (
+    "pretrain",
+    "associate",
+    "evaluate",
+    "analyze",
+    "cluster_centers",
+    "embed",
+    "search",
+    "export",
+)
 
 
 class Start(NamedTuple):

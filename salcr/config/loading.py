@@ -13,54 +13,18 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from salcr.config.schema import Config, section_model
+from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.yaml")
 
-# The sections that a stage reads, besides the seed. A key changed in one of them reruns the
-# stage; no other key does.
-STAGE_SECTIONS: dict[str, tuple[str, ...]] = {
-    "synthesize": ("synthesize",),
-    "weights": (),
-    "preprocess": ("preprocess",),
-    "pretrain": (
-        "model",
-        "numerics",
-        "clustering",
-        "memory",
-        "augment",
-        "optimizer",
-        "pretrain",
-    ),
-    "associate": ("numerics", "clustering", "associate"),
-    "assess": (),
-    "train": ("numerics", "memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
-    "evaluate": ("numerics", "evaluate"),
-    "count": ("model", "preprocess", "fgsal"),
-    "transfer": ("numerics",),
-    "aggregate": (),
-    "probe": ("numerics", "probe"),
-    "locate": ("numerics", "associate"),
-    "draw": ("draw",),
-    "record": (),
-    "tables": (),
-    "report": (),
-    "embed": ("numerics",),
-    "search": ("numerics",),
-    "export": (),
-    "info": (),
-    "verify": (),
-    "import-checkpoint": (),
-}
-SEEDED_STAGES = ("synthesize", "pretrain", "train")
-
 # What decides the outcome of stage one: variants that agree here share one pre-training.
-STAGE_ONE = ("seed", *STAGE_SECTIONS["pretrain"])
+STAGE_ONE = ("seed", *STAGES["pretrain"].sections)
 
 # What all variants of one configuration have in common, and no overlay may change.
 _COMMON = (
-    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "probe",
-    "draw", "compute", "variants",
+    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "analyze",
+    "plot", "compute", "variants",
 )  # fmt: skip
 
 
@@ -148,8 +112,8 @@ def swept(config: Config, section: str, key: str) -> dict[str, Any]:
 
 def stage_flags(config: Config, stage: str) -> str:
     """Return the command-line flags of a stage, in a fixed order and quoted for a shell."""
-    words = ["--seed", str(config.seed)] if stage in SEEDED_STAGES else []
-    for section in STAGE_SECTIONS[stage]:
+    words = ["--seed", str(config.seed)] if STAGES[stage].seeded else []
+    for section in STAGES[stage].sections:
         for key, value in getattr(config, section).model_dump().items():
             words += [flag_name(section, key), _as_word(value)]
     return shlex.join(words)
@@ -160,13 +124,26 @@ def flag_name(section: str, key: str) -> str:
     return f"--{section}-{key}".replace("_", "-")
 
 
-def parse_section(section: str, values: Mapping[str, Any]) -> Any:
-    """Return the checked model of one section.
+def parse_settings(stage: str, values: Mapping[str, Any]) -> Config:
+    """Return the seed and the checked sections of a stage as a frozen `Config`.
+
+    It holds what the registry lists for the stage and nothing else: reading another section is an
+    AttributeError, since a change of its keys would not rerun the stage.
+
+    Args:
+        stage: its name.
+        values: "seed", where the stage has one, and section -> key -> value.
 
     Raises:
         SalcrError: a value is out of range or a key is missing.
     """
-    return _checked(section_model(section), values, prefix=section)
+    settings: dict[str, Any] = {
+        section: _checked(section_model(section), values[section], prefix=section)
+        for section in STAGES[stage].sections
+    }
+    if STAGES[stage].seeded:
+        settings["seed"] = values["seed"]
+    return Config.model_construct(**settings)
 
 
 def _as_word(value: Any) -> str:

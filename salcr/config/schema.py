@@ -48,7 +48,7 @@ class Synthesize(Section):
     num_identities: int = Field(ge=4, description="people; each trial trains on half of them")
     images_per_identity: int = Field(ge=2, description="images of a person in each modality")
     num_trials: int = Field(ge=1, le=99, description="random splits to write, RegDB's layout only")
-    hardness: float = Field(ge=0, le=1, description="0: infrared resembles grey visible; 1: free")
+    hardness: float = Field(ge=0, le=1, description="0: infrared resembles gray visible; 1: free")
     height: int = Field(ge=32, le=1024, description="image height in pixels")
     width: int = Field(ge=16, le=1024, description="image width in pixels")
 
@@ -89,10 +89,10 @@ class Numerics(Section):
 
 
 class Clustering(Section):
-    """Jaccard distance on k-reciprocal neighbours, then DBSCAN."""
+    """Jaccard distance on k-reciprocal neighbors, then DBSCAN."""
 
-    k1: int = Field(ge=2, description="neighbours, itself included, in the k-reciprocal sets")
-    k2: int = Field(ge=1, description="neighbours averaged in the query expansion")
+    k1: int = Field(ge=2, description="neighbors, itself included, in the k-reciprocal sets")
+    k2: int = Field(ge=1, description="neighbors averaged in the query expansion")
     eps: float = Field(gt=0, lt=1, description="DBSCAN's radius in Jaccard distance")
     min_samples: int = Field(ge=2, description="DBSCAN's least size of a dense region")
 
@@ -191,8 +191,8 @@ class Evaluate(Section):
     rerank: list[Literal["cmfp", "aim", "cmrr"]] = Field(description="re-rankings to add")
     cmfp_k: list[Positive] = Field(min_length=1, description="CMFP: entries kept in a row; a list")
     aim_k1: int = Field(ge=1, description="AIM: largest similarities kept in a row")
-    aim_k2: int = Field(ge=1, description="AIM: neighbours averaged")
-    cmrr_k: list[Positive] = Field(min_length=1, description="CMRR: neighbours; a list")
+    aim_k2: int = Field(ge=1, description="AIM: neighbors averaged")
+    cmrr_k: list[Positive] = Field(min_length=1, description="CMRR: neighbors; a list")
 
     @field_validator("cmfp_k", "cmrr_k", mode="before")
     @classmethod
@@ -213,15 +213,15 @@ class Transfer(Section):
         return self
 
 
-class Probe(Section):
+class Analyze(Section):
     """What figures show of single networks."""
 
     pairs: int = Field(ge=1, description="cross-modality pairs of each kind, drawn at random")
-    people: int = Field(ge=2, description="identities in the t-SNE")
-    looks: int = Field(ge=1, le=8, description="identities whose attention is shown")
+    tsne_identities: int = Field(ge=2, description="identities in the t-SNE")
+    attention_identities: int = Field(ge=1, le=8, description="identities whose attention is shown")
 
 
-class Draw(Section):
+class Plot(Section):
     """How figures look."""
 
     variants: list[str] = Field(description="variants side by side; none: the first four")
@@ -259,8 +259,8 @@ class Config(Section):
     gpcr: Gpcr
     evaluate: Evaluate
     transfer: Transfer
-    probe: Probe
-    draw: Draw
+    analyze: Analyze
+    plot: Plot
     compute: Compute
     variants: dict[str, dict[str, Any]] = Field(min_length=1)
 
@@ -277,8 +277,8 @@ class Config(Section):
     def _keys_fit_together(self) -> Config:
         if (complaint := parts_missing(self.fgsal, self.gpcr)) is not None:
             raise ValueError(complaint)
-        if unknown := [name for name in self.draw.variants if name not in self.variants]:
-            raise ValueError(f"draw.variants: {unknown[0]!r} is none of the variants")
+        if unknown := [name for name in self.plot.variants if name not in self.variants]:
+            raise ValueError(f"plot.variants: {unknown[0]!r} is none of the variants")
         if self.associate.method == "otla" and self.train.label_space != "visible":
             raise ValueError("associate.method: otla needs train.label_space: visible")
         # The backbone halves the image four times.

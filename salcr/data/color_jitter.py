@@ -19,10 +19,10 @@ LUMA = (0.2989, 0.5870, 0.1140)
 
 
 class Jitter(NamedTuple):
-    """How the colours of each image change: four operations in an order of its own.
+    """How the colors of each image change: four operations in an order of its own.
 
-    Brightness, contrast and saturation map the colour linearly; contrast also adds a share of the
-    image's mean grey. So one formula serves all three, whatever the order.
+    Brightness, contrast and saturation map the color linearly; contrast also adds a share of the
+    image's mean gray. So one formula serves all three, whatever the order.
     """
 
     maps: Tensor
@@ -32,7 +32,7 @@ class Jitter(NamedTuple):
     ways: Tensor
     """[B, 3], in [-3, 3]: from a hue to how far its turned one is from red, green and blue."""
     brighten: list[list[bool]]
-    """[B, 4], by position: whether a colour can leave [0, 1]."""
+    """[B, 4], by position: whether a color can leave [0, 1]."""
     contrast_positions: list[int]
     """[B], where in the order the contrast changes."""
     hue_positions: list[int]
@@ -52,7 +52,7 @@ def draw_jitter(
     """Return changes in random order.
 
     Factors are uniform in [1 - strength, 1 + strength], the hue shift in [-strength, strength]
-    turns of the colour circle.
+    turns of the color circle.
     """
     order = np.argsort(rng.random((batch, 4)), axis=1)
     amounts = rng.uniform(-strength, strength, (batch, 4)) + np.array([1, 1, 1, 0])
@@ -68,8 +68,8 @@ def ordered_jitter(order: Integers, amounts: NDArray[np.float64], device: torch.
         device: where the images are.
     """
     factors = np.where(order == 3, 1, np.take_along_axis(amounts, order, axis=1))
-    to_mean, to_grey = (np.where(order == number, 1 - factors, 0) for number in (1, 2))
-    maps = factors[..., None, None] * np.eye(3) + to_grey[..., None, None] * np.array(LUMA)
+    to_mean, to_gray = (np.where(order == number, 1 - factors, 0) for number in (1, 2))
+    maps = factors[..., None, None] * np.eye(3) + to_gray[..., None, None] * np.array(LUMA)
     shares = to_mean[..., None] * np.array(LUMA)
     ways = (6 * amounts[:, 3:] - [0, 2, 4] + 3) % 6 - 3
     contrast, hue = (np.argmax(order == number, axis=1).tolist() for number in (1, 3))
@@ -85,23 +85,23 @@ def on_device(values: NDArray[np.float64], device: torch.device) -> Tensor:
 
 
 def jittered(images: Tensor, spare: Tensor, jitter: Jitter) -> Tensor:
-    """Return images with the colours changed, in `images` or in `spare`: both are overwritten."""
+    """Return images with the colors changed, in `images` or in `spare`: both are overwritten."""
     maps, shares = jitter.maps, jitter.shares
-    grey = images.shape[1] == 1
-    if grey:  # a grey colour stays grey, so one channel of the map says it all
+    gray = images.shape[1] == 1
+    if gray:  # a gray color stays gray, so one channel of the map says it all
         maps, shares = maps[:, :, :1].sum(dim=3, keepdim=True), shares.sum(dim=2, keepdim=True)
     for position in range(4):
         turned = [index for index, at in enumerate(jitter.hue_positions) if at == position]
         if len(turned) < len(images):
             torch.bmm(maps[:, position], images, out=spare)
             if position in jitter.contrast_positions:
-                # The grey of the mean colour is the mean of the grey values, and far less work.
-                greys = (images.mean(dim=2) * shares[:, position]).sum(dim=1)
-                spare.add_(greys[:, None, None])
+                # The gray of the mean color is the mean of the gray values, and far less work.
+                grays = (images.mean(dim=2) * shares[:, position]).sum(dim=1)
+                spare.add_(grays[:, None, None])
             if any(image[position] for image in jitter.brighten):
                 spare.clamp_(0, 1)
             images, spare = spare, images
-        if grey or not turned:
+        if gray or not turned:
             continue
         if len(turned) == len(images):  # always so for a single image: it is not copied
             _turn_hue(images, spare, jitter.ways)
@@ -114,7 +114,7 @@ def jittered(images: Tensor, spare: Tensor, jitter: Jitter) -> Tensor:
 
 
 def _turn_hue(images: Tensor, spare: Tensor, ways: Tensor) -> None:
-    """Turn the hue of the HSV model in place; grey pixels do not change.
+    """Turn the hue of the HSV model in place; gray pixels do not change.
 
     Hue is measured in sixths of the circle, in which red, green and blue stand at 0, 2 and 4.
     The formula has no cases: choosing between values pixel by pixel takes a CPU longer than all

@@ -14,11 +14,11 @@ from salcr.errors import SalcrError, is_out_of_memory
 # More than 8 bits in a single channel. Pillow would cut such values off at 255, and which of them
 # become black and white is for the owner of a thermal camera to say.
 _DEEP_MODES = ("I", "F")
-_DEEP_LAYOUT = ";16"  # so Pillow marks 16-bit channels of colour pictures, whose mode is RGB
+_DEEP_LAYOUT = ";16"  # so Pillow marks 16-bit channels of color pictures, whose mode is RGB
 
 
 def opened(path: Path) -> Image.Image:
-    """Return a picture as RGB, the right way up; grey ones get three equal channels.
+    """Return a picture as RGB, the right way up; gray ones get three equal channels.
 
     Raises:
         SalcrError: the file is missing or no whole picture, has more pixels than Pillow thinks

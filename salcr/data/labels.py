@@ -1,4 +1,4 @@
-"""The label file of a round, as `associate` writes it; `train` and `assess` read it.
+"""The label file of a round, as `associate` writes it; `train` and `label_quality` read it.
 
 All that one stage hands to the others stands in it, so it carries a seal over its content and the
 hash of the data set: a changed digit, or the labels of another data set, train nothing.
@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from salcr import files
-from salcr.data.store import MODALITIES
 from salcr.errors import SalcrError
-from salcr.types import Association, Integers
+from salcr.types import MODALITIES, Integers, PseudoLabels
 
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
 
@@ -24,7 +23,7 @@ _SEAL = "seal"
 
 def write_labels(
     path: Path,
-    labels: Association,
+    labels: PseudoLabels[Integers],
     clusters: dict[str, Integers],
     *,
     trial: int,
@@ -54,7 +53,7 @@ def write_labels(
 
 def read_labels(
     path: Path, *, trial: int, sizes: dict[str, int], data_hash: str
-) -> tuple[Association, dict[str, Integers]]:
+) -> tuple[PseudoLabels[Integers], dict[str, Integers]]:
     """Return the labels and, by modality, the clusters of the training images.
 
     Args:
@@ -83,7 +82,7 @@ def read_labels(
         for modality in MODALITIES
     }
     visible, infrared = columns["visible"], columns["infrared"]
-    labels = Association(
+    labels = PseudoLabels(
         visible=visible["visible_space"],
         visible_to_infrared=visible["infrared_space"],
         infrared=infrared["infrared_space"],

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from salcr.types import Association, Integers
+from salcr.types import Integers, PseudoLabels
 
 
 def cluster_batch(
@@ -35,7 +35,9 @@ class PairBatch(NamedTuple):
     infrared: Integers
 
 
-def shared_labels(labels: Association, label_space: str = "dual") -> tuple[Integers, Integers]:
+def shared_labels(
+    labels: PseudoLabels[Integers], label_space: str = "dual"
+) -> tuple[Integers, Integers]:
     """Return the labels of the visible and of the infrared space that both modalities carry.
 
     Args:
@@ -51,7 +53,7 @@ def shared_labels(labels: Association, label_space: str = "dual") -> tuple[Integ
 
 
 def pair_batch(
-    labels: Association,
+    labels: PseudoLabels[Integers],
     shared: tuple[Integers, Integers],
     *,
     num_labels: int,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 
 from salcr import files
 from salcr.errors import SalcrError
-from salcr.types import Integers
+from salcr.types import MODALITIES, Integers
 
 if TYPE_CHECKING:
     import torch
 
-MODALITIES = ("visible", "infrared")
 ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
 MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
 MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
@@ -33,6 +32,9 @@ PREPROCESS_AGAIN = (
     "run your snakemake command with `--forcerun preprocess --until preprocess`, which makes it "
     "anew, and then as it is again"
 )
+_COPIED_AT_ONCE = 128
+_SHARE_FOR_IMAGES = 0.25
+"""Of a GPU's free memory; the rest is the network's."""
 IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
 
 
@@ -46,7 +48,7 @@ class Images:
     """[N], the split's images in `array`."""
     camera: Integers
     """[N]."""
-    resident: torch.Tensor | None = None
+    preloaded: torch.Tensor | None = None
     """uint8 [N, H, W, 3], the split's images on the device that trains, if they are kept there."""
 
     def __len__(self) -> int:
@@ -57,17 +59,16 @@ class Images:
         """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
         import torch  # takes two seconds, and preprocess and figures need none of it
 
-        if self.resident is not None:
+        if self.preloaded is not None:
             index = torch.from_numpy(np.ascontiguousarray(positions))
-            return self.resident[index.to(self.resident.device, non_blocking=True)]
+            return self.preloaded[index.to(self.preloaded.device, non_blocking=True)]
         return torch.from_numpy(np.ascontiguousarray(self.array[self.rows[positions]]))
 
 
 class Split(NamedTuple):
     """The training or the test images of one trial."""
 
-    visible: Images
-    infrared: Images
+    images: dict[str, Images]
     data_hash: str
     """Identifies the stored data set."""
     layout: str
@@ -76,17 +77,17 @@ class Split(NamedTuple):
     @property
     def sizes(self) -> dict[str, int]:
         """Modality -> how many images there are."""
-        return {"visible": len(self.visible), "infrared": len(self.infrared)}
+        return {modality: len(images) for modality, images in self.images.items()}
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of every image."""
-        height, width = self.visible.array.shape[1:3]
+        height, width = self.images["visible"].array.shape[1:3]
         return height, width
 
     def __str__(self) -> str:
         """Return how many images there are, in words."""
-        return f"{len(self.visible)} visible, {len(self.infrared)} infrared images"
+        return ", ".join(f"{size} {modality}" for modality, size in self.sizes.items()) + " images"
 
 
 def load_split(folder: Path, *, trial: int, split: str) -> Split:
@@ -99,7 +100,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     _check(folder / MANIFEST, summary)
     table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
-    sides = {}
+    sides: dict[str, Images] = {}
     for modality in MODALITIES:
         lines = chosen[chosen["modality"] == modality]
         if lines.empty:
@@ -114,7 +115,35 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
             lines["row"].to_numpy(np.int64),
             lines["camera"].to_numpy(np.int64),
         )
-    return Split(sides["visible"], sides["infrared"], summary["data_hash"], summary["layout"])
+    return Split(sides, summary["data_hash"], summary["layout"])
+
+
+def preload(split: Split, device: torch.device) -> Split:
+    """Return the split with its images copied to the GPU, or as it is: on the CPU, or too large."""
+    num_bytes = sum(side.array[0].nbytes * len(side) for side in split.images.values())
+    if not _fits(num_bytes, device):
+        return split
+    return split._replace(images={m: _copied(side, device) for m, side in split.images.items()})
+
+
+def _fits(num_bytes: int, device: torch.device) -> bool:
+    import torch
+
+    if device.type == "cpu":  # the system keeps the pages of a mapped file in memory
+        return False
+    return num_bytes <= _SHARE_FOR_IMAGES * torch.cuda.mem_get_info(device)[0]
+
+
+def _copied(images: Images, device: torch.device) -> Images:
+    """Return images whose batches come from a copy on the device."""
+    import torch
+
+    shape = (len(images), *images.array.shape[1:])
+    copy = torch.empty(shape, dtype=torch.uint8, device=device)
+    for start in range(0, len(images), _COPIED_AT_ONCE):
+        part = copy[start : start + _COPIED_AT_ONCE]
+        part.copy_(images.batch(np.arange(start, start + len(part))))
+    return replace(images, preloaded=copy)
 
 
 def stored_hash(folder: Path) -> str:

@@ -5,7 +5,7 @@ and whatever else runs. The numbers of a batch are drawn at once; its images are
 chunks, on a GPU all together, on a CPU as few as its cache holds. Temporaries are used again:
 memory that is not in the cache takes longer than the arithmetic.
 
-Views are normalised float32 [B, 3, H, W], in memory channels-last, as the network wants them.
+Views are normalized float32 [B, 3, H, W], in memory channels-last, as the network wants them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from salcr.types import Integers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-# The filling of erased rectangles, used on normalised images as the field's code bases do.
+# The filling of erased rectangles, used on normalized images as the field's code bases do.
 _ERASING_FILL = (0.4914, 0.4822, 0.4465)
 _MIN_AREA = 0.02
 _MIN_ASPECT = 0.3
@@ -33,18 +33,18 @@ _MAX_MIXED_AREA = 0.4
 _PIXELS_AT_ONCE = 2**16
 
 
-def plain(images: Tensor) -> Tensor:
-    """Return normalised [B, 3, H, W] float32 images from uint8 [B, H, W, 3]; nothing random."""
-    scale, offset = _normalisation(images)
-    normalised = images.float()
-    normalised.flatten(2).mul_(scale).add_(offset)
-    return normalised.permute(0, 3, 1, 2)
+def normalize_images(images: Tensor) -> Tensor:
+    """Return normalized [B, 3, H, W] float32 images from uint8 [B, H, W, 3]; nothing random."""
+    scale, offset = _normalization(images)
+    normalized = images.float()
+    normalized.flatten(2).mul_(scale).add_(offset)
+    return normalized.permute(0, 3, 1, 2)
 
 
 def visible_view(images: Tensor, rng: np.random.Generator, augment: Augment, ltg: bool) -> Tensor:
     """Return the plain training view v of uint8 visible images [B, H, W, 3].
 
-    Crop, flip, the local linear transform if `ltg` (stage one), normalisation, erasing.
+    Crop, flip, the local linear transform if `ltg` (stage one), normalization, erasing.
     """
     windows = _draw_windows(len(images), rng, augment.pad)
     probability = augment.linear_probability if ltg else 0.0
@@ -52,7 +52,7 @@ def visible_view(images: Tensor, rng: np.random.Generator, augment: Augment, ltg
     mixtures = _on(images, _draw_mixtures(len(images), rng))
     erased = _draw_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
     fills = _on(images, np.tile(_ERASING_FILL, (len(images), 1)))
-    scale, offset = _normalisation(images)
+    scale, offset = _normalization(images)
     view = images.new_empty(images.shape, dtype=torch.float32)
     work = torch.empty_like(view[: _at_once(images)])
     with torch.inference_mode():  # without the book-keeping of hundreds of small operations
@@ -68,7 +68,7 @@ def visible_view(images: Tensor, rng: np.random.Generator, augment: Augment, ltg
 def augmented_view(images: Tensor, rng: np.random.Generator, augment: Augment) -> Tensor:
     """Return the channel-augmented training view a of uint8 visible images [B, H, W, 3].
 
-    Crop, flip, colour jitter, normalisation, erasing, one random channel copied to all three.
+    Crop, flip, color jitter, normalization, erasing, one random channel copied to all three.
     """
     return _one_channel_view(images, rng, augment, num_choices=3)
 
@@ -76,7 +76,7 @@ def augmented_view(images: Tensor, rng: np.random.Generator, augment: Augment) -
 def infrared_view(images: Tensor, rng: np.random.Generator, augment: Augment) -> Tensor:
     """Return the training view r of uint8 infrared images [B, H, W, 3].
 
-    Crop, flip, colour jitter, normalisation, erasing, one random channel or grey in all three.
+    Crop, flip, color jitter, normalization, erasing, one random channel or gray in all three.
     """
     return _one_channel_view(images, rng, augment, num_choices=4)
 
@@ -84,14 +84,14 @@ def infrared_view(images: Tensor, rng: np.random.Generator, augment: Augment) ->
 def _one_channel_view(
     images: Tensor, rng: np.random.Generator, augment: Augment, num_choices: int
 ) -> Tensor:
-    """Return a view whose channels are all channel 0, 1 or 2 or, if 4 are to choose from, grey."""
+    """Return a view whose channels are all channel 0, 1 or 2 or, if 4 are to choose from, gray."""
     batch, height, width, _ = images.shape
     windows = _draw_windows(batch, rng, augment.pad)
     jitter = color_jitter.draw_jitter(batch, rng, augment.jitter, images.device)
     erased = _draw_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
     kept = np.concatenate([np.eye(3), [color_jitter.LUMA]])[rng.integers(num_choices, size=batch)]
     fills = _on(images, kept @ _ERASING_FILL)
-    # Normalisation and erasing act on every channel alone, so the choice may come before them.
+    # Normalization and erasing act on every channel alone, so the choice may come before them.
     weights = _on(images, kept[:, None] / IMAGENET_STD)
     offsets = _on(images, -(kept / IMAGENET_STD) @ IMAGENET_MEAN)[:, None, None]
     scale = (torch.eye(3, device=images.device) / 255).expand(batch, 3, 3)
@@ -165,7 +165,7 @@ def _rounded(sides: NDArray[np.float64]) -> Integers:
 
 
 def _draw_mixtures(batch: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return [B, 3, 3]: maps of a colour to one mixture of its channels, three times.
+    """Return [B, 3, 3]: maps of a color to one mixture of its channels, three times.
 
     The weights are Beta(0.5, 0.5) draws scaled to sum 1.
     """
@@ -206,7 +206,7 @@ def _erase(images: Tensor, rectangles: list[list[int]], fills: Tensor) -> None:
             images[index, top:bottom, left:right] = fills[index]
 
 
-def _normalisation(images: Tensor) -> tuple[Tensor, Tensor]:
+def _normalization(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return scale and offset [W * 3] for rows of values in [0, 255]: loops over 3 are slow."""
     width = images.shape[2]
     std, mean = 255 * np.tile(IMAGENET_STD, width), 255 * np.tile(IMAGENET_MEAN, width)
@@ -223,7 +223,7 @@ def _spread(images: Tensor) -> Tensor:
 
 
 def _without_copies(planes: Tensor) -> Tensor:
-    """Return [B, 1, N] of images [B, 3, N] that are grey all, if it is a CPU that computes them.
+    """Return [B, 1, N] of images [B, 3, N] that are gray all, if it is a CPU that computes them.
 
     It saves a CPU two thirds of the work; a GPU would have to wait for the answer.
     """

@@ -26,7 +26,7 @@ from salcr.datasets.checks import (
     check_splits,
     read_index,
 )
-from salcr.datasets.protocol import Places, Setting
+from salcr.datasets.protocol import Annotations, Setting
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
 
@@ -38,7 +38,7 @@ _CAMERA_FOLDER = re.compile(r"cam(\d+)")
 SPLIT_FILES = "idx/*.txt"
 
 
-def _same_person_and_camera(query: Places, gallery: Places) -> NDArray[np.bool_]:
+def _same_person_and_camera(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
     """A query does not see the images that its own camera took of its identity."""
     same_camera = query.camera[:, None] == gallery.camera
     return same_camera & (query.identity[:, None] == gallery.identity)
@@ -48,7 +48,7 @@ def _same_person_and_camera(query: Places, gallery: Places) -> NDArray[np.bool_]
 SETTINGS = tuple(
     Setting(
         f"{query}-to-{gallery}", query=query, gallery=gallery, shots=1, draws=10,
-        identity_once=True, hides=_same_person_and_camera,
+        identity_once=True, excludes=_same_person_and_camera,
     )
     for query, gallery in (("visible", "infrared"), ("infrared", "visible"))
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+from salcr.types import Integers
 
 
 class Setting(NamedTuple):
@@ -22,27 +22,27 @@ class Setting(NamedTuple):
     cameras: tuple[int, ...] | None = None
     """Cameras of the gallery, None for all."""
     shots: int | None = None
-    """Gallery images of each identity in each camera, drawn at random; None for all images."""
+    """SearchIndex images of each identity in each camera, drawn at random; None for all images."""
     draws: int = 1
     """Random galleries to average over."""
     identity_once: bool = False
     """The CMC counts an identity of the gallery once, not each of its images."""
-    hides: Callable[[Places, Places], NDArray[np.bool_]] | None = None
+    excludes: Callable[[Annotations, Annotations], NDArray[np.bool_]] | None = None
     """Tells which gallery images, [Q, G], a query must not see."""
 
 
-class Places(NamedTuple):
+class Annotations(NamedTuple):
     """Who is on the images and which camera took them, [N] each."""
 
     identity: Integers
     camera: Integers
 
-    def at(self, positions: Integers) -> Places:
+    def at(self, positions: Integers) -> Annotations:
         """Return those of some images."""
-        return Places(self.identity[positions], self.camera[positions])
+        return Annotations(self.identity[positions], self.camera[positions])
 
 
-def draw_gallery(setting: Setting, images: Places, draw: int) -> Integers:
+def draw_gallery(setting: Setting, images: Annotations, draw: int) -> Integers:
     """Return the positions of one random gallery, ascending; the same for equal arguments.
 
     Of each identity in each of the setting's cameras `shots` images are drawn, all where there

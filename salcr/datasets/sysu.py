@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salcr.datasets.checks import check_people, read_lines
-from salcr.datasets.protocol import Places, Setting
+from salcr.datasets.protocol import Annotations, Setting
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
 
@@ -25,7 +25,7 @@ SPLITS = {"train": ("train", "val"), "test": ("test",)}
 SPLIT_FILES = "exp/*.txt"
 
 
-def _same_place(query: Places, gallery: Places) -> NDArray[np.bool_]:
+def _same_place(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
     """Cameras 2 and 3 hang in one place: a query of camera 3 does not see camera 2."""
     return (query.camera[:, None] == 3) & (gallery.camera == 2)
 
@@ -34,7 +34,7 @@ def _same_place(query: Places, gallery: Places) -> NDArray[np.bool_]:
 SETTINGS = tuple(
     Setting(
         name, query="infrared", gallery="visible", cameras=cameras, shots=shots, draws=10,
-        identity_once=True, hides=_same_place,
+        identity_once=True, excludes=_same_place,
     )
     for name, cameras, shots in (
         ("all", (1, 2, 4, 5), 1),

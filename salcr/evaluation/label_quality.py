@@ -22,10 +22,10 @@ def label_quality(
         infrared_identity: [M].
 
     Returns:
-        `ari`, `ami`, `fmi`, `v_measure` of both modalities' labelled images together;
+        `ari`, `ami`, `fmi`, `v_measure` of both modalities' labeled images together;
         `num_clusters`; `outliers`, the share of images without a label; `pair_precision` and
         `pair_recall` of the visible-infrared pairs that carry one label, recall over all pairs
-        of one identity, outliers included. Scores are 0 where nothing is labelled.
+        of one identity, outliers included. Scores are 0 where nothing is labeled.
     """
     from sklearn import metrics  # its import takes over a second
 

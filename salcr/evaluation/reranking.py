@@ -44,7 +44,7 @@ def aim(query: Floats, gallery: Floats, *, k1: int, k2: int) -> Floats:
     """Return minus the cosine of two images' similarities to the gallery, minus their own (AIM).
 
     With A = query galleryᵀ and B = gallery galleryᵀ, each row cut to its largest entries, and B
-    averaged over neighbours, the distance is -(A Bᵀ) - query galleryᵀ, rows of A and B of length
+    averaged over neighbors, the distance is -(A Bᵀ) - query galleryᵀ, rows of A and B of length
     1 (METHOD 4).
 
     Args:
@@ -58,8 +58,8 @@ def aim(query: Floats, gallery: Floats, *, k1: int, k2: int) -> Floats:
     """
     similarity = query @ gallery.T
     within = gallery @ gallery.T
-    neighbours = _nearest(-within, k2)
-    mean = averaged(sparse.csr_matrix(_largest(within, k1)), neighbours).toarray()
+    neighbors = _nearest(-within, k2)
+    mean = averaged(sparse.csr_matrix(_largest(within, k1)), neighbors).toarray()
     shared = unit_rows(_largest(similarity, k1)) @ unit_rows(mean).T
     return np.asarray(-shared - similarity, dtype=np.float32)
 
@@ -67,14 +67,14 @@ def aim(query: Floats, gallery: Floats, *, k1: int, k2: int) -> Floats:
 def cmrr(query: Floats, gallery: Floats, *, k: int, eta: float = 0.1) -> Floats:
     """Return the cross-modality re-ranking's distance (METHOD 4, CMRR).
 
-    Each image is encoded by its k-reciprocal neighbours among the queries and in the gallery;
+    Each image is encoded by its k-reciprocal neighbors among the queries and in the gallery;
     the distance is (1 - eta) J + eta d, with J the Jaccard distance of two encodings and d the
     squared Euclidean distance.
 
     Args:
         query: [Q, D], unit rows of one modality.
         gallery: [G, D], unit rows of the other.
-        k: neighbours (published: 15 SYSU-MM01, 8 RegDB); sets hold k + 1, all where there are
+        k: neighbors (published: 15 SYSU-MM01, 8 RegDB); sets hold k + 1, all where there are
             fewer images.
         eta: weight of the distance that is not re-ranked, 0 .. 1.
 
@@ -85,7 +85,7 @@ def cmrr(query: Floats, gallery: Floats, *, k: int, eta: float = 0.1) -> Floats:
     ranks = [_ranks_within(_scaled(_distance(rows, rows)), k) for rows in (query, gallery)]
     encodings = []
     for own, rows in enumerate((query, gallery)):
-        towards = []
+        toward = []
         for other, columns in enumerate((query, gallery)):
             distance = _scaled(_distance(rows, columns))
             if own == other:
@@ -94,14 +94,14 @@ def cmrr(query: Floats, gallery: Floats, *, k: int, eta: float = 0.1) -> Floats:
                 forward = _nearest(distance, k + 1)
                 backward = _nearest(_scaled(_distance(columns, rows)), k + 1)
             near = reciprocal(forward, backward)
-            towards.append(_encoded(distance, near, ranks[other], ranks[own][:, :k], k))
-        encodings.append(_half(_rows_of_sum_one(sparse.hstack(towards, format="csr"))))
+            toward.append(_encoded(distance, near, ranks[other], ranks[own][:, :k], k))
+        encodings.append(_half(_rows_of_sum_one(sparse.hstack(toward, format="csr"))))
     jaccard = _half_jaccard(*encodings).astype(np.float32)
     return np.asarray((1 - eta) * jaccard + eta * across, dtype=np.float32)
 
 
 def _ranks_within(distance: Floats, k: int) -> Integers:
-    """Return [N, min(N, k + 1)] neighbours after a k-reciprocal re-ranking of one modality."""
+    """Return [N, min(N, k + 1)] neighbors after a k-reciprocal re-ranking of one modality."""
     distance = _scaled(distance).T
     ranks = _nearest(distance, k + 1)
     near = reciprocal(ranks, ranks)
@@ -119,8 +119,8 @@ def _encoded(
 
     Args:
         distance: [X, Y].
-        near: [X, Y], the mutual neighbours R.
-        ranks: [Y, at least round(k / 2) + 1 or all], the columns' neighbours among themselves.
+        near: [X, Y], the mutual neighbors R.
+        ranks: [Y, at least round(k / 2) + 1 or all], the columns' neighbors among themselves.
         averaged_over: [X, n], rows whose encodings are averaged.
         k: decides the size of the sets that may join.
     """
@@ -133,7 +133,7 @@ def _encoded(
 def _half_jaccard(encodings: sparse.csr_matrix, others: sparse.csr_matrix) -> NDArray[np.float16]:
     """Return 1 - m / (2 - m), [X, Y], m the sum of minima of two rows, in float16.
 
-    Column after column and with each sum rounded, as released: the ranks of near neighbours
+    Column after column and with each sum rounded, as released: the ranks of near neighbors
     differ otherwise. The loop is over columns, each with its few rows.
     """
     shared = np.zeros((encodings.shape[0], others.shape[0]), dtype=np.float16)

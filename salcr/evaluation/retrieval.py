@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from salcr.data.store import MODALITIES, Split, load_identities
-from salcr.datasets.protocol import Places, Setting
+from salcr.data.store import Split, load_identities
+from salcr.datasets.protocol import Annotations, Setting
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
+from salcr.models.features import mirrored_features
 from salcr.models.network import Network
-from salcr.training.engine import mirrored_features
-from salcr.types import Floats, Integers
+from salcr.types import MODALITIES, Floats, Integers
 
 RANKS = 20
 
@@ -22,7 +22,7 @@ class Described(NamedTuple):
 
     features: dict[str, Floats]
     """[N, C], unit rows."""
-    places: dict[str, Places]
+    annotations: dict[str, Annotations]
     """Identities and cameras."""
 
 
@@ -36,10 +36,10 @@ def describe(network: Network, split: Split, identities: Path, *, trial: int) ->
         trial: whose split it is.
     """
     who = load_identities(identities, trial=trial, split="test")
-    images = {"visible": split.visible, "infrared": split.infrared}
+    images = split.images
     return Described(
         {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES},
-        {m: Places(who[m], images[m].camera) for m in MODALITIES},
+        {m: Annotations(who[m], images[m].camera) for m in MODALITIES},
     )
 
 
@@ -58,13 +58,13 @@ def retrieve(setting: Setting, distance: Floats, test: Described, drawn: Integer
         test: all test images.
         drawn: [G], the gallery's positions among them.
     """
-    query, images = test.places[setting.query], test.places[setting.gallery]
-    gallery = Places(images.identity[drawn], images.camera[drawn])
+    query, images = test.annotations[setting.query], test.annotations[setting.gallery]
+    gallery = Annotations(images.identity[drawn], images.camera[drawn])
     return retrieval_metrics(
         distance,
         query.identity,
         gallery.identity,
-        excluded=None if setting.hides is None else setting.hides(query, gallery),
+        excluded=None if setting.excludes is None else setting.excludes(query, gallery),
         identity_once=setting.identity_once,
         num_ranks=RANKS,
     )

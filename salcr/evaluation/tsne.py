@@ -11,7 +11,7 @@ _PERPLEXITY = 30.0
 _SEED = 0
 
 
-def in_the_plane(features: Floats) -> NDArray[np.float64]:
+def tsne_2d(features: Floats) -> NDArray[np.float64]:
     """Return t-SNE coordinates [N, 2], the same for equal features.
 
     Exact, since the approximation by trees sums in another order on other numbers of threads; that

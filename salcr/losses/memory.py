@@ -20,7 +20,7 @@ _UNFELT = 1e-9
 
 
 def initial_memory(features: Tensor, labels: Integers) -> Tensor:
-    """Return the normalised mean feature of every cluster.
+    """Return the normalized mean feature of every cluster.
 
     Args:
         features: [..., N, C]; leading dimensions (parts) have memories of their own.
@@ -63,7 +63,7 @@ def updated_memory(
 ) -> Tensor:
     """Return the memory after the samples of a batch have moved it one after another.
 
-    m_y <- normalise(momentum * m_y + (1 - momentum) * f). Clusters do not touch each other, so
+    m_y <- normalize(momentum * m_y + (1 - momentum) * f). Clusters do not touch each other, so
     one sample of every cluster acts at a time, the last ones of all clusters together; samples
     that too many of their own cluster follow are left out, their trace is below rounding.
 
@@ -111,7 +111,7 @@ def _turns(labels: Integers, most: int) -> tuple[Integers, list[Integers]]:
 def _num_felt(momentum: float) -> int:
     """Return how many of a cluster's last samples can be felt in float32: 11 where mu is 0.1.
 
-    mu * m + (1 - mu) * f is at least 1 - 2 mu long, and normalising vectors no shorter than that
+    mu * m + (1 - mu) * f is at least 1 - 2 mu long, and normalizing vectors no shorter than that
     stretches their distance by 1 / (1 - 2 mu) at most. So each sample shrinks the distance, at
     first at most 2, of memories that started apart, at least by mu / (1 - 2 mu).
     """

@@ -13,18 +13,14 @@ from torch import Tensor
 from salcr.config.schema import Fgsal, Gpcr, Memory
 from salcr.losses import refinement
 from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
-from salcr.losses.refinement import Labels
 from salcr.models.network import Features
-from salcr.types import Integers
-
-SPACES = ("visible", "infrared")  # of labels
-SIDES = ("visible", "infrared")  # of part patterns: whose image asks
+from salcr.types import MODALITIES, Integers, PseudoLabels
 
 
 class UnitFeatures(NamedTuple):
-    """The normalised features of a batch, which several losses and the memories look at."""
+    """The normalized features of a batch, which several losses and the memories look at."""
 
-    global_: Tensor
+    global_features: Tensor
     """[3S, C] rows [v; a; r]."""
     parts: dict[str, Tensor]
     """Side -> [P, B, C], from `refinement.part_rows`; empty where no loss needs them."""
@@ -34,9 +30,10 @@ class StageTwoObjective:
     """L_global + L_part + weight * L_refine (paper, section 3.5) and its memories.
 
     Args:
-        global_: modality -> [N, C] eval-mode global features of all training images, unit rows.
-        parts: modality -> [P, N, C] part blocks of the jointly normalised concatenation.
-        clusters: modality -> [N] DBSCAN labels, -1 for outliers; not propagated, not relabelled.
+        global_features: modality -> [N, C] eval-mode global features of all training images,
+            unit rows.
+        parts: modality -> [P, N, C] part blocks of the jointly normalized concatenation.
+        clusters: modality -> [N] DBSCAN labels, -1 for outliers; not propagated, not relabeled.
         memory: momentum and temperature.
         fgsal: switches of the part losses.
         gpcr: switches of the refinement losses.
@@ -46,7 +43,7 @@ class StageTwoObjective:
 
     def __init__(
         self,
-        global_: dict[str, Tensor],
+        global_features: dict[str, Tensor],
         parts: dict[str, Tensor],
         clusters: dict[str, Integers],
         *,
@@ -55,39 +52,44 @@ class StageTwoObjective:
         gpcr: Gpcr,
         label_space: str,
     ) -> None:
-        self.settings, self.fgsal, self.gpcr = memory, fgsal, gpcr
+        self.memory, self.fgsal, self.gpcr = memory, fgsal, gpcr
         self.label_space = label_space
-        self.global_memory = {s: initial_memory(global_[s], clusters[s]) for s in SPACES}
-        part_start = {s: initial_memory(parts[s], clusters[s]) for s in SPACES}
-        self.part_memory = {(side, s): part_start[s] for side in SIDES for s in SPACES}
-        kept = {
-            s: torch.from_numpy(np.flatnonzero(clusters[s] >= 0)).to(global_[s].device)
-            for s in SPACES
+        self.global_memory = {
+            s: initial_memory(global_features[s], clusters[s]) for s in MODALITIES
         }
-        self.instances = {s: global_[s][kept[s]] for s in SPACES}
-        self.part_instances = {s: F.normalize(parts[s][:, kept[s]], dim=-1) for s in SPACES}
+        part_start = {s: initial_memory(parts[s], clusters[s]) for s in MODALITIES}
+        self.part_memory = {(side, s): part_start[s] for side in MODALITIES for s in MODALITIES}
+        kept = {
+            s: torch.from_numpy(np.flatnonzero(clusters[s] >= 0)).to(global_features[s].device)
+            for s in MODALITIES
+        }
+        self.instances = {s: global_features[s][kept[s]] for s in MODALITIES}
+        self.part_instances = {s: F.normalize(parts[s][:, kept[s]], dim=-1) for s in MODALITIES}
 
-    def normalised(self, features: Features) -> UnitFeatures:
+    def normalized(self, features: Features) -> UnitFeatures:
         """Return a batch's features as `losses` and `update` take them."""
-        global_ = F.normalize(features.global_, dim=-1)
+        global_features = F.normalize(features.global_features, dim=-1)
         if not (self.fgsal.enabled or self.gpcr.mode in ("both", "part")):
-            return UnitFeatures(global_, {})
+            return UnitFeatures(global_features, {})
         released = self.fgsal.released_cross_pattern
-        return UnitFeatures(global_, refinement.part_rows(*features[1:], released=released))
+        return UnitFeatures(global_features, refinement.part_rows(*features[1:], released=released))
 
-    def losses(self, features: UnitFeatures, labels: Labels) -> dict[str, Tensor]:
+    def losses(self, features: UnitFeatures, labels: PseudoLabels[Tensor]) -> dict[str, Tensor]:
         """Return the scalar losses of a batch: "global", "part", "refine" and their "total".
 
         A loss that is switched off is left out.
         """
-        tau = self.settings.temperature
+        tau = self.memory.temperature
         found = {
             "global": _sum(
                 cluster_loss(
-                    features.global_[rows], self.global_memory[s], labels.of_groups(s)[rows], tau
+                    features.global_features[rows],
+                    self.global_memory[s],
+                    group_labels(labels, s)[rows],
+                    tau,
                 )
-                for s in SPACES
-                for rows in [self._rows(s, len(features.global_))]
+                for s in MODALITIES
+                for rows in [self._rows(s, len(features.global_features))]
             )
         }
         if self.fgsal.enabled:
@@ -101,18 +103,22 @@ class StageTwoObjective:
         found["total"] = total + self.gpcr.weight * found.get("refine", 0)
         return found
 
-    def update(self, features: UnitFeatures, labels: Labels, rng: np.random.Generator) -> None:
+    def update(
+        self, features: UnitFeatures, labels: PseudoLabels[Tensor], rng: np.random.Generator
+    ) -> None:
         """Move the cluster memories by a batch, its samples in random order."""
 
         def moved(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
             order = rng.permutation(len(label))
-            momentum = self.settings.momentum
+            momentum = self.memory.momentum
             return updated_memory(memory, rows, label.cpu().numpy(), momentum, order)
 
-        for space in SPACES:
-            rows = self._rows(space, len(features.global_))
+        for space in MODALITIES:
+            rows = self._rows(space, len(features.global_features))
             self.global_memory[space] = moved(
-                self.global_memory[space], features.global_[rows], labels.of_groups(space)[rows]
+                self.global_memory[space],
+                features.global_features[rows],
+                group_labels(labels, space)[rows],
             )
         if not self.fgsal.enabled:
             return
@@ -121,27 +127,30 @@ class StageTwoObjective:
 
     def _spaces(self, side: str) -> list[str]:
         """Return the label spaces in which the images of one modality are trained."""
-        return [s for s in SPACES if self.label_space in ("dual", s) or s == side]
+        return [s for s in MODALITIES if self.label_space in ("dual", s) or s == side]
 
     def _rows(self, space: str, num_rows: int) -> slice:
         """Return those of the rows [v; a; r] that the memory of a label space sees."""
-        visible, infrared = (space in self._spaces(side) for side in SIDES)
+        visible, infrared = (space in self._spaces(side) for side in MODALITIES)
         boundary = num_rows * 2 // 3
         return slice(0 if visible else boundary, num_rows if infrared else boundary)
 
     def _parts(
-        self, features: UnitFeatures, labels: Labels
+        self, features: UnitFeatures, labels: PseudoLabels[Tensor]
     ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
         """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is trained."""
         for side, rows in features.parts.items():
             for space in self._spaces(side):
-                yield side, space, rows, _side_labels(labels, side, space, rows.shape[1])
+                own = labels.of(side, space)
+                yield side, space, rows, own.repeat(rows.shape[1] // len(own))
 
     def _refine_loss(self, features: UnitFeatures) -> Tensor:
-        tau, mode = self.settings.temperature, self.gpcr.mode
+        tau, mode = self.memory.temperature, self.gpcr.mode
         found = []
-        for space in SPACES:
-            logits = refinement.instance_logits(features.global_, self.instances[space], tau)
+        for space in MODALITIES:
+            logits = refinement.instance_logits(
+                features.global_features, self.instances[space], tau
+            )
             near = refinement.nearest(logits, self.gpcr.k)
             if mode in ("both", "global"):
                 found.append(refinement.refine_global(logits, near))
@@ -155,11 +164,7 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
     return torch.stack(list(terms)).sum()
 
 
-def _side_labels(labels: Labels, side: str, space: str, num_rows: int) -> Tensor:
-    own = {
-        ("visible", "visible"): labels.visible,
-        ("visible", "infrared"): labels.visible_to_infrared,
-        ("infrared", "visible"): labels.infrared_to_visible,
-        ("infrared", "infrared"): labels.infrared,
-    }[side, space]
-    return own.repeat(num_rows // len(own))
+def group_labels(labels: PseudoLabels[Tensor], space: str) -> Tensor:
+    """Return [3S] labels of the rows [v; a; r] in one label space."""
+    visible, infrared = (labels.of(modality, space) for modality in MODALITIES)
+    return torch.cat([visible, visible, infrared])

@@ -1,38 +1,17 @@
 """What stage two adds to the loss against cluster memories (paper, sections 3.3 and 3.4).
 
-All features are L2-normalised, all similarities cosines divided by the temperature tau. A batch
+All features are L2-normalized, all similarities cosines divided by the temperature tau. A batch
 of stage two is three aligned groups of S images, in the row order [v; a; r]: visible,
 channel-augmented visible (the same images as v) and infrared.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 NUM_GROUPS = 3
-
-
-class Labels(NamedTuple):
-    """Pseudo-labels of the S aligned pairs, int64 [S] each."""
-
-    visible: Tensor
-    """Visible images in the visible space."""
-    visible_to_infrared: Tensor
-    """Visible images in the infrared space."""
-    infrared: Tensor
-    """Infrared images in the infrared space."""
-    infrared_to_visible: Tensor
-    """Infrared images in the visible space."""
-
-    def of_groups(self, space: str) -> Tensor:
-        """Return [3S] labels of the rows [v; a; r] in the "visible" or the "infrared" space."""
-        if space == "visible":
-            return torch.cat([self.visible, self.visible, self.infrared_to_visible])
-        return torch.cat([self.visible_to_infrared, self.visible_to_infrared, self.infrared])
 
 
 def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) -> dict[str, Tensor]:
@@ -69,7 +48,7 @@ def nearest(logits: Tensor, k: int) -> Tensor:
     return logits.detach().topk(min(k, logits.shape[-1]), dim=-1, sorted=False).indices
 
 
-def among(indices: Tensor, others: Tensor) -> Tensor:
+def isin_rows(indices: Tensor, others: Tensor) -> Tensor:
     """Return which of `indices` [..., k] are in the same row of `others` [..., l], bool."""
     return (indices.unsqueeze(-1) == others.unsqueeze(-2)).any(dim=-1)
 
@@ -102,7 +81,7 @@ def refine_global(logits: Tensor, near: Tensor) -> Tensor:
         near: [3S, k] nearest instances of these rows, from `nearest`.
     """
     v, a, r = near.chunk(NUM_GROUPS)
-    positive = among(v, a) & among(v, r)
+    positive = isin_rows(v, a) & isin_rows(v, r)
     return instance_loss(logits, v.repeat(NUM_GROUPS, 1), positive.repeat(NUM_GROUPS, 1))
 
 
@@ -138,5 +117,5 @@ def refine_parts(
 
 def _on_another_map(near: Tensor, near_parts: Tensor) -> Tensor:
     """Return bool [3B, k]: which of near [B, k] are in near_parts [3B, k] of another map."""
-    own, cross1, cross2 = among(near, near_parts.unflatten(0, (NUM_GROUPS, -1)))
+    own, cross1, cross2 = isin_rows(near, near_parts.unflatten(0, (NUM_GROUPS, -1)))
     return torch.cat([cross1 | cross2, own | cross2, own | cross1])

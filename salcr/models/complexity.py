@@ -26,7 +26,7 @@ def sizes(network: Network, *, height: int, width: int) -> dict[str, Size]:
     """Return the sizes of the baseline, which has no parts, and of the whole network.
 
     Both stems count as parameters; an image goes through one of them. Elementwise work
-    (normalisation, activation, pooling) is not counted.
+    (normalization, activation, pooling) is not counted.
 
     Args:
         network: in evaluation mode, on the CPU.

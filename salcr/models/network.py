@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from salcr.models.resnet import Stem, Trunk, initialise
+from salcr.models.resnet import Stem, Trunk, initialize
 
 _GEM_POWER = 3.0
 _GEM_FLOOR = 1e-12
 
 
 class Features(NamedTuple):
-    """Features of a stage-two batch before normalisation; rows [v; a; r]."""
+    """Features of a stage-two batch before normalization; rows [v; a; r]."""
 
-    global_: Tensor
+    global_features: Tensor
     """[3S, C]."""
     own: Tensor
     """[3S, P, C], f(v,v), f(a,a), f(r,r)."""
@@ -43,7 +43,7 @@ class Network(nn.Module):
         self.memory_format = torch.contiguous_format
         self.visible_stem, self.infrared_stem = Stem(width), Stem(width)
         self.trunk = Trunk(backbone, width)
-        initialise(self)
+        initialize(self)
         self.infrared_stem.load_state_dict(self.visible_stem.state_dict())
         self.global_neck = _neck(self.trunk.num_channels)
         self.reset_parts(num_parts)
@@ -65,10 +65,10 @@ class Network(nn.Module):
         self.part_neck = _neck(num_parts * self.num_channels)
 
     def forward(self, images: Tensor, modality: str) -> tuple[Tensor, Tensor]:
-        """Return the features of one modality's images, before normalisation.
+        """Return the features of one modality's images, before normalization.
 
         Args:
-            images: [B, 3, H, W], normalised.
+            images: [B, 3, H, W], normalized.
             modality: "visible" or "infrared".
 
         Returns:
@@ -107,7 +107,7 @@ class Network(nn.Module):
             return self.trunk(torch.cat(stemmed)).float()
 
     def _global(self, feature_map: Tensor) -> Tensor:
-        return self.global_neck(generalised_mean(feature_map))
+        return self.global_neck(generalized_mean(feature_map))
 
     def _own_parts(self, feature_map: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         stripes = split_stripes(feature_map, self.num_parts)
@@ -118,7 +118,7 @@ class Network(nn.Module):
         return self.part_neck(parts.flatten(1)).unflatten(1, (self.num_parts, -1))
 
 
-def generalised_mean(feature_map: Tensor) -> Tensor:
+def generalized_mean(feature_map: Tensor) -> Tensor:
     """Return the GeM pooling (mean(x^3) + 1e-12)^(1/3), [B, C] from [B, C, H, W]."""
     powered = feature_map.pow(_GEM_POWER).mean(dim=(2, 3))
     return (powered + _GEM_FLOOR).pow(1 / _GEM_POWER)
@@ -160,19 +160,19 @@ def attend(query: Tensor, stripes: Tensor) -> Tensor:
     return torch.einsum("bpt,bptc->bpc", scores.softmax(dim=2), stripes)
 
 
-def inference_features(global_: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
+def inference_features(global_features: Tensor, parts: Tensor) -> tuple[Tensor, Tensor]:
     """Return the two features of evaluation, unit rows.
 
     Args:
-        global_: [B, C] from `Network.forward`.
+        global_features: [B, C] from `Network.forward`.
         parts: [B, P, C] from `Network.forward`.
 
     Returns:
         the global feature [B, C], which the paper's numbers use, and the concatenation
         [parts, global] [B, P*C + C].
     """
-    joint = torch.cat([parts.flatten(1), global_], dim=1)
-    return F.normalize(global_, dim=1), F.normalize(joint, dim=1)
+    joint = torch.cat([parts.flatten(1), global_features], dim=1)
+    return F.normalize(global_features, dim=1), F.normalize(joint, dim=1)
 
 
 def _neck(num_channels: int) -> nn.BatchNorm1d:

@@ -100,7 +100,7 @@ class Trunk(nn.Module):
         return x
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Draw convolution weights as torchvision does (He, fan out), from torch's global state."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):

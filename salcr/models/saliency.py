@@ -54,7 +54,7 @@ def look(
 
     Args:
         network: whose features they are; put into evaluation mode.
-        images: [B, 3, H, W], normalised, on the network's device.
+        images: [B, 3, H, W], normalized, on the network's device.
         modality: of the images.
         partners: [B, C], unit global features of images of the other modality.
 
@@ -65,8 +65,8 @@ def look(
     seen: list[Tensor] = []
     hook = network.trunk.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with hook, torch.enable_grad():
-        global_, _ = network(images, modality)
-        similarity = (F.normalize(global_, dim=1) * partners).sum(dim=1)
+        global_features, _ = network(images, modality)
+        similarity = (F.normalize(global_features, dim=1) * partners).sum(dim=1)
         cam = grad_cam(seen[0], similarity)
     with torch.no_grad():
         attention = part_attention(seen[0].float(), network.part_tokens)

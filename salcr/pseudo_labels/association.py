@@ -13,7 +13,7 @@ from salcr.pseudo_labels.matching import (
     transport_to_clusters,
 )
 from salcr.pseudo_labels.propagation import Blocks, propagate
-from salcr.types import Association, Floats, Integers
+from salcr.types import Floats, Integers, PseudoLabels
 
 Method = Literal["dagl", "otla", "pgm", "mbccm"]
 MATCHINGS = {"pgm": match_progressively, "mbccm": match_with_repetition}
@@ -31,7 +31,7 @@ def associate(
     relabel_own_modality: bool,
     method: Method = "dagl",
     blocks: Blocks | None = None,
-) -> Association:
+) -> PseudoLabels[Integers]:
     """Return the labels of both modalities in both label spaces (paper, section 3.2).
 
     "pgm", "mbccm" and "otla" are the associations that the paper compares with (METHOD 5). They
@@ -43,16 +43,16 @@ def associate(
         infrared: [M, D] features of the clustered infrared images, unit rows.
         visible_cluster: [N] DBSCAN labels 0 .. K-1, no outliers.
         infrared_cluster: [M] DBSCAN labels 0 .. L-1, no outliers.
-        cmfp_k: neighbours of the feature propagation, or None to do without it; "dagl" only.
+        cmfp_k: neighbors of the feature propagation, or None to do without it; "dagl" only.
         strength: lambda of the optimal transport; "dagl" and "otla" only.
         relabel_own_modality: also give images a new label in their own modality, the argmax of
             the inner product with the cluster means (released code); else DBSCAN's stays (paper).
             "dagl" only.
         method: which association.
-        blocks: neighbours of the feature propagation, where they have been searched before.
+        blocks: neighbors of the feature propagation, where they have been searched before.
 
     Returns:
-        Labels in the roles of `Association`.
+        Labels in the roles of `PseudoLabels`.
 
     Raises:
         ValueError: there is no such method, or a side has no cluster.
@@ -65,12 +65,12 @@ def associate(
         means = cluster_means(visible, visible_cluster)
         none = np.full(len(visible), -1, dtype=np.int64)
         moved = transport_to_clusters(infrared, means, strength=strength)
-        return Association(visible_cluster, none, infrared_cluster, moved)
+        return PseudoLabels(visible_cluster, none, infrared_cluster, moved)
     if method in MATCHINGS:
         visible_means = unit_rows(cluster_means(visible, visible_cluster))
         infrared_means = unit_rows(cluster_means(infrared, infrared_cluster))
         matched = MATCHINGS[method](visible_means, infrared_means)
-        return Association(
+        return PseudoLabels(
             visible=visible_cluster,
             visible_to_infrared=matched.infrared_of_visible[visible_cluster],
             infrared=infrared_cluster,
@@ -92,13 +92,13 @@ def _associate_dually(
     infrared_cluster: Integers,
     strength: float,
     relabel: bool,
-) -> Association:
+) -> PseudoLabels[Integers]:
     visible_means = cluster_means(visible, visible_cluster)
     infrared_means = cluster_means(infrared, infrared_cluster)
     if relabel:
         visible_cluster = np.argmax(visible @ visible_means.T, axis=1)
         infrared_cluster = np.argmax(infrared @ infrared_means.T, axis=1)
-    return Association(
+    return PseudoLabels(
         visible=visible_cluster,
         visible_to_infrared=transport_to_clusters(visible, infrared_means, strength=strength),
         infrared=infrared_cluster,

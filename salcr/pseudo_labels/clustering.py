@@ -1,4 +1,4 @@
-"""Clusters of one modality: Jaccard distance on k-reciprocal neighbours, then DBSCAN.
+"""Clusters of one modality: Jaccard distance on k-reciprocal neighbors, then DBSCAN.
 
 Everything is sparse: distances that DBSCAN does not look at are not stored, so memory grows with
 the number of images, not with its square.
@@ -20,7 +20,7 @@ def jaccard_distance(
     k1: int,
     k2: int,
     at_most: float = 1.0,
-    neighbours: Integers | None = None,
+    neighbors: Integers | None = None,
 ) -> sparse.csr_matrix:
     """Return the Jaccard distance of k-reciprocal encodings (Zhong et al., CVPR 2017).
 
@@ -28,33 +28,33 @@ def jaccard_distance(
 
     Args:
         features: [N, D], unit rows.
-        k1: size of the neighbourhoods, the image itself included.
-        k2: neighbours whose encodings are averaged; 1 averages nothing.
+        k1: size of the neighborhoods, the image itself included.
+        k2: neighbors whose encodings are averaged; 1 averages nothing.
         at_most: larger distances are not stored; DBSCAN needs none above its eps, and without
             them memory grows with the number of images.
-        neighbours: [N, at least min(k1, N)] indices as `neighbours.nearest_within` returns them;
+        neighbors: [N, at least min(k1, N)] indices as `neighbors.nearest_within` returns them;
             None searches.
 
     Returns:
-        [N, N] float32 in [0, 1], symmetric; pairs that share no neighbour, whose distance is 1,
-        are not stored. With fewer than k1 images the neighbourhoods are all images.
+        [N, N] float32 in [0, 1], symmetric; pairs that share no neighbor, whose distance is 1,
+        are not stored. With fewer than k1 images the neighborhoods are all images.
 
     Raises:
-        ValueError: a feature is not finite, or there are too few neighbours.
+        ValueError: a feature is not finite, or there are too few neighbors.
     """
     if len(features) == 0:
         return sparse.csr_matrix((0, 0), dtype=np.float32)
-    if neighbours is None:
-        neighbours = nearest_within(features, k1).indices
-    if neighbours.shape[1] < min(k1, len(features)):
-        raise ValueError(f"{neighbours.shape[1]} neighbours of each image are fewer than k1 = {k1}")
-    neighbours = neighbours[:, :k1]
-    near = neighbours[:, : round(k1 / 2) + 1]
-    sets = expanded_sets(_mutual(neighbours), _mutual(near))
+    if neighbors is None:
+        neighbors = nearest_within(features, k1).indices
+    if neighbors.shape[1] < min(k1, len(features)):
+        raise ValueError(f"{neighbors.shape[1]} neighbors of each image are fewer than k1 = {k1}")
+    neighbors = neighbors[:, :k1]
+    near = neighbors[:, : round(k1 / 2) + 1]
+    sets = expanded_sets(_mutual(neighbors), _mutual(near))
     pairs = sets.tocoo()
     encodings = softmax_rows(pairs, _squared_distance_of_pairs(features, pairs))
     if k2 > 1:
-        encodings = averaged(encodings, neighbours[:, :k2])
+        encodings = averaged(encodings, neighbors[:, :k2])
     return _distance_of_encodings(encodings, at_most)
 
 
@@ -66,8 +66,8 @@ def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Inte
 
     Args:
         distance: [N, N] symmetric, as `jaccard_distance` returns it; absent entries are far.
-        eps: largest distance of a neighbour.
-        min_samples: neighbours, itself included, that make a core point.
+        eps: largest distance of a neighbor.
+        min_samples: neighbors, itself included, that make a core point.
 
     Returns:
         [N] labels, -1 or 0 .. K-1.
@@ -93,7 +93,7 @@ def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Inte
 
 
 def cluster_means(features: Floats, labels: Integers, num_clusters: int | None = None) -> Floats:
-    """Return the mean feature of each cluster, [K, D], not normalised; outliers are left out.
+    """Return the mean feature of each cluster, [K, D], not normalized; outliers are left out.
 
     Clusters without a member have a mean of 0.
     """
@@ -134,24 +134,24 @@ def lengths(rows: Floats) -> Floats:
     return np.maximum(norms, np.finfo(np.float32).tiny)
 
 
-def _mutual(neighbours: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbours, of which each image is one of its own.
+def _mutual(neighbors: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbors, of which each image is one of its own.
 
     Among many equal images the search may leave out the very one that asks.
     """
-    itself = sparse.identity(len(neighbours), dtype=np.float32)
-    return sparse.csr_matrix(reciprocal(neighbours, neighbours).maximum(itself))
+    itself = sparse.identity(len(neighbors), dtype=np.float32)
+    return sparse.csr_matrix(reciprocal(neighbors, neighbors).maximum(itself))
 
 
 def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbours.
+    """Return the 0/1 matrix of mutual neighbors.
 
     Args:
-        forward: [N, k], the neighbours of each of N rows among M others, without repeats.
-        backward: [M, k'], the neighbours of each of those among the N rows.
+        forward: [N, k], the neighbors of each of N rows among M others, without repeats.
+        backward: [M, k'], the neighbors of each of those among the N rows.
 
     Returns:
-        [N, M], 1 where each is among the other's neighbours.
+        [N, M], 1 where each is among the other's neighbors.
     """
     there = _membership(forward, len(backward))
     back = _membership(backward, len(forward))
@@ -189,27 +189,27 @@ def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matri
     """
     weights = np.exp(-distance)
     totals = np.bincount(pairs.row, weights, minlength=pairs.shape[0])
-    normalised = (weights / totals[pairs.row]).astype(np.float32)
-    return sparse.csr_matrix((normalised, (pairs.row, pairs.col)), shape=pairs.shape)
+    normalized = (weights / totals[pairs.row]).astype(np.float32)
+    return sparse.csr_matrix((normalized, (pairs.row, pairs.col)), shape=pairs.shape)
 
 
-def averaged(encodings: sparse.csr_matrix, neighbours: Integers) -> sparse.csr_matrix:
-    """Return each row's mean encoding over its neighbours.
+def averaged(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
+    """Return each row's mean encoding over its neighbors.
 
     Args:
         encodings: [N, M].
-        neighbours: [N, k], rows of `encodings`.
+        neighbors: [N, k], rows of `encodings`.
     """
-    total = _membership(neighbours, len(neighbours)) @ encodings
-    return sparse.csr_matrix(total / neighbours.shape[1], dtype=np.float32)
+    total = _membership(neighbors, len(neighbors)) @ encodings
+    return sparse.csr_matrix(total / neighbors.shape[1], dtype=np.float32)
 
 
-def _membership(neighbours: Integers, num_columns: int) -> sparse.csr_matrix:
-    """Return the [N, M] 0/1 matrix with a 1 where column j is among row i's neighbours."""
-    num_rows, k = neighbours.shape
+def _membership(neighbors: Integers, num_columns: int) -> sparse.csr_matrix:
+    """Return the [N, M] 0/1 matrix with a 1 where column j is among row i's neighbors."""
+    num_rows, k = neighbors.shape
     start = np.arange(0, num_rows * k + 1, k)
-    ones = np.ones(neighbours.size, dtype=np.float32)
-    return sparse.csr_matrix((ones, neighbours.ravel(), start), shape=(num_rows, num_columns))
+    ones = np.ones(neighbors.size, dtype=np.float32)
+    return sparse.csr_matrix((ones, neighbors.ravel(), start), shape=(num_rows, num_columns))
 
 
 def _squared_distance_of_pairs(features: Floats, pairs: sparse.coo_matrix) -> Floats:

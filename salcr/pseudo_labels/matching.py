@@ -73,7 +73,7 @@ def transport_to_clusters(features: Floats, means: Floats, *, strength: float) -
 
     Args:
         features: [N, D].
-        means: [K, D], of the other modality's clusters, not normalised.
+        means: [K, D], of the other modality's clusters, not normalized.
         strength: lambda of `sinkhorn`; costs are squared Euclidean distances.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by inner product.
+"""Exact nearest neighbors by inner product.
 
 Of equal inner products the one with the smaller index comes first, so that the k nearest are the
 first k of any longer list. Products are computed block by block: memory grows with N k, not N².
@@ -21,7 +21,7 @@ _BLOCK_ELEMENTS = 2**24
 _MOST_ROWS = 512
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """The nearest rows of a database for each of N rows, nearest first."""
 
     indices: Integers
@@ -30,14 +30,14 @@ class Neighbours(NamedTuple):
     """[N, k], their inner products, float32."""
 
 
-def nearest(queries: Floats | Tensor, database: Floats | Tensor, k: int) -> Neighbours:
+def nearest(queries: Floats | Tensor, database: Floats | Tensor, k: int) -> Neighbors:
     """Return the rows of the database that have the largest inner products with each query.
 
     Args:
         queries: [N, D] float32, unit rows for cosine similarity. Tensors on a GPU are searched
             there.
         database: [M, D], on the same device.
-        k: neighbours wanted; min(k, M) are returned.
+        k: neighbors wanted; min(k, M) are returned.
 
     Raises:
         ValueError: `k` is below 1, or a feature is not finite.
@@ -45,13 +45,13 @@ def nearest(queries: Floats | Tensor, database: Floats | Tensor, k: int) -> Neig
     rows, others = _checked(queries, k), _checked(database, k)
     if rows.is_cuda:
         return _nearest_by_keys(rows, others, k)
-    found = _no_neighbours(len(rows), min(k, len(others)))
+    found = _no_neighbors(len(rows), min(k, len(others)))
     for start, products in _blocks(rows, others):
         _keep_of_rows(found, start, products, first=0)
     return found
 
 
-def nearest_within(features: Floats | Tensor, k: int) -> Neighbours:
+def nearest_within(features: Floats | Tensor, k: int) -> Neighbors:
     """Return what `nearest` returns for features among themselves, each one included.
 
     Half the work: the product of a pair is computed once and serves both.
@@ -59,7 +59,7 @@ def nearest_within(features: Floats | Tensor, k: int) -> Neighbours:
     rows = _checked(features, k)
     if rows.is_cuda:
         return _nearest_by_keys(rows, rows, k)
-    found = _no_neighbours(len(rows), min(k, len(rows)))
+    found = _no_neighbors(len(rows), min(k, len(rows)))
     for start, products in _blocks(rows, rows, upper=True):
         _keep_of_rows(found, start, products, first=start)
         _keep_of_columns(found, start + len(products), products, first=start)
@@ -68,22 +68,22 @@ def nearest_within(features: Floats | Tensor, k: int) -> Neighbours:
 
 def nearest_between(
     features: Floats | Tensor, others: Floats | Tensor, k: int
-) -> tuple[Neighbours, Neighbours]:
+) -> tuple[Neighbors, Neighbors]:
     """Return what `nearest` returns from each side to the other, from one pass over the products.
 
     Args:
         features: [N, D], as for `nearest`.
         others: [M, D].
-        k: neighbours wanted.
+        k: neighbors wanted.
 
     Returns:
-        the neighbours [N, min(k, M)] of the features and those [M, min(k, N)] of the others.
+        the neighbors [N, min(k, M)] of the features and those [M, min(k, N)] of the others.
     """
     rows, columns = _checked(features, k), _checked(others, k)
     if rows.is_cuda:
         return _nearest_by_keys(rows, columns, k), _nearest_by_keys(columns, rows, k)
-    there = _no_neighbours(len(rows), min(k, len(columns)))
-    back = _no_neighbours(len(columns), min(k, len(rows)))
+    there = _no_neighbors(len(rows), min(k, len(columns)))
+    back = _no_neighbors(len(columns), min(k, len(rows)))
     for start, products in _blocks(rows, columns):
         _keep_of_rows(there, start, products, first=0)
         _keep_of_columns(back, 0, products, first=start)
@@ -91,17 +91,17 @@ def nearest_between(
 
 
 def nearest_of_some(
-    neighbours: Neighbours, features: Floats | Tensor, kept: Integers, k: int
-) -> Neighbours:
-    """Return what `nearest_within` returns for some of the features, from the neighbours of all.
+    neighbors: Neighbors, features: Floats | Tensor, kept: Integers, k: int
+) -> Neighbors:
+    """Return what `nearest_within` returns for some of the features, from the neighbors of all.
 
-    Where enough of a row's neighbours are kept they are the answer; other rows search again.
+    Where enough of a row's neighbors are kept they are the answer; other rows search again.
 
     Args:
-        neighbours: of all N features among themselves, better more than k of each.
+        neighbors: of all N features among themselves, better more than k of each.
         features: [n, D], the kept ones only.
         kept: [n], their ascending indices among all.
-        k: neighbours wanted.
+        k: neighbors wanted.
 
     Returns:
         [n, min(k, n)], indices of the kept ones among themselves.
@@ -110,30 +110,30 @@ def nearest_of_some(
         ValueError: as `nearest`.
     """
     width = min(k, len(kept))
-    if neighbours.indices.shape[1] < width:
+    if neighbors.indices.shape[1] < width:
         return nearest_within(features, k)
-    place = np.full(len(neighbours.indices), -1, dtype=np.int64)
+    place = np.full(len(neighbors.indices), -1, dtype=np.int64)
     place[kept] = np.arange(len(kept))
-    indices = place[neighbours.indices[kept]]
+    indices = place[neighbors.indices[kept]]
     front = np.argsort(indices < 0, axis=1, kind="stable")[:, :width]  # kept ones, in their order
     indices = np.take_along_axis(indices, front, axis=1)
-    similarities = np.take_along_axis(neighbours.similarities[kept], front, axis=1)
+    similarities = np.take_along_axis(neighbors.similarities[kept], front, axis=1)
     short = np.flatnonzero((indices < 0).any(axis=1))
     if len(short):
         rows = _checked(features, k)
         indices[short], similarities[short] = nearest(rows[torch.from_numpy(short)], rows, k)
-    return Neighbours(indices, similarities)
+    return Neighbors(indices, similarities)
 
 
 def _checked(features: Floats | Tensor, k: int) -> Tensor:
     """Return the features as a tensor where they are, without a copy if they are fit for one."""
     if k < 1:
-        raise ValueError(f"the number of neighbours must be at least 1, not {k}")
+        raise ValueError(f"the number of neighbors must be at least 1, not {k}")
     if not isinstance(features, Tensor):  # torch wants arrays that may be written
         features = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
     # The extremes tell, as NaN is one of them; a mask would be as long as the features.
     if features.numel() and not torch.stack(torch.aminmax(features)).isfinite().all():
-        raise ValueError("features must be finite: a neighbour search among NaN finds anything")
+        raise ValueError("features must be finite: a neighbor search among NaN finds anything")
     return features
 
 
@@ -160,11 +160,11 @@ def _blocks(rows: Tensor, columns: Tensor, *, upper: bool = False) -> Iterator[t
         start += len(block)
 
 
-def _no_neighbours(num_rows: int, k: int) -> Neighbours:
-    return Neighbours(np.full((num_rows, k), -1), np.full((num_rows, k), -np.inf, np.float32))
+def _no_neighbors(num_rows: int, k: int) -> Neighbors:
+    return Neighbors(np.full((num_rows, k), -1), np.full((num_rows, k), -np.inf, np.float32))
 
 
-def _keep_of_rows(found: Neighbours, start: int, products: Tensor, *, first: int) -> None:
+def _keep_of_rows(found: Neighbors, start: int, products: Tensor, *, first: int) -> None:
     """Let the rows from `start` on choose among a block's columns, the first of index `first`."""
     from salcr.pseudo_labels import (
         kernels,  # here, since it imports numba, which takes half a second
@@ -174,7 +174,7 @@ def _keep_of_rows(found: Neighbours, start: int, products: Tensor, *, first: int
     kernels.keep_largest_of_rows(products.numpy(), first, similarities, indices)
 
 
-def _keep_of_columns(found: Neighbours, start: int, products: Tensor, *, first: int) -> None:
+def _keep_of_columns(found: Neighbors, start: int, products: Tensor, *, first: int) -> None:
     """Let the rows from `start` on, a block's last columns, choose among its rows."""
     from salcr.pseudo_labels import kernels
 
@@ -183,7 +183,7 @@ def _keep_of_columns(found: Neighbours, start: int, products: Tensor, *, first: 
     kernels.keep_largest_of_columns(products.numpy(), skipped, first, similarities, indices)
 
 
-def _nearest_by_keys(rows: Tensor, columns: Tensor, k: int) -> Neighbours:
+def _nearest_by_keys(rows: Tensor, columns: Tensor, k: int) -> Neighbors:
     """Return `nearest` from torch alone, for the GPU.
 
     Products are ordered as integers whose lower half is the index: no two are equal, and the k
@@ -202,4 +202,4 @@ def _nearest_by_keys(rows: Tensor, columns: Tensor, k: int) -> Neighbours:
         block = slice(start, start + len(products))
         indices[block] = last - (largest & 0xFFFFFFFF)
         similarities[block] = products.gather(1, indices[block])
-    return Neighbours(indices.cpu().numpy(), similarities.cpu().numpy())
+    return Neighbors(indices.cpu().numpy(), similarities.cpu().numpy())

@@ -8,20 +8,20 @@ import numpy as np
 from torch import Tensor
 
 from salcr.pseudo_labels.clustering import lengths
-from salcr.pseudo_labels.neighbors import Neighbours, nearest_between, nearest_within
+from salcr.pseudo_labels.neighbors import Neighbors, nearest_between, nearest_within
 from salcr.types import Floats
 
 
 class Blocks(NamedTuple):
     """The k nearest images of each modality for the images of each: the four blocks of cosines."""
 
-    visible: Neighbours
+    visible: Neighbors
     """VV."""
-    visible_to_infrared: Neighbours
+    visible_to_infrared: Neighbors
     """VR."""
-    infrared_to_visible: Neighbours
+    infrared_to_visible: Neighbors
     """RV."""
-    infrared: Neighbours
+    infrared: Neighbors
     """RR."""
 
 
@@ -30,14 +30,14 @@ def nearest_blocks(
     infrared: Floats | Tensor,
     *,
     k: int,
-    within: tuple[Neighbours, Neighbours] | None = None,
+    within: tuple[Neighbors, Neighbors] | None = None,
 ) -> Blocks:
     """Return the k nearest images in all four blocks.
 
     Args:
         visible: [N, D], unit rows.
         infrared: [M, D], unit rows, on the same device.
-        k: neighbours; all, where a modality has fewer images.
+        k: neighbors; all, where a modality has fewer images.
         within: VV and RR where they are known, as `nearest_within` returns them.
 
     Raises:
@@ -51,11 +51,11 @@ def nearest_blocks(
 def propagate(
     visible: Floats, infrared: Floats, *, k: int, blocks: Blocks | None = None
 ) -> tuple[Floats, Floats]:
-    """Return features mixed with those of their neighbours in both modalities (CMFP).
+    """Return features mixed with those of their neighbors in both modalities (CMFP).
 
     Of each of the four blocks of cosines VV, VR, RV and RR a row keeps its `k` largest entries,
     negative ones become 0 and rows are scaled to sum 1; [[VV, VR], [RV, RR]] times the stacked
-    features, normalised, is the result. A row without positive entries contributes nothing, nor
+    features, normalized, is the result. A row without positive entries contributes nothing, nor
     does a modality without images.
 
     Args:
@@ -77,20 +77,20 @@ def propagate(
     )
 
 
-def _mixed(*blocks: tuple[Neighbours, Floats]) -> Floats:
+def _mixed(*blocks: tuple[Neighbors, Floats]) -> Floats:
     """Return the sum of the blocks' products with their features, rows of length 1."""
     from salcr.pseudo_labels import (
         kernels,  # here, since it imports numba, which takes half a second
     )
 
-    (neighbours, features), *_ = blocks
-    total = np.zeros((len(neighbours.indices), features.shape[1]), dtype=np.float32)
-    for neighbours, features in blocks:
-        weights = np.maximum(neighbours.similarities, 0)
+    (neighbors, features), *_ = blocks
+    total = np.zeros((len(neighbors.indices), features.shape[1]), dtype=np.float32)
+    for neighbors, features in blocks:
+        weights = np.maximum(neighbors.similarities, 0)
         sums = weights.sum(axis=1, keepdims=True)
         weights = np.divide(weights, sums, out=np.zeros_like(weights), where=sums > 0)
         kernels.add_weighted(
-            total, weights, neighbours.indices, np.ascontiguousarray(features, np.float32)
+            total, weights, neighbors.indices, np.ascontiguousarray(features, np.float32)
         )
     total /= lengths(total)
     return total

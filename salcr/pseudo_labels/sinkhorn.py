@@ -1,4 +1,4 @@
-"""Entropy-regularised optimal transport."""
+"""Entropy-regularized optimal transport."""
 
 from __future__ import annotations
 

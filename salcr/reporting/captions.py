@@ -31,13 +31,13 @@ CAPTIONS = {
         "Weight of the refinement loss",
         "5 and 6",
         "Rank-1 and mAP over λ, the weight of the refinement loss: mean and standard deviation "
-        "over trials. Grey, where given: as published.",
+        "over trials. Gray, where given: as published.",
     ),
     "refinement_k": Caption(
-        "Neighbours of the refinement loss",
+        "Neighbors of the refinement loss",
         "5 and 6",
         "Rank-1 and mAP over k, how many nearest instances may become positives of the refinement "
-        "loss: mean and standard deviation over trials. Grey, where given: as published.",
+        "loss: mean and standard deviation over trials. Gray, where given: as published.",
     ),
     "label_quality": Caption(
         "Quality of the pseudo-labels",
@@ -47,14 +47,14 @@ CAPTIONS = {
         "standard deviation as a band. The first round's labels come from the network before stage "
         "two.",
     ),
-    "centres": Caption(
-        "Cluster centres before and after CMFP",
+    "centers": Caption(
+        "Cluster centers before and after CMFP",
         "8",
-        "t-SNE of the cluster centres of the training images before and after cross-modality "
+        "t-SNE of the cluster centers of the training images before and after cross-modality "
         "feature propagation, last round, first trial; each panel is a t-SNE of its own. A cluster "
-        "belongs to the person of most of its images; lines join the centres of one person in the "
-        "two modalities. Green: among the other modality's centres the nearest (cosine of the "
-        "features) is of the same person, in percent above. Grey: the other modality has no "
+        "belongs to the person of most of its images; lines join the centers of one person in the "
+        "two modalities. Green: among the other modality's centers the nearest (cosine of the "
+        "features) is of the same person, in percent above. Gray: the other modality has no "
         "cluster of the person.",
     ),
     "distances": Caption(
@@ -62,7 +62,7 @@ CAPTIONS = {
         "9",
         "Cosine distances of cross-modality pairs of test images of one person (positive) and of "
         "two (negative), a panel for each network of the first trial; of more pairs than "
-        "probe.pairs a random choice, the same in every panel. Vertical lines are the means, the "
+        "analyze.pairs a random choice, the same in every panel. Vertical lines are the means, the "
         "gap is between them.",
     ),
     "embedding": Caption(
@@ -70,14 +70,14 @@ CAPTIONS = {
         "10",
         "t-SNE of the test images of some people, evenly spread over all of them, in both "
         "modalities, before stage two and at its end. The number is a person's, the marker is "
-        "the modality; colours come again after eight people. Each panel is a t-SNE of its own.",
+        "the modality; colors come again after eight people. Each panel is a t-SNE of its own.",
     ),
     "attention": Caption(
         "Where a network looks",
         "11",
         "Grad-CAM: of the cosine between the image's global feature (behind its batch norm) and "
         "that of the first image of the same person in the other modality, held fixed, by the "
-        "trunk's last feature map; an image with no colour laid over it has no position that "
+        "trunk's last feature map; an image with no color laid over it has no position that "
         "speaks for the match. Parts: the softmax attention with which each part's prototype "
         "gathers its stripe. Each map is scaled to its own largest value.",
     ),

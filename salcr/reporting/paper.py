@@ -124,8 +124,8 @@ def _k_at_test(*values: int) -> dict[str, Ours]:
 
 def _refinement() -> dict[str, Ours]:
     weights = {f"lambda={w}": Ours(_method(gpcr={"weight": w})) for w in (0.1, 0.5, 1.0, 1.5, 2.0)}
-    neighbours = {f"k={k}": Ours(_method(gpcr={"k": k})) for k in (15, 20, 25, 30, 35, 40)}
-    return {"lambda=0": _NO_REFINEMENT, **weights, **neighbours}
+    neighbors = {f"k={k}": Ours(_method(gpcr={"k": k})) for k in (15, 20, 25, 30, 35, 40)}
+    return {"lambda=0": _NO_REFINEMENT, **weights, **neighbors}
 
 
 _TRANSDUCTIVE = "With CMFP at test, all queries are looked at together (transductive)."
@@ -210,8 +210,8 @@ TABLES = (
         "RegDB's rows are of its trial 1 alone. The row of another data set's network needs "
         "`transfer` in the configuration. Training on both is not part of this project.",
     ),
-    Table("fig5", "Weight (lambda) and neighbours (k) of the refinement, SYSU-MM01", _refinement()),
-    Table("fig6", "Weight (lambda) and neighbours (k) of the refinement, RegDB", _refinement()),
+    Table("fig5", "Weight (lambda) and neighbors (k) of the refinement, SYSU-MM01", _refinement()),
+    Table("fig6", "Weight (lambda) and neighbors (k) of the refinement, RegDB", _refinement()),
 )  # fmt: skip
 
 # Table 15: row -> network of `count`, parameters in millions, multiply-accumulates in billions.

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from salcr import files
 from salcr.config.schema import Numerics
-from salcr.data.store import MODALITIES, Images
+from salcr.data.store import Images
 from salcr.errors import SalcrError
+from salcr.models.checkpoint import read_network
+from salcr.models.features import mirrored_features
 from salcr.models.network import Network
-from salcr.training.engine import mirrored_features, read_network
-from salcr.types import Floats
+from salcr.types import MODALITIES, Floats
 
 
 class Embedder(NamedTuple):

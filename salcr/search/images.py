@@ -15,11 +15,11 @@ from salcr.data.images import opened
 from salcr.errors import SalcrError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# Levels of 255 between a pixel's largest and smallest channel, the mean over a picture. Grey
+# Levels of 255 between a pixel's largest and smallest channel, the mean over a picture. Gray
 # pictures have 0 after JPEG at any quality, 3 with a slight tint; of the demo's visible ones the
-# least colourful has 17, and 6 as JPEG of quality 10. A mean, so that a coloured time stamp in an
+# least colorful has 17, and 6 as JPEG of quality 10. A mean, so that a colored time stamp in an
 # infrared picture does not decide.
-_GREY_SPREAD = 4.0
+_GRAY_SPREAD = 4.0
 _UNFIT = ("Cc", "Cs")  # Unicode's categories; Python reads what is not UTF-8 as the second
 
 
@@ -68,7 +68,7 @@ def _escaped(letter: str) -> str:
 def guessed_modality(image: NDArray[np.uint8]) -> str:
     """Return "infrared" for an image [H, W, 3] whose channels are nearly equal, else "visible"."""
     spread = image.max(axis=2) - image.min(axis=2)
-    return "infrared" if spread.mean() <= _GREY_SPREAD else "visible"
+    return "infrared" if spread.mean() <= _GRAY_SPREAD else "visible"
 
 
 def thumbnail(path: Path, height: int) -> Image.Image:

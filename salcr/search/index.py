@@ -38,7 +38,7 @@ class Hits(NamedTuple):
     """[Q, k], cosine similarities, float32."""
 
 
-class Gallery(NamedTuple):
+class SearchIndex(NamedTuple):
     """Features of pictures that can be searched."""
 
     index: Any
@@ -72,7 +72,7 @@ class Gallery(NamedTuple):
         return Hits(found, scores)
 
 
-def write_gallery(
+def write_index(
     folder: Path,
     blocks: Callable[[], Iterable[Floats]],
     *,
@@ -103,7 +103,7 @@ def write_gallery(
     files.write_json(folder / SUMMARY, {"format": _FORMAT, "crc32": checksums, **summary})
 
 
-def read_gallery(folder: Path) -> Gallery:
+def read_index(folder: Path) -> SearchIndex:
     """Return a gallery; its index stays on disk and is read as a search needs it.
 
     Raises:
@@ -119,7 +119,7 @@ def read_gallery(folder: Path) -> Gallery:
             raise SalcrError(f"{folder / name}: is damaged or of another index; {_AGAIN}")
     pictures = files.read_table(folder / PICTURES, PICTURE_COLUMNS)
     index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
-    return Gallery(index, pictures, summary)
+    return SearchIndex(index, pictures, summary)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pandas as pd
 from salcr import files
 from salcr.config import cli
 from salcr.config.runs import Run
+from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_runs(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write summary, trials, cmc, quality and losses as .csv, summary.txt and metrics.json."""
     root, trials = arguments.root, arguments.trials
     metrics = _metrics(root, arguments.runs, trials, arguments.every)
@@ -141,7 +142,7 @@ def _quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataF
     for run in runs:
         for round_ in range(1, run.rounds + 1):
             for trial in trials:
-                found = files.read_json(run.folder(root, trial, round_) / "quality.json")
+                found = files.read_json(run.folder(root, trial, round_) / "label_quality.json")
                 key = {"variant": run.variant, "round": round_, "trial": trial}
                 lines += [{**key, "space": space, **scores} for space, scores in found.items()]
     return pd.DataFrame(lines, columns=None if lines else ["variant", "round", "trial", "space"])

@@ -17,16 +17,16 @@ import pandas as pd
 import torch
 
 from salcr import codehash, files
-from salcr.config import cli, schema
+from salcr.config import cli
+from salcr.config.schema import Config
 from salcr.data.images import decoded
-from salcr.data.store import MODALITIES
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
 from salcr.search import index
 from salcr.search.embedder import Embedder, read_embedder
 from salcr.search.images import complaint, guessed_modality, printable, walk
 from salcr.training import devices
-from salcr.types import Floats
+from salcr.types import MODALITIES, Floats
 
 _BLOCK = 512  # files: what is in memory at a time, and what a run that is killed loses at most
 _BLOCKS = "blocks"
@@ -58,20 +58,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the index; a run that was killed is continued after its last whole block."""
     device = devices.prepare(arguments.device, arguments.threads)
     folders = _checked_folders(arguments.images, arguments.out.resolve())
     _check_out(arguments.out)
     modalities = _modality_of_each(arguments.modality, len(folders))
-    embedder = read_embedder(arguments.checkpoint, device, numerics)
+    embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
     sources = [Source(n, name) for n, folder in enumerate(folders) for name in walk(folder)]
     say(f"embed: {len(sources)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
     summary: dict[str, Any] = {
         "checkpoint": embedder.origin,
         "image_size": list(embedder.image_size),
         "num_channels": embedder.network.num_channels,
-        "numerics": {**numerics.model_dump(), "autocast": embedder.network.autocast},
+        "numerics": {**settings.numerics.model_dump(), "autocast": embedder.network.autocast},
         "device": device.type,
         "folders": [str(folder) for folder in folders],
         "modalities": modalities,
@@ -145,7 +145,7 @@ def _key(summary: dict[str, Any], folders: list[Path], block: list[Source]) -> s
 def _is_done(out: Path, key: str) -> bool:
     """Tell whether an index is whole and of just these pictures."""
     try:
-        return bool(index.read_gallery(out).summary["key"] == key)
+        return bool(index.read_index(out).summary["key"] == key)
     except SalcrError:
         return False
 
@@ -214,7 +214,7 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
     def blocks() -> Iterator[Floats]:
         return (files.read_arrays(path)["features"] for path, _, _ in work)
 
-    index.write_gallery(
+    index.write_index(
         out,
         blocks,
         pictures=pd.DataFrame(pictures, columns=index.PICTURE_COLUMNS),

@@ -12,6 +12,7 @@ import numpy as np
 
 from salcr import files, provenance
 from salcr.config import cli, schema
+from salcr.config.schema import Config
 from salcr.data.store import Split, load_split
 from salcr.datasets.protocol import Setting, draw_gallery
 from salcr.datasets.readers import READERS
@@ -27,8 +28,8 @@ from salcr.evaluation.retrieval import (
     squared_euclidean,
 )
 from salcr.log import say
+from salcr.models.checkpoint import read_model
 from salcr.training import devices, tensorboard
-from salcr.training.engine import read_model
 from salcr.types import Floats, evenly_spread
 
 _SHOWN = 10
@@ -46,15 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(
-    arguments: argparse.Namespace, *, numerics: schema.Numerics, evaluate: schema.Evaluate
-) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the metrics of every setting, and the nearest gallery images of some queries."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
-    say(f"evaluate, trial {arguments.trial}: {split}")
+    say(f"settings.evaluate, trial {arguments.trial}: {split}")
     network, checkpoint = read_model(
-        arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
+        arguments.checkpoint, device, settings.numerics, split=split, trial=arguments.trial
     )
     test = describe(network, split, arguments.identities, trial=arguments.trial)
     metrics: dict[str, object] = {}
@@ -63,7 +62,8 @@ def run(
     points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
         found = {
-            name: _in_galleries(setting, r, test) for name, r in _rankings_of(evaluate).items()
+            name: _in_galleries(setting, r, test)
+            for name, r in _rankings_of(settings.evaluate).items()
         }
         metrics[setting.name] = {
             name: [as_numbers(one) for one in draws] for name, (draws, _) in found.items()
@@ -71,7 +71,7 @@ def run(
         rankings[setting.name] = {
             "query_modality": setting.query,
             "gallery_modality": setting.gallery,
-            "queries": _nearest(setting, split, test, count=evaluate.rankings),
+            "queries": _nearest(setting, split, test, count=settings.evaluate.rankings),
         }
         seconds[setting.name] = {name: taken for name, (_, taken) in found.items()}
         for name, (draws, _) in found.items():
@@ -83,7 +83,7 @@ def run(
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**origin, "settings": metrics})
     files.write_json(arguments.rankings, {**origin, "settings": rankings})
-    with tensorboard.drawn(arguments.curves) as add_points:
+    with tensorboard.curve_writer(arguments.curves) as add_points:
         add_points(checkpoint["round"], points)
 
 
@@ -118,7 +118,7 @@ def _in_galleries(setting: Setting, rank: Rank, test: Described) -> tuple[list[R
     rank(query[:2], images[:2])  # what is compiled or loaded at the first call is not timed
     found, seconds = [], []
     for draw in range(setting.draws):
-        drawn = draw_gallery(setting, test.places[setting.gallery], draw)
+        drawn = draw_gallery(setting, test.annotations[setting.gallery], draw)
         gallery = images[drawn]
         started = time.perf_counter()
         distance = rank(query, gallery)
@@ -134,16 +134,15 @@ def _nearest(
 
     What the protocol hides from a query is not among them.
     """
-    sides = {"visible": split.visible, "infrared": split.infrared}
-    queries, gallery = sides[setting.query], sides[setting.gallery]
+    queries, gallery = split.images[setting.query], split.images[setting.gallery]
     chosen = np.array(evenly_spread(len(queries), count))
-    drawn = draw_gallery(setting, test.places[setting.gallery], draw=0)
+    drawn = draw_gallery(setting, test.annotations[setting.gallery], draw=0)
     shown, images = test.features[setting.query][chosen], test.features[setting.gallery][drawn]
     distance = squared_euclidean(shown, images)
-    asking = test.places[setting.query].at(chosen)
-    asked = test.places[setting.gallery].at(drawn)
-    if setting.hides is not None:
-        distance[setting.hides(asking, asked)] = np.inf
+    asking = test.annotations[setting.query].at(chosen)
+    asked = test.annotations[setting.gallery].at(drawn)
+    if setting.excludes is not None:
+        distance[setting.excludes(asking, asked)] = np.inf
     found = []
     for query, identity, row in zip(chosen, asking.identity, distance, strict=True):
         order = np.argsort(row, kind="stable")[: min(_SHOWN, np.isfinite(row).sum())]

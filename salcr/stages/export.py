@@ -2,7 +2,7 @@
 
 The file takes uint8 RGB images [B, H, W, 3], as Pillow gives them, of the size that the network was
 trained on and any number at a time, and gives the unit features [B, C] of evaluation:
-normalisation, mirroring and averaging are inside. A file is for one modality.
+normalization, mirroring and averaging are inside. A file is for one modality.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from salcr import files
-from salcr.config.schema import Numerics
-from salcr.data.store import MODALITIES
+from salcr.config.schema import Config, Numerics
 from salcr.data.transforms import IMAGENET_MEAN, IMAGENET_STD
 from salcr.errors import SalcrError
 from salcr.log import say
+from salcr.models.features import l2_normalize
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.training.engine import generator, unit
+from salcr.training.seeding import generator
+from salcr.types import MODALITIES
 
 _INPUT, _OUTPUT = "images", "features"
 _OPSET = 18  # of 2022: what runs ONNX files today knows it
@@ -49,7 +50,7 @@ class _Exported(nn.Module):
         views = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         direct, _ = self.network(views, self.modality)
         mirror, _ = self.network(views.flip(3), self.modality)
-        return unit(unit(direct) + unit(mirror))
+        return l2_normalize(l2_normalize(direct) + l2_normalize(mirror))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the file, unless onnxruntime's features differ."""
     for package in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from salcr import files
+from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
+from salcr.models.checkpoint import write_model
 from salcr.models.network import Network
 from salcr.models.released import renamed
 from salcr.models.resnet import ARCHITECTURES
-from salcr.training.engine import write_model
 
 _WIDTH = 64  # the released code has torchvision's stems only
 _PUBLISHED_SIZE = (288, 144)
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the checkpoint and say what of the file was left out."""
     height, width = arguments.image_size
     if min(height, width) < _SMALLEST:
@@ -47,9 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
     state, unused = renamed(released)
     network = _network_of(state, arguments.source)
     write_model(
-        arguments.out, network, round_=0, trial=arguments.trial,
-        image_size=(height, width), data_hash=None, seed=None, sections=(),
-    )  # fmt: skip
+        arguments.out,
+        network,
+        round_=0,
+        trial=arguments.trial,
+        image_size=(height, width),
+        data_hash=None,
+        settings=Config.model_construct(),  # unknown, as is the seed
+    )
     say(f"{arguments.source}: sha256 {files.sha256(arguments.source)}")
     for name, value in others.items():
         say(f"ignored: entry {name} ({textwrap.shorten(str(value), 60)})")

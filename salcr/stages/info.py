@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from salcr import __version__, files
 from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge
+from salcr.config.schema import Config
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Print a line for each thing, those that are missing with what to do."""
     for title, lines in (
         ("machine", _machine(arguments.directory)),

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from salcr import files
-from salcr.config import schema
+from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.images import decoded
 from salcr.datasets.counts import deviations
@@ -18,6 +18,7 @@ from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
+from salcr.types import MODALITIES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the arrays, the manifest, the identities and the summary with its hashes."""
     records = READERS[arguments.layout].read_records(arguments.root)
     published = _check_counts(arguments, records)
@@ -43,10 +44,10 @@ def run(arguments: argparse.Namespace, *, preprocess: schema.Preprocess) -> None
             name: row
             for row, name in enumerate(sorted({r.file for r in records if r.modality == modality}))
         }
-        for modality in store.MODALITIES
+        for modality in MODALITIES
     }
     shapes, hashes, checksums = _write_arrays(
-        arguments, rows, (preprocess.height, preprocess.width)
+        arguments, rows, (settings.preprocess.height, settings.preprocess.width)
     )
     table = _table(records, rows)
     files.write_table(arguments.out / store.MANIFEST, table[store.MANIFEST_COLUMNS])

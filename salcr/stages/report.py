@@ -15,8 +15,9 @@ import pandas as pd
 import yaml
 
 from salcr import files
-from salcr.config.loading import STAGE_SECTIONS
 from salcr.config.runs import trial_name
+from salcr.config.schema import Config
+from salcr.config.stages import STAGES
 from salcr.data import store
 from salcr.log import say
 from salcr.reporting import page, tables
@@ -65,7 +66,7 @@ _PER_GB = 1024  # Snakemake measures memory in MB
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
     parser.add_argument("--summary", type=Path, required=True, help="csv that aggregate wrote")
-    parser.add_argument("--provenance", type=Path, required=True, help="csv that record wrote")
+    parser.add_argument("--provenance", type=Path, required=True, help="csv that provenance wrote")
     parser.add_argument("--trials", type=Path, nargs="+", required=True, help="provenance.json")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="png pictures")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="csv, md beside each")
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", type=Path, required=True, help="html to write")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the page: what was run on what, results, figures, tables, provenance, times."""
     trials = [files.read_foreign_json(path) for path in arguments.trials]
     provenance = files.read_table(arguments.provenance)
@@ -250,7 +251,7 @@ def _times(folder: Path, trials: Sequence[dict[str, Any]]) -> str:
         run_of, _, round_ = path.stem.partition("-round")
         # Others are of an earlier configuration, or of an earlier version.
         of_run = int(round_ or 0) <= last.get(run_of, -1) if "-trial" in run_of else True
-        if of_run and stage in STAGE_SECTIONS:
+        if of_run and stage in STAGES:
             jobs.setdefault(stage, []).append(path)
     rows = []
     for stage, paths in jobs.items():

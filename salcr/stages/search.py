@@ -12,16 +12,17 @@ import faiss
 import numpy as np
 
 from salcr import files
-from salcr.config import cli, schema
+from salcr.config import cli
+from salcr.config.schema import Config
 from salcr.data.images import decoded
-from salcr.data.store import MODALITIES
 from salcr.errors import SalcrError
 from salcr.log import say, warn
 from salcr.search.embedder import Embedder, read_embedder
 from salcr.search.images import guessed_modality, printable, thumbnail
-from salcr.search.index import Gallery, Hits, read_gallery
+from salcr.search.index import Hits, SearchIndex, read_index
 from salcr.search.page import Shown, hits_page
 from salcr.training import devices
+from salcr.types import MODALITIES
 
 _BLOCK = 512  # queries in memory at a time
 _MOST_ROWS, _MOST_COLUMNS = 40, 20  # of the sheet: more are no picture to look at
@@ -61,17 +62,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Print the nearest pictures of each query, and write them as asked for."""
     if arguments.top < 1:
         raise SalcrError(f"--top {arguments.top}: at least 1 hit must be wanted")
     if arguments.sheet is not None and arguments.sheet.suffix.lower() != ".png":
         raise SalcrError(f"--sheet {arguments.sheet}: the picture is a png; name it so")
-    gallery = read_gallery(arguments.index)
+    gallery = read_index(arguments.index)
     _check_model(arguments, gallery)
     device = devices.prepare(arguments.device, arguments.threads)
     faiss.omp_set_num_threads(arguments.threads)  # else all cores, whatever the job was given
-    embedder = read_embedder(arguments.checkpoint, device, numerics)
+    embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
     queries: list[Query] = []
     for start in range(0, len(arguments.query), _BLOCK):
         paths = arguments.query[start : start + _BLOCK]
@@ -89,7 +90,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
     _print_tables(queries)
 
 
-def _check_model(arguments: argparse.Namespace, gallery: Gallery) -> None:
+def _check_model(arguments: argparse.Namespace, gallery: SearchIndex) -> None:
     """Refuse a network whose features mean nothing beside those of the index."""
     digest = gallery.summary["checkpoint"]["sha256"]
     if not arguments.checkpoint.is_file():
@@ -102,7 +103,7 @@ def _check_model(arguments: argparse.Namespace, gallery: Gallery) -> None:
 
 
 def _answered(
-    embedder: Embedder, gallery: Gallery, paths: list[Path], arguments: argparse.Namespace
+    embedder: Embedder, gallery: SearchIndex, paths: list[Path], arguments: argparse.Namespace
 ) -> list[Query]:
     """Return queries with their hits.
 
@@ -133,7 +134,7 @@ def _answered(
     return [answers[position] for position in range(len(paths))]
 
 
-def _listed(gallery: Gallery, found: Hits, number: int) -> list[dict[str, Any]]:
+def _listed(gallery: SearchIndex, found: Hits, number: int) -> list[dict[str, Any]]:
     return [
         {
             "rank": rank,
@@ -190,8 +191,8 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
     if any(len(query.hits) > _MOST_COLUMNS for query in queries):
         warn(f"{path}: shows the first {_MOST_COLUMNS} hits of each query")
 
-    def framed(picture: Path, title: str, colour: str) -> Framed:
-        return Framed(np.asarray(thumbnail(picture, _SHEET_HEIGHT)), title, colour)
+    def framed(picture: Path, title: str, color: str) -> Framed:
+        return Framed(np.asarray(thumbnail(picture, _SHEET_HEIGHT)), title, color)
 
     rows = [
         [framed(query.path, query.modality, "#000000")]
@@ -206,7 +207,7 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
     say(f"{path} written")
 
 
-def _write_page(path: Path, queries: list[Query], gallery: Gallery, *, among: str) -> None:
+def _write_page(path: Path, queries: list[Query], gallery: SearchIndex, *, among: str) -> None:
     """Write the queries, each with its hits, as one HTML file."""
     rows = [
         (

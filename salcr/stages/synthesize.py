@@ -7,7 +7,7 @@ from pathlib import Path
 
 from salcr import files
 from salcr.atomic import temporary_folder
-from salcr.config import schema
+from salcr.config.schema import Config
 from salcr.datasets.synthetic.generate import synthesize as draw
 from salcr.datasets.synthetic.layouts import DRAWN
 from salcr.errors import SalcrError
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
-def run(arguments: argparse.Namespace, *, seed: int, synthesize: schema.Synthesize) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the images and the splits, then the marker that says how they were made.
 
     A folder that an earlier call made is replaced; any other is refused.
@@ -30,14 +30,14 @@ def run(arguments: argparse.Namespace, *, seed: int, synthesize: schema.Synthesi
     out: Path = arguments.out
     if out.exists() and any(out.iterdir()):
         _remove_own(out)
-    sizes = synthesize.model_dump()
-    draw(out, layout=arguments.layout, seed=seed, **sizes)
-    files.write_json(out / MARKER, {"seed": seed, "layout": arguments.layout, **sizes})
-    say(f"{out}: {synthesize.num_identities} people in the layout of {arguments.layout}")
+    sizes = settings.synthesize.model_dump()
+    draw(out, layout=arguments.layout, seed=settings.seed, **sizes)
+    files.write_json(out / MARKER, {"seed": settings.seed, "layout": arguments.layout, **sizes})
+    say(f"{out}: {settings.synthesize.num_identities} people in the layout of {arguments.layout}")
 
 
 def _remove_own(out: Path) -> None:
-    # Snakemake deletes the marker before it runs the rule again: what is left is recognised by
+    # Snakemake deletes the marker before it runs the rule again: what is left is recognized by
     # the names of its files, which no real data set has.
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
     names = {name for name in found if not name.startswith((MARKER, f".{MARKER}."))}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from salcr import files
+from salcr.config.schema import Config
 from salcr.data import store
 from salcr.log import say
 from salcr.reporting import tables
@@ -38,7 +39,7 @@ _SIZES_EXPLAINED = (
     "are 2.05 M parameters more, as many as ResNet-50's ImageNet classifier has, which neither "
     "network uses, and for SALCR further 0.33 M, a position embedding that the released code "
     "never uses; and 1 % more operations, of which the paper does not say what they count. "
-    "Normalisation, activation and pooling are not counted here."
+    "Normalization, activation and pooling are not counted here."
 )
 
 
@@ -73,14 +74,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--matches", type=json.loads, required=True, help="table -> row -> variant")
     parser.add_argument("--trials", type=Path, required=True, help="csv that aggregate wrote")
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
-    parser.add_argument("--counts", type=Path, required=True, help="json that count wrote")
+    parser.add_argument("--complexity", type=Path, required=True, help="json that complexity wrote")
     parser.add_argument("--jobs", type=Path, nargs="*", default=[], help="of evaluate, for seconds")
     parser.add_argument("--transfer", type=Path, help="json that transfer wrote")
     parser.add_argument("--published", type=Path, required=True, help="csv of published figures")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write every table in three forms, and all of them in one file to read and one to compile."""
     results = _results(arguments)
     published = files.read_table(arguments.published)
@@ -108,7 +109,7 @@ def _results(arguments: argparse.Namespace) -> Results:
         arguments.matches,
         trials[trials["round"] == last],
         [files.read_json(path) for path in arguments.jobs],
-        files.read_json(arguments.counts),
+        files.read_json(arguments.complexity),
         files.read_json(arguments.transfer) if arguments.transfer else None,
     )
 

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-import torch
 
 from salcr import files
-from salcr.config import cli, schema
-from salcr.data import transforms
+from salcr.config import cli
+from salcr.config.schema import Config, parts_missing
 from salcr.data.labels import read_labels
-from salcr.data.samplers import PairBatch, pair_batch, shared_labels
-from salcr.data.store import MODALITIES, Split, load_split
+from salcr.data.store import load_split, preload
 from salcr.errors import SalcrError
-from salcr.log import progress, say, warn
-from salcr.losses.objective import StageTwoObjective
-from salcr.losses.refinement import Labels
-from salcr.models.network import Network
+from salcr.log import say
+from salcr.models.checkpoint import read_model, write_model
 from salcr.training import devices
-from salcr.training.engine import (
-    decayed_rate,
-    descend,
-    extract,
-    generator,
-    make_optimizer,
-    part_blocks,
-    read_model,
-    resident,
-    seed_torch,
-    write_model,
-)
-from salcr.training.optimizer import Adam
-from salcr.training.tensorboard import drawn
-from salcr.types import Association, Integers
+from salcr.training.optimizer import Adam, decayed_rate, make_optimizer
+from salcr.training.round import train_round
+from salcr.training.seeding import seed_torch
+from salcr.training.tensorboard import curve_writer
 
-_SEED_OF_PARTS, _SEED_OF_BATCHES = 2, 3
+_SEED_OF_PARTS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,27 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(
-    arguments: argparse.Namespace,
-    *,
-    seed: int,
-    numerics: schema.Numerics,
-    memory: schema.Memory,
-    augment: schema.Augment,
-    optimizer: schema.Optimizer,
-    train: schema.Train,
-    fgsal: schema.Fgsal,
-    gpcr: schema.Gpcr,
-) -> None:
-    """Train one epoch and write the checkpoint, the optimiser's state and the losses."""
-    if (complaint := schema.parts_missing(fgsal, gpcr)) is not None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
+    """Train one epoch and write the checkpoint, the optimizer's state and the losses."""
+    if (complaint := parts_missing(settings.fgsal, settings.gpcr)) is not None:
         raise SalcrError(complaint)
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
-    split = resident(load_split(arguments.data, trial=trial, split="train"), device)
-    say(f"train, trial {arguments.trial}: {split}")
+    split = preload(load_split(arguments.data, trial=trial, split="train"), device)
+    say(f"train, trial {trial}: {split}")
     network, checkpoint = read_model(
-        arguments.checkpoint, device, numerics, split=split, trial=trial
+        arguments.checkpoint, device, settings.numerics, split=split, trial=trial
     )
     if checkpoint["round"] != round_ - 1:
         raise SalcrError(
@@ -88,30 +59,28 @@ def run(
         arguments.labels, trial=trial, sizes=split.sizes, data_hash=split.data_hash
     )
     if round_ == 1:
-        seed_torch(seed, trial, _SEED_OF_PARTS)
-        network.reset_parts(fgsal.parts)
+        seed_torch(settings.seed, trial, _SEED_OF_PARTS)
+        network.reset_parts(settings.fgsal.parts)
         network.to(device)
     origin = {"trial": trial, "data_hash": split.data_hash}
-    rate = decayed_rate(train.learning_rate, train.milestones, round_)
-    adam = make_optimizer(network, rate, optimizer.weight_decay)
+    rate = decayed_rate(settings.train.learning_rate, settings.train.milestones, round_)
+    adam = make_optimizer(network, rate, settings.optimizer.weight_decay)
     if round_ > 1:
         _restore(adam, arguments.optimizer_state, origin={**origin, "round": round_ - 1})
-
-    started = time.monotonic()
     means = train_round(
-        network, adam, split, labels, clusters, seeds=(seed, trial, _SEED_OF_BATCHES, round_),
-        memory=memory, augment=augment, train=train, fgsal=fgsal, gpcr=gpcr,
-    )  # fmt: skip
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-    say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
-    with drawn(arguments.curves, first=round_) as add_points:
+        network, adam, split, labels, clusters, settings, trial=trial, round_=round_
+    )
+    with curve_writer(arguments.curves, first=round_) as add_points:
         add_points(round_, means)
-
     write_model(
-        arguments.out_checkpoint, network, round_=round_, trial=trial,
-        image_size=split.image_size, data_hash=split.data_hash, seed=seed,
-        sections=[numerics, memory, augment, optimizer, train, fgsal, gpcr],
-    )  # fmt: skip
+        arguments.out_checkpoint,
+        network,
+        round_=round_,
+        trial=trial,
+        image_size=split.image_size,
+        data_hash=split.data_hash,
+        settings=settings,
+    )
     state = {**origin, "round": round_, "adam": adam.state_dict()}
     files.write_checkpoint(arguments.out_optimizer_state, state)
     record = {"round": round_, "learning_rate": rate, **means}
@@ -129,96 +98,3 @@ def _restore(adam: Adam, path: Path | None, *, origin: dict[str, object]) -> Non
         adam.load_state_dict(saved["adam"])
     except (KeyError, ValueError) as error:
         raise SalcrError(f"{path}: does not fit the network ({error})") from None
-
-
-def train_round(
-    network: Network,
-    adam: Adam,
-    split: Split,
-    labels: Association,
-    clusters: dict[str, Integers],
-    *,
-    seeds: tuple[int, ...],
-    memory: schema.Memory,
-    augment: schema.Augment,
-    train: schema.Train,
-    fgsal: schema.Fgsal,
-    gpcr: schema.Gpcr,
-) -> dict[str, float]:
-    """Train the network for an epoch, in place, and return the mean losses by name.
-
-    `labels` are those of the round in both label spaces; from the DBSCAN labels `clusters`, by
-    modality, the memories start; `seeds` are those of this unit of work.
-    """
-    objective = _objective(
-        network, split, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, space=train.label_space
-    )
-    shared = _checked_shared_labels(labels, train)
-    sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
-    say(f"first of {train.iterations} batches; clusters: {sizes}")
-    network.train()
-    totals: Counter[str] = Counter()
-    for iteration in progress(range(train.iterations), title="train"):
-        rng = generator(*seeds, iteration)
-        batch = pair_batch(
-            labels, shared, num_labels=train.labels, instances=train.instances, rng=rng
-        )
-        device = network.part_tokens.device
-        visible = split.visible.batch(batch.visible).to(device)
-        infrared = split.infrared.batch(batch.infrared).to(device)
-        features = objective.normalised(
-            network.forward_aligned(
-                transforms.visible_view(visible, rng, augment, ltg=False),
-                transforms.augmented_view(visible, rng, augment),
-                transforms.infrared_view(infrared, rng, augment),
-            )
-        )
-        targets = _targets(labels, batch, device)
-        totals.update(descend(objective.losses(features, targets), adam))
-        objective.update(features, targets, rng)
-    return {name: total / train.iterations for name, total in totals.items()}
-
-
-def _objective(
-    network: Network,
-    split: Split,
-    clusters: dict[str, Integers],
-    *,
-    memory: schema.Memory,
-    fgsal: schema.Fgsal,
-    gpcr: schema.Gpcr,
-    space: str,
-) -> StageTwoObjective:
-    """Return the objective with memories started from the network's present features."""
-    global_, parts = {}, {}
-    for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True):
-        global_[modality], joint = extract(network, images, modality)
-        parts[modality] = part_blocks(joint, network.num_parts)
-    return StageTwoObjective(
-        global_, parts, clusters, memory=memory, fgsal=fgsal, gpcr=gpcr, label_space=space
-    )
-
-
-def _checked_shared_labels(
-    labels: Association, settings: schema.Train
-) -> tuple[Integers, Integers]:
-    shared = shared_labels(labels, settings.label_space)
-    if not any(len(candidates) for candidates in shared):
-        raise SalcrError(
-            "no pseudo-label is carried by both a visible and an infrared image: raise "
-            "clustering.eps or lower clustering.min_samples, so that more images are clustered"
-        )
-    for space, candidates in zip(("visible", "infrared"), shared, strict=True):
-        wanted = {"dual": settings.labels // 2, space: settings.labels}.get(settings.label_space, 0)
-        if len(candidates) < wanted:
-            warn(
-                f"{space} space: {len(candidates)} labels are shared by both modalities, a batch "
-                f"wants {wanted} of the {settings.labels} in train.labels; the batches are smaller"
-            )
-    return shared
-
-
-def _targets(labels: Association, batch: PairBatch, device: torch.device) -> Labels:
-    rows = (batch.visible, batch.visible, batch.infrared, batch.infrared)
-    columns = (np.ascontiguousarray(c[r]) for c, r in zip(labels, rows, strict=True))
-    return Labels(*(torch.from_numpy(column).to(device) for column in columns))

@@ -14,6 +14,7 @@ import torch
 
 from salcr import files
 from salcr.config import cli, schema
+from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.store import load_split
 from salcr.datasets.protocol import draw_gallery
@@ -28,9 +29,9 @@ from salcr.evaluation.retrieval import (
     squared_euclidean,
 )
 from salcr.log import say
+from salcr.models.checkpoint import read_model
 from salcr.models.network import Network
 from salcr.training import devices
-from salcr.training.engine import read_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the metrics of every setting, and on what the network was trained."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
-    network, trained_on = _network_of(arguments, device, numerics, layout=split.layout)
+    network, trained_on = _network_of(arguments, device, settings.numerics, layout=split.layout)
     say(f"transfer from {trained_on['layout']} to {split.layout}, {split}")
     described = describe(network, split, arguments.identities, trial=arguments.trial)
     found = {}
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace, *, numerics: schema.Numerics) -> None:
         query, images = described.features[setting.query], described.features[setting.gallery]
         draws = []
         for draw in range(setting.draws):
-            drawn = draw_gallery(setting, described.places[setting.gallery], draw)
+            drawn = draw_gallery(setting, described.annotations[setting.gallery], draw)
             distance = squared_euclidean(query, images[drawn])
             draws.append(retrieve(setting, distance, described, drawn))
         found[setting.name] = {"none": [as_numbers(one) for one in draws]}

@@ -10,6 +10,7 @@ import torch
 
 from salcr import files, verification
 from salcr.config import cli
+from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.training import devices
@@ -28,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_compute(parser)
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Print a line per module and refuse if one does not agree."""
     device = devices.prepare(arguments.device, arguments.threads)
     # A GPU's convolutions would round to 10 bits, which the necks magnify beyond any tolerance.

@@ -10,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from salcr import files
+from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.models.resnet import ARCHITECTURES
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="state dict to write")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Download torchvision's IMAGENET1K_V1 weights, check them and write their SHA-256 beside."""
     from torchvision.models import get_model_weights
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
+
+from salcr.errors import SalcrError
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # torch's defaults
 _STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -83,3 +86,33 @@ def _at_start(parameter: nn.Parameter) -> dict[str, Tensor]:
         "exp_avg": torch.zeros_like(parameter),
         "exp_avg_sq": torch.zeros_like(parameter),
     }
+
+
+def make_optimizer(network: nn.Module, learning_rate: float, weight_decay: float) -> Adam:
+    """Return Adam over the parameters that are trained."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return Adam(trained, learning_rate=learning_rate, weight_decay=weight_decay)
+
+
+def decayed_rate(learning_rate: float, milestones: Iterable[int], epoch: int) -> float:
+    """Return the learning rate of an epoch: a tenth for every milestone that was reached."""
+    return learning_rate * 0.1 ** sum(epoch >= milestone for milestone in milestones)
+
+
+def optimizer_step(losses: dict[str, Tensor], optimizer: Adam) -> dict[str, float]:
+    """Take one step down losses["total"] and return all losses as numbers.
+
+    Raises:
+        SalcrError: the total is not finite; the parameters are not touched then.
+    """
+    values = {name: loss.item() for name, loss in losses.items()}
+    if not np.isfinite(values["total"]):
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        raise SalcrError(
+            f"the loss is not finite ({shown}): lower the learning rate "
+            "(pretrain.learning_rate, train.learning_rate) or raise memory.temperature"
+        )
+    optimizer.zero_grad()
+    losses["total"].backward()
+    optimizer.step()
+    return values

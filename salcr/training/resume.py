@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from salcr import codehash, files
-from salcr.config.schema import Section
+from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say, warn
 
@@ -26,16 +25,16 @@ class Resume:
     Args:
         result: file that the stage writes in the end; the state lies beside it until then.
         stage: name of the stage, whose code counts.
-        sections: its settings.
-        origin: what else the result depends on: seed, trial, hash of the data.
+        settings: of the stage.
+        origin: what else the result depends on: trial, hash of the data.
     """
 
     def __init__(
-        self, result: Path, *, stage: str, sections: Iterable[Section], origin: dict[str, Any]
+        self, result: Path, *, stage: str, settings: Config, origin: dict[str, Any]
     ) -> None:
         self.path = result.with_name("resume.pt")
-        settings = [section.model_dump() for section in sections]
-        parts = [settings, origin, codehash.stage_hash(stage), str(torch.__version__)]
+        code = codehash.stage_hash(stage)
+        parts = [settings.model_dump(), origin, code, str(torch.__version__)]
         self.key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:

@@ -21,7 +21,7 @@ class Curves(Protocol):
 
 
 @contextmanager
-def drawn(folder: Path | None, *, first: int | None = None) -> Iterator[Curves]:
+def curve_writer(folder: Path | None, *, first: int | None = None) -> Iterator[Curves]:
     """Yield what takes the points of a job; they are on disk when it ends, and after each step.
 
     Args:

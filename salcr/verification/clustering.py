@@ -27,7 +27,7 @@ def jaccard(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
     distance = np.ones(found.shape, np.float32)
     distance[pairs.row, pairs.col] = pairs.data
     yield Comparison("distance", distance, data["distance"])
-    # The partitions are of the file's own distances: k2 neighbours leave few values, one may lie on
+    # The partitions are of the file's own distances: k2 neighbors leave few values, one may lie on
     # eps (k2 = 6 on 0.5, k2 = 4 on 0.4), and there rounding would decide.
     rows, columns = np.nonzero(data["distance"] < 1)
     given = sparse.csr_matrix((data["distance"][rows, columns], (rows, columns)), found.shape)

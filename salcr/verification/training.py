@@ -14,11 +14,11 @@ from torch.nn.functional import normalize
 from salcr import files
 from salcr.losses import refinement
 from salcr.losses.memory import cluster_loss, updated_memory
+from salcr.losses.objective import group_labels
 from salcr.models.network import Network, inference_features
 from salcr.models.released import renamed
+from salcr.types import MODALITIES, PseudoLabels
 from salcr.verification.comparison import Array, Arrays, Comparison
-
-_SPACES = ("visible", "infrared")
 
 
 def memory(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
@@ -75,12 +75,12 @@ def _five_losses(
     own, cross1, cross2 = (parts_of(f"part_{name}") for name in ("self", "pg1", "pg2"))
     parts = refinement.part_rows(own, cross1, cross2, released=released)
     names = ("visible_label", "visible_cross_label", "infrared_label", "infrared_cross_label")
-    labels = refinement.Labels(*(_tensor(data[name], device) for name in names))
+    labels = PseudoLabels(*(_tensor(data[name], device) for name in names))
     global_ = normalize(rows("global"), dim=1)
     found = {
         "global": _sum(
-            cluster_loss(global_, memory_of(f"global_{s}"), labels.of_groups(s), tau)
-            for s in _SPACES
+            cluster_loss(global_, memory_of(f"global_{s}"), group_labels(labels, s), tau)
+            for s in MODALITIES
         )
     }
     sides = {
@@ -96,10 +96,10 @@ def _five_losses(
                 target.repeat(of_side.shape[1] // len(target)),
                 tau,
             )
-            for space, target in zip(_SPACES, targets, strict=True)
+            for space, target in zip(MODALITIES, targets, strict=True)
         )
     refined = []
-    for s in _SPACES:
+    for s in MODALITIES:
         logits = refinement.instance_logits(global_, memory_of(f"instance_global_{s}"), tau)
         near, memories = refinement.nearest(logits, k), memories_of(f"instance_part_{s}")
         of_parts = refinement.refine_parts(near, parts, memories, tau)
@@ -128,7 +128,7 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
 
     both = images()
     with torch.no_grad():
-        for modality in _SPACES:
+        for modality in MODALITIES:
             found = inference_features(*net(both, modality))
             for name, feature in zip(("global", "concat"), found, strict=True):
                 key = f"eval_{modality}_{name}"
@@ -136,7 +136,7 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
         net.train()
         features = net.forward_aligned(images(), images(), images())
     width = net.num_channels * num_parts
-    outputs = {"global": features.global_, "self": features.own.flatten(1)}
+    outputs = {"global": features.global_features, "self": features.own.flatten(1)}
     outputs |= {"pg1": features.cross1.flatten(1), "pg2": features.cross2.flatten(1)}
     for name, output in outputs.items():
         for side, rows in (("visible", slice(0, 4)), ("infrared", slice(4, 6))):

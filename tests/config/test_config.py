@@ -11,6 +11,7 @@ import yaml
 
 from salcr.config import loading
 from salcr.config.schema import Config
+from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
 from tests.support.plans import REPOSITORY
 
@@ -55,7 +56,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
     ],
 )
 def test_bad_keys_are_named_with_what_is_allowed(overlay: dict[str, Any], parts: list[str]) -> None:
-    """An unknown, misspelt or out-of-range key stops with a message that names it."""
+    """An unknown, misspelled or out-of-range key stops with a message that names it."""
     with pytest.raises(SalcrError) as caught:
         loading.validate(values(**overlay))
     for part in parts:
@@ -109,7 +110,7 @@ def test_a_stage_is_told_its_own_keys_only() -> None:
     after = loading.validate(values(train={"learning_rate": 1e-5}, evaluate={"rankings": 3}))
     changed = {
         stage
-        for stage in loading.STAGE_SECTIONS
+        for stage in STAGES
         if loading.stage_flags(before, stage) != loading.stage_flags(after, stage)
     }
     assert changed == {"train", "evaluate"}
@@ -118,7 +119,7 @@ def test_a_stage_is_told_its_own_keys_only() -> None:
 def test_more_rounds_change_no_flag_of_a_stage() -> None:
     """Rounds are the workflow's: one more must not rerun those that are there."""
     before, after = loading.validate(values(rounds=3)), loading.validate(values(rounds=4))
-    for stage in loading.STAGE_SECTIONS:
+    for stage in STAGES:
         assert loading.stage_flags(before, stage) == loading.stage_flags(after, stage)
 
 

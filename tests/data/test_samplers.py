@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salcr.data.samplers import cluster_batch, pair_batch, shared_labels
-from salcr.types import Association
+from salcr.types import Integers, PseudoLabels
 
 
 def labels_of(sizes: list[int], outliers: int, rng: np.random.Generator) -> np.ndarray:
@@ -62,14 +62,14 @@ def test_every_cluster_has_its_turn(rng):
     assert max(seen.values()) < 250 and min(seen.values()) > 150
 
 
-def random_association(rng: np.random.Generator) -> Association:
+def random_association(rng: np.random.Generator) -> PseudoLabels[Integers]:
     """Return labels of 60 visible and 50 infrared images; some labels lack a modality."""
 
     def draw(size: int, low: int, high: int, outlier: np.ndarray) -> np.ndarray:
         return np.where(outlier, -1, rng.integers(low, high, size))
 
     no_visible, no_infrared = rng.random(60) < 0.2, rng.random(50) < 0.2
-    return Association(
+    return PseudoLabels(
         visible=draw(60, 0, 8, no_visible),
         visible_to_infrared=draw(60, 0, 5, no_visible),
         infrared=draw(50, 2, 9, no_infrared),
@@ -119,7 +119,7 @@ def test_pairs_are_aligned_and_balanced(seed, num_labels, instances):
 def test_a_space_without_shared_labels_leaves_its_half_out(rng):
     """If the modalities share labels in one space only, the batch holds that half alone."""
     zeros, ones = np.zeros(6, np.int64), np.ones(6, np.int64)
-    labels = Association(
+    labels = PseudoLabels(
         visible=zeros, visible_to_infrared=zeros, infrared=ones, infrared_to_visible=zeros
     )
     shared = shared_labels(labels)

@@ -16,24 +16,24 @@ from tests.support.helpers import close
 from tests.support.views import FILL, LUMA, OFF, PAPER, VIEWS, pictures
 
 
-def normalised(images: Tensor) -> Tensor:
-    """Return torchvision's normalisation of uint8 images [B, H, W, 3], on the CPU."""
+def normalized(images: Tensor) -> Tensor:
+    """Return torchvision's normalization of uint8 images [B, H, W, 3], on the CPU."""
     scaled = oracle.to_dtype(images.cpu().permute(0, 3, 1, 2), torch.float32, scale=True)
     return oracle.normalize(scaled, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
 def unflipped(views: Tensor, originals: Tensor) -> Tensor:
     """Return views, each mirrored back if that brings it closer to its original's normal form."""
-    views, expected = views.cpu(), normalised(originals)
+    views, expected = views.cpu(), normalized(originals)
     both = torch.stack([views, views.flip(3)])
     gap = (both - expected).abs().mean(dim=(2, 3, 4)).argmin(dim=0)
     return both[gap, torch.arange(len(views))]
 
 
-def test_plain_is_torchvisions_normalisation(rng, device):
-    """Evaluation images are scaled and normalised with ImageNet's figures, nothing more."""
+def test_plain_is_torchvisions_normalization(rng, device):
+    """Evaluation images are scaled and normalized with ImageNet's figures, nothing more."""
     images = pictures(rng, 3, 8, 6, device)
-    close(transforms.plain(images), normalised(images))
+    close(transforms.normalize_images(images), normalized(images))
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -133,8 +133,8 @@ def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
     """With all strengths at 0 the visible view is the plain image, half of them mirrored."""
     images = pictures(rng, 200, 6, 5, device)
     views = transforms.visible_view(images, rng, OFF, ltg=True)
-    close(unflipped(views, images), normalised(images))
-    mirrored = (views.cpu() - normalised(images)).abs().amax(dim=(1, 2, 3)) > 1e-4
+    close(unflipped(views, images), normalized(images))
+    mirrored = (views.cpu() - normalized(images)).abs().amax(dim=(1, 2, 3)) > 1e-4
     assert 75 < int(mirrored.sum()) < 125
 
 
@@ -174,20 +174,20 @@ def test_only_stage_one_mixes_channels(rng, device):
     images = pictures(rng, 20, 16, 8, device)
     augment = OFF.model_copy(update={"linear_probability": 1})
     without = transforms.visible_view(images, rng, augment, ltg=False)
-    close(unflipped(without, images), normalised(images))
+    close(unflipped(without, images), normalized(images))
     with_ = unflipped(transforms.visible_view(images, rng, augment, ltg=True), images)
-    assert ((with_ - normalised(images)).abs().amax(dim=(1, 2, 3)) > 0.01).all()
+    assert ((with_ - normalized(images)).abs().amax(dim=(1, 2, 3)) > 0.01).all()
 
 
 @pytest.mark.parametrize(("name", "num_choices"), [("augmented", 3), ("infrared", 4)])
 def test_one_channel_views_repeat_a_channel(rng, device, name, num_choices):
-    """All channels equal one of the image's, or for infrared its grey, each as often."""
+    """All channels equal one of the image's, or for infrared its gray, each as often."""
     images = pictures(rng, 400, 6, 5, device)
     views = VIEWS[name](images, rng, OFF).cpu()
     assert torch.equal(views[:, 0], views[:, 1]) and torch.equal(views[:, 0], views[:, 2])
-    plain = normalised(images)
-    grey = torch.einsum("bchw,c->bhw", plain, LUMA)[:, None]
-    candidates = torch.cat([plain, grey], dim=1)[:, :num_choices]
+    plain = normalized(images)
+    gray = torch.einsum("bchw,c->bhw", plain, LUMA)[:, None]
+    candidates = torch.cat([plain, gray], dim=1)[:, :num_choices]
     candidates = torch.cat([candidates, candidates.flip(3)], dim=1)
     gaps = (candidates - views[:, :1]).abs().amax(dim=(2, 3))
     assert ((gaps < 1e-4).sum(dim=1) == 1).all()
@@ -197,13 +197,13 @@ def test_one_channel_views_repeat_a_channel(rng, device, name, num_choices):
 
 
 @pytest.mark.parametrize(("name", "fills"), [("visible", 1), ("augmented", 3), ("infrared", 4)])
-def test_views_erase_normalised_images(rng, device, name, fills):
-    """The fill stands in the view itself, or its channel or grey where one is copied to all."""
+def test_views_erase_normalized_images(rng, device, name, fills):
+    """The fill stands in the view itself, or its channel or gray where one is copied to all."""
     white = torch.full((60, 20, 12, 3), 255, dtype=torch.uint8, device=device)
     augment = OFF.model_copy(update={"erasing_probability": 1.0})
     chosen = set()
     for view in VIEWS[name](white, rng, augment).cpu():
-        erased = (view < 1).all(dim=0)  # normalised white is above 2
+        erased = (view < 1).all(dim=0)  # normalized white is above 2
         rectangle(erased)
         inside = view[:, erased]
         close(inside, inside[:, :1].expand_as(inside), atol=0)
@@ -215,14 +215,14 @@ def test_views_erase_normalised_images(rng, device, name, fills):
     assert chosen == set(range(fills))
 
 
-def test_channels_are_mixed_before_normalisation(rng, device):
-    """LTG acts on colours in [0, 1]: undoing the normalisation shows equal channels."""
+def test_channels_are_mixed_before_normalization(rng, device):
+    """LTG acts on colors in [0, 1]: undoing the normalization shows equal channels."""
     images = pictures(rng, 20, 16, 8, device)
     augment = OFF.model_copy(update={"linear_probability": 1})
     view = transforms.visible_view(images, rng, augment, ltg=True).cpu()
     std, mean = torch.tensor([0.229, 0.224, 0.225]), torch.tensor([0.485, 0.456, 0.406])
-    colour = view * std.view(3, 1, 1) + mean.view(3, 1, 1)
-    equal = (colour.amax(dim=1) - colour.amin(dim=1)) < 1e-5
+    color = view * std.view(3, 1, 1) + mean.view(3, 1, 1)
+    equal = (color.amax(dim=1) - color.amin(dim=1)) < 1e-5
     assert (equal.flatten(1).sum(dim=1) >= 2).all()
 
 

@@ -1,4 +1,4 @@
-"""Views as a whole: against torchvision's chain, in chunks, of grey images, in memory."""
+"""Views as a whole: against torchvision's chain, in chunks, of gray images, in memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.views import FILL, LUMA, PAPER, VIEWS, pictures
 def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
     """A batch computed in chunks, the last of them smaller, is the batch computed as a whole."""
     images = pictures(rng, 11, 24, 16, device)
-    images[3:7] = images[3:7, :, :, :1]  # among colour images a chunk of grey ones
+    images[3:7] = images[3:7, :, :, :1]  # among color images a chunk of gray ones
     whole = VIEWS[name](images, np.random.default_rng(5), PAPER)
     monkeypatch.setattr(transforms, "_at_once", lambda images: at_once)
     close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
@@ -26,8 +26,8 @@ def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
 
 
 @pytest.mark.parametrize("name", ["augmented", "infrared"])
-def test_grey_images_are_no_special_case(rng, device, monkeypatch, name):
-    """What is saved on grey images changes nothing; one other pixel, and nothing is saved."""
+def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
+    """What is saved on gray images changes nothing; one other pixel, and nothing is saved."""
     images = pictures(rng, 30, 24, 16, device)
     images[:] = images[..., :1]
     found = []
@@ -37,15 +37,15 @@ def test_grey_images_are_no_special_case(rng, device, monkeypatch, name):
     )
     monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
     augment = PAPER.model_copy(update={"pad": 3})
-    grey = VIEWS[name](images, np.random.default_rng(5), augment)
+    gray = VIEWS[name](images, np.random.default_rng(5), augment)
     near = images.clone()
     near[:, 12, 8, 2] ^= 1
     almost = VIEWS[name](near, np.random.default_rng(5), augment)
     monkeypatch.setattr(transforms, "_without_copies", lambda planes: planes)
-    close(grey, VIEWS[name](images, np.random.default_rng(5), augment))
+    close(gray, VIEWS[name](images, np.random.default_rng(5), augment))
     assert torch.equal(almost, VIEWS[name](near, np.random.default_rng(5), augment))
-    # A step of 1 of 255 in one of 384 pixels moves the mean grey by less than 1e-5.
-    assert int(((grey - almost).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
+    # A step of 1 of 255 in one of 384 pixels moves the mean gray by less than 1e-5.
+    assert int(((gray - almost).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
     if device.type == "cpu":
         assert all(one.shape[1] == 1 for one in found[:30])
         assert all(one.shape[1] == 3 for one in found[30:60])
@@ -62,7 +62,7 @@ def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
 
 
 def test_a_view_is_torchvisions_chain_with_the_drawn_numbers(rng, device):
-    """Crop, mirror, jitter, normalisation, erasing and choice, in this order, image by image."""
+    """Crop, mirror, jitter, normalization, erasing and choice, in this order, image by image."""
     images, seed = pictures(rng, 40, 24, 16, device), 8
     view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
     drawn = np.random.default_rng(seed)

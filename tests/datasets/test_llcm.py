@@ -130,8 +130,8 @@ def test_an_empty_image_is_named_and_nothing_is_written(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_grey_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
-    """A grey-scale infrared image is stored with its grey in each of three channels."""
+def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
+    """A gray-scale infrared image is stored with its gray in each of three channels."""
     Image.new("L", (8, 16), 33).save(root / LINES["test_nir"][0].split()[0])
     assert preprocess(root, tmp_path / "out") == 0
     infrared = np.load(tmp_path / "out/infrared.npy")

@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salcr.datasets.protocol import Places, Setting, draw_gallery
+from salcr.datasets.protocol import Annotations, Setting, draw_gallery
 from salcr.datasets.readers import READERS
 from tests.support import tiny
 
 
 @pytest.fixture
-def images(rng: np.random.Generator) -> Places:
+def images(rng: np.random.Generator) -> Annotations:
     """Return 400 images of 12 identities and 5 cameras; some places have a single image."""
-    return Places(rng.integers(12, size=400), rng.choice([1, 2, 4, 5, 6], size=400))
+    return Annotations(rng.integers(12, size=400), rng.choice([1, 2, 4, 5, 6], size=400))
 
 
 @pytest.mark.parametrize("shots", [1, 3, 500])
-def test_a_gallery_has_the_shots_of_each_identity_and_camera(images: Places, shots: int) -> None:
+def test_a_gallery_has_the_shots_of_each_identity_and_camera(
+    images: Annotations, shots: int
+) -> None:
     """Each place gives `shots` different images, all where it has fewer, none of other cameras."""
     setting = Setting("s", "infrared", "visible", cameras=(1, 2, 4), shots=shots)
     drawn = draw_gallery(setting, images, draw=3)
@@ -33,7 +35,7 @@ def test_a_gallery_has_the_shots_of_each_identity_and_camera(images: Places, sho
             assert place[drawn].sum() == wanted
 
 
-def test_draws_differ_and_repeat(images: Places) -> None:
+def test_draws_differ_and_repeat(images: Annotations) -> None:
     """Ten draws are ten galleries; each is the same whenever it is drawn."""
     setting = Setting("s", "infrared", "visible", shots=1, draws=10)
     galleries = [tuple(draw_gallery(setting, images, draw)) for draw in range(10)]
@@ -43,26 +45,29 @@ def test_draws_differ_and_repeat(images: Places) -> None:
 
 def test_every_image_of_a_place_is_drawn_sometimes() -> None:
     """A draw is uniform: over many draws each of five images comes up about equally often."""
-    images = Places(np.zeros(5, np.int64), np.ones(5, np.int64))
+    images = Annotations(np.zeros(5, np.int64), np.ones(5, np.int64))
     setting = Setting("s", "infrared", "visible", shots=1)
     counts = np.bincount([draw_gallery(setting, images, draw)[0] for draw in range(2000)])
     assert len(counts) == 5 and counts.min() > 320
 
 
-def test_without_shots_all_images_answer(images: Places) -> None:
+def test_without_shots_all_images_answer(images: Annotations) -> None:
     """RegDB's gallery is every image of the other modality, and hides nothing."""
     for setting in READERS["regdb"].settings:
         assert np.array_equal(draw_gallery(setting, images, 0), np.arange(400))
-        assert setting.hides is None and not setting.identity_once and setting.draws == 1
+        assert setting.excludes is None and not setting.identity_once and setting.draws == 1
 
 
 def test_sysu_hides_camera_2_from_camera_3() -> None:
     """METHOD 4: for a query of camera 3 the gallery of camera 2 is left out, nothing else."""
-    query = Places(np.array([1, 1]), np.array([3, 6]))
-    gallery = Places(np.array([1, 2, 1, 2]), np.array([2, 2, 1, 5]))
+    query = Annotations(np.array([1, 1]), np.array([3, 6]))
+    gallery = Annotations(np.array([1, 2, 1, 2]), np.array([2, 2, 1, 5]))
     for setting in READERS["sysu"].settings:
-        assert setting.hides is not None and setting.identity_once and setting.draws == 10
-        assert setting.hides(query, gallery).tolist() == [[True, True, False, False], [False] * 4]
+        assert setting.excludes is not None and setting.identity_once and setting.draws == 10
+        assert setting.excludes(query, gallery).tolist() == [
+            [True, True, False, False],
+            [False] * 4,
+        ]
 
 
 def test_sysu_settings_are_the_published_four() -> None:
@@ -78,11 +83,11 @@ def test_sysu_settings_are_the_published_four() -> None:
 
 def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
     """METHOD 4: gallery images with the query's identity and camera are left out."""
-    query = Places(np.array([7]), np.array([3]))
-    gallery = Places(np.array([7, 7, 8]), np.array([3, 4, 3]))
+    query = Annotations(np.array([7]), np.array([3]))
+    gallery = Annotations(np.array([7, 7, 8]), np.array([3, 4, 3]))
     for setting in READERS["llcm"].settings:
-        assert setting.hides is not None
-        assert setting.hides(query, gallery).tolist() == [[True, False, False]]
+        assert setting.excludes is not None
+        assert setting.excludes(query, gallery).tolist() == [[True, False, False]]
 
 
 def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:

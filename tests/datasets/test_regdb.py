@@ -65,7 +65,7 @@ def test_a_person_in_training_and_test_is_refused(root: Path) -> None:
 
 
 def test_an_image_named_twice_is_refused_with_both_lines(root: Path) -> None:
-    """A path that comes again, however it is spelt, is refused with its line numbers."""
+    """A path that comes again, however it is spelled, is refused with its line numbers."""
     path = root / "idx/train_thermal_3.txt"
     path.write_text("Thermal/7/a b.bmp 0\n\nThermal//7/./a b.bmp 0\n")
     with pytest.raises(SalcrError, match=r"train_thermal_3\.txt, line 3: .* again, after line 1"):

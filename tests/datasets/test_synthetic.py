@@ -65,8 +65,8 @@ def test_images_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     assert small != contents(make(tmp_path / "c", seed=2))
 
 
-def test_infrared_is_grey_and_visible_is_not(tmp_path: Path) -> None:
-    """Thermal images have three equal channels, visible ones colour."""
+def test_infrared_is_gray_and_visible_is_not(tmp_path: Path) -> None:
+    """Thermal images have three equal channels, visible ones color."""
     root = make(tmp_path / "d")
     thermal = np.asarray(Image.open(root / "Thermal/1/thermal_00001.bmp")).astype(int)
     visible = np.asarray(Image.open(root / "Visible/1/visible_00001.bmp")).astype(int)
@@ -133,10 +133,10 @@ def test_cameras_differ_mildly(tmp_path: Path) -> None:
     """The mean brightness of the same drawn scene moves with the camera, by a few per cent."""
     from salcr.datasets.synthetic.generate import _through_camera
 
-    grey = np.full((8, 8, 3), 128, dtype=np.uint8)
-    seen = [_through_camera(grey, camera, "visible", 0).mean() for camera in range(1, 7)]
+    gray = np.full((8, 8, 3), 128, dtype=np.uint8)
+    seen = [_through_camera(gray, camera, "visible", 0).mean() for camera in range(1, 7)]
     assert len(set(seen)) == 6 and max(abs(mean / 128 - 1) for mean in seen) < 0.16
-    infrared = _through_camera(grey, 3, "infrared", 0)
+    infrared = _through_camera(gray, 3, "infrared", 0)
     assert np.ptp(infrared.astype(int), axis=2).max() == 0
 
 

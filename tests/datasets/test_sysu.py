@@ -121,8 +121,8 @@ def test_an_unreadable_image_is_named_and_nothing_is_written(
     assert not list((tmp_path / "out").iterdir())
 
 
-def test_grey_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
-    """A grey-scale jpg is stored as colour is, each channel its grey; others keep their colour."""
+def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
+    """A gray-scale jpg is stored as color is, each channel its gray; others keep their color."""
     Image.new("L", (8, 16), 90).save(root / "cam3/0030/0001.jpg")
     assert preprocess(root, tmp_path / "out") == 0
     infrared = np.load(tmp_path / "out/infrared.npy")

@@ -12,20 +12,20 @@ from PIL import Image
 from tests.support import faults, tiny
 
 FIRST, LAST = faults.OUT / "round00", faults.OUT / "round01"
-COMPUTING = ["pretrain", "associate", "train", "evaluate", "probe", "locate"]
+COMPUTING = ["pretrain", "associate", "train", "evaluate", "analyze", "cluster_centers"]
 # file -> stages that read it
 READERS = {
     Path("data/visible.npy"): COMPUTING,
     Path("data/infrared.npy"): COMPUTING,
     Path("data/manifest.csv"): COMPUTING,
     Path("data/preprocess.json"): COMPUTING,
-    Path("data/identities.csv"): ["assess", "evaluate", "probe", "locate"],
-    FIRST / "checkpoint.pt": ["associate", "train", "locate"],
-    LAST / "checkpoint.pt": ["evaluate", "probe"],
-    LAST / "labels.csv": ["assess", "train", "locate"],
+    Path("data/identities.csv"): ["label_quality", "evaluate", "analyze", "cluster_centers"],
+    FIRST / "checkpoint.pt": ["associate", "train", "cluster_centers"],
+    LAST / "checkpoint.pt": ["evaluate", "analyze"],
+    LAST / "labels.csv": ["label_quality", "train", "cluster_centers"],
     LAST / "metrics.json": ["aggregate"],
-    LAST / "quality.json": ["aggregate"],
-    LAST / "rankings.json": ["draw"],
+    LAST / "label_quality.json": ["aggregate"],
+    LAST / "rankings.json": ["plot"],
 }
 PAIRS = [(path, stage) for path, stages in READERS.items() for stage in stages]
 # Scores say nothing of the data set that they are of; what they are computed from does.
@@ -104,7 +104,7 @@ def test_a_file_of_another_data_set_is_refused(
     path: Path,
     stage: str,
 ) -> None:
-    """With as many images, lines and parameters, but of other people: named, or its neighbour is.
+    """With as many images, lines and parameters, but of other people: named, or its neighbor is.
 
     An exchanged summary does not fit the manifest; the manifest is named then.
     """
@@ -126,7 +126,7 @@ def test_a_whole_preprocess_folder_of_another_data_set_fits_no_checkpoint(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "other"])
-def test_the_state_of_the_optimiser_is_checked(
+def test_the_state_of_the_optimizer_is_checked(
     whole: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     """Round 2 refuses a damaged state, and one of another data set."""
@@ -148,7 +148,7 @@ def test_the_state_of_the_optimiser_is_checked(
 def test_a_file_of_another_kind_is_no_network(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The optimiser's state under the checkpoint's name is of our format, and refused."""
+    """The optimizer's state under the checkpoint's name is of our format, and refused."""
     place = faults.copied(whole, tmp_path / "copy")
     shutil.copy(place / LAST / "optimizer.pt", place / LAST / "checkpoint.pt")
     told = refused(place, "evaluate", LAST / "checkpoint.pt", capsys)

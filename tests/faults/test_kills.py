@@ -18,7 +18,7 @@ from tests.support import faults, plans, tiny
 
 RESULTS = Path("results/tiny")
 # Tables, and figures that hang on every stage.
-DRAWN = ("losses", "distances", "centres")
+DRAWN = ("losses", "distances", "centers")
 TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name in DRAWN)]
 SEED = 20250424  # of the moments
 

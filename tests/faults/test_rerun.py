@@ -92,7 +92,7 @@ def test_what_is_refused_is_made_anew_once_it_is_deleted(
     assert told and all(str(path) in line and "delete it" in line for line in told)
     (place / path).unlink()
     assert ran(place)[0] == 0
-    final = ("summary.csv", "trials.csv", "cmc.csv", "quality.csv", "losses.csv")
+    final = ("summary.csv", "trials.csv", "cmc.csv", "label_quality.csv", "losses.csv")
     found, wanted = results(place), results(finished)
     assert all(found[Path(name)] == wanted[Path(name)] for name in final)
     assert all(found[name] == wanted[name] for name in found)  # what is there is right

@@ -40,7 +40,7 @@ def test_only_four_keys_hold_free_text() -> None:
             for key, inner in model.model_fields.items():
                 if holds_any_text(inner.annotation):
                     found.add(f"{section}.{key}")
-    names = {"dataset.name", "transfer.results", "draw.variants"}  # checked below
+    names = {"dataset.name", "transfer.results", "plot.variants"}  # checked below
     assert found == FREE | names
 
 
@@ -146,7 +146,7 @@ class Evil:
 def test_no_file_that_is_loaded_executes_code(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Network, optimiser's state, weights, a given checkpoint, a released one, resume.pt."""
+    """Network, optimizer's state, weights, a given checkpoint, a released one, resume.pt."""
     place, hacked = faults.copied(whole, tmp_path / "copy"), tmp_path / "hacked"
     evil, out = tmp_path / "evil.pt", place / faults.OUT
     torch.save({"format": 1, "key": Evil(hacked), "state_dict": {"x": Evil(hacked)}}, evil)

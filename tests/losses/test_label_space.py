@@ -9,22 +9,24 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from salcr.losses.refinement import Labels
 from salcr.models.network import Features
+from salcr.types import PseudoLabels
 from tests.losses.test_objective import arrays, batch, objective, start  # noqa: F401  (fixtures)
 
 TAU = 0.05
 
 
 def entropy(rows: torch.Tensor, memory: torch.Tensor, labels: Iterable[torch.Tensor]) -> float:
-    """Return the mean cross entropy of normalised rows against a memory."""
+    """Return the mean cross entropy of normalized rows against a memory."""
     logits = normalize(rows, dim=-1) @ memory.T / TAU
     return cross_entropy(logits, torch.cat(list(labels))).item()
 
 
-def by_hand(found, features: Features, labels: Labels, space: str) -> tuple[float, float]:
+def by_hand(
+    found, features: Features, labels: PseudoLabels[torch.Tensor], space: str
+) -> tuple[float, float]:
     """Return the global and the part loss when both modalities are trained in one space only."""
-    v, a, r = features.global_.chunk(3)
+    v, a, r = features.global_features.chunk(3)
     in_visible = [labels.visible, labels.visible]
     in_infrared = [labels.visible_to_infrared, labels.visible_to_infrared]
     if space == "visible":
@@ -54,7 +56,7 @@ def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) ->
     """Losses equal a derivation by hand in which the other modality is left out of a space."""
     features, labels = batch
     found = objective(start, mode="none", label_space=space)
-    losses = found.losses(found.normalised(features), labels)
+    losses = found.losses(found.normalized(features), labels)
     wanted = by_hand(found, features, labels, space)
     assert losses["global"].item() == pytest.approx(wanted[0], rel=1e-5)
     assert losses["part"].item() == pytest.approx(wanted[1], rel=1e-5)
@@ -68,7 +70,7 @@ def test_memories_are_moved_by_what_they_see(start, batch, space: str) -> None: 
     found = objective(start, label_space=space)
     before = found.global_memory[other].clone()
     crossing = {side: memory.clone() for side, memory in found.part_memory.items()}
-    found.update(found.normalised(features), labels, np.random.default_rng(0))
+    found.update(found.normalized(features), labels, np.random.default_rng(0))
     moved = (found.global_memory[other] != before).any(dim=1).nonzero().flatten().tolist()
     assert moved == sorted(set(getattr(labels, other).tolist()))
     still = ("visible", "infrared") if space == "visible" else ("infrared", "visible")

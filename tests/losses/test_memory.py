@@ -84,7 +84,7 @@ def test_the_last_sample_of_a_cluster_counts_most():
 
 @pytest.mark.parametrize("leading", [(), (3,)])
 def test_memory_starts_at_the_mean_directions(rng, device, leading):
-    """Each cluster's row is its normalised mean, by part, without the outliers."""
+    """Each cluster's row is its normalized mean, by part, without the outliers."""
     labels = np.array([2, 0, -1, 1, 1, 0, 2, -1, 2])
     features = unit_rows(rng, *leading, 9, 6)
     found = initial_memory(torch.tensor(features, device=device), labels)

@@ -11,8 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from salcr.config.schema import Fgsal, Gpcr, Memory
 from salcr.losses.objective import StageTwoObjective
-from salcr.losses.refinement import Labels
 from salcr.models.network import Features
+from salcr.types import PseudoLabels
 from tests.support.golden_step import SPACES
 from tests.support.helpers import unit_tensor
 
@@ -50,9 +50,9 @@ def operations_of_a_step(rng: np.random.Generator, instances: int, mode: str) ->
     rows = [unit_tensor(rng, 3 * pairs, PARTS, WIDTH).requires_grad_() for _ in range(3)]
     features = Features(unit_tensor(rng, 3 * pairs, WIDTH).requires_grad_(), *rows)
     drawn = [np.repeat(rng.permutation(CLUSTERS)[:LABELS], instances) for _ in range(4)]
-    labels = Labels(*(torch.from_numpy(label) for label in drawn))
+    labels = PseudoLabels(*(torch.from_numpy(label) for label in drawn))
     with Count() as count:
-        unit = of.normalised(features)
+        unit = of.normalized(features)
         of.losses(unit, labels)["total"].backward()
         of.update(unit, labels, rng)
     assert all(leaf.grad is not None for leaf in features)

@@ -55,7 +55,7 @@ def test_feature_maps_are_those_of_torchvision(backbone, device):
 
 
 def test_convolutions_start_as_in_torchvision():
-    """Weights are centred with He's standard deviation of the fan out, without a bias."""
+    """Weights are centered with He's standard deviation of the fan out, without a bias."""
     torch.manual_seed(0)
     network = Network(backbone="resnet18", width=32, num_parts=2)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from salcr.models.network import Network, attend, generalised_mean, prototypes, split_stripes
+from salcr.models.network import Network, attend, generalized_mean, prototypes, split_stripes
 from salcr.models.saliency import grad_cam, look, part_attention
 
 
@@ -46,7 +46,7 @@ def test_grad_cam_is_that_of_finite_differences() -> None:
         weights[:, place[0]] += slope / 6
     wanted = np.maximum(np.einsum("bc,bchw->bhw", weights, feature_map), 0)
     tensor = torch.tensor(feature_map, requires_grad=True)
-    global_ = generalised_mean(tensor) * torch.tensor(scale)
+    global_ = generalized_mean(tensor) * torch.tensor(scale)
     similarity = (F.normalize(global_, dim=1) * torch.tensor(partner)).sum(dim=1)
     found = grad_cam(tensor, similarity)
     assert (wanted > 0).any() and np.allclose(found.numpy(), wanted, atol=1e-6)
@@ -66,7 +66,7 @@ def test_look_differentiates_the_cosine_by_the_last_map(device: torch.device) ->
         leaf = network.trunk(network.infrared_stem(images))
         expected = network(images, "infrared")[0]
     leaf.requires_grad_()
-    global_ = network.global_neck(generalised_mean(leaf))
+    global_ = network.global_neck(generalized_mean(leaf))
     assert torch.allclose(global_, expected, atol=1e-5)
     wanted = torch.cosine_similarity(global_, partners, dim=1)
     wanted.sum().backward()

@@ -9,16 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salcr.config.schema import Associate
-from salcr.data.store import MODALITIES
 from salcr.pseudo_labels.association import associate
+from salcr.pseudo_labels.generate import label_images
 from salcr.pseudo_labels.neighbors import nearest_within
 from salcr.pseudo_labels.propagation import propagate
 from salcr.pseudo_labels.sinkhorn import sinkhorn
-from salcr.stages.associate import label_images
-from salcr.types import Association
+from salcr.types import MODALITIES, Integers, PseudoLabels
 from tests.support.helpers import close, groups, unit_rows
 
-ROLES = Association._fields
+ROLES = PseudoLabels._fields
 
 
 def slow_propagate(visible: np.ndarray, infrared: np.ndarray, k: int) -> np.ndarray:
@@ -44,7 +43,9 @@ def slow_labels(features: np.ndarray, clusters: np.ndarray, other: np.ndarray) -
     return sinkhorn(cost, strength=5).argmax(axis=1).tolist()
 
 
-def run(data: dict[str, np.ndarray], k: int | None, *, relabel: bool = True) -> Association:
+def run(
+    data: dict[str, np.ndarray], k: int | None, *, relabel: bool = True
+) -> PseudoLabels[Integers]:
     """Return the association of a golden file's inputs."""
     inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
     return associate(*inputs, cmfp_k=k, strength=5.0, relabel_own_modality=relabel)
@@ -69,7 +70,7 @@ def test_labels_match_the_released_code(golden, prefix, role):
 
 @pytest.mark.parametrize("k", [1, 4, 9, 1000])
 def test_propagation_matches_a_loop(rng, k):
-    """Blocks are cut, clipped and normalised one by one, also with k beyond the images."""
+    """Blocks are cut, clipped and normalized one by one, also with k beyond the images."""
     visible, infrared = unit_rows(rng, 9, 5), unit_rows(rng, 14, 5)
     found = propagate(visible, infrared, k=k)
     assert all(side.dtype == np.float32 for side in found)
@@ -99,19 +100,19 @@ def test_propagation_is_the_same_for_both_modalities(seed, k):
 
 
 def test_cross_labels_match_a_loop(golden):
-    """Both cross labels come from squared Euclidean costs to un-normalised means."""
+    """Both cross labels come from squared Euclidean costs to un-normalized means."""
     data = golden("association")
     found = run(data, None)
     visible, infrared = data["visible"], data["infrared"]
-    towards_infrared = slow_labels(infrared, data["infrared_cluster"], visible)
-    towards_visible = slow_labels(visible, data["visible_cluster"], infrared)
-    assert found.visible_to_infrared.tolist() == towards_infrared
-    assert found.infrared_to_visible.tolist() == towards_visible
+    toward_infrared = slow_labels(infrared, data["infrared_cluster"], visible)
+    toward_visible = slow_labels(visible, data["visible_cluster"], infrared)
+    assert found.visible_to_infrared.tolist() == toward_infrared
+    assert found.infrared_to_visible.tolist() == toward_visible
 
 
 @pytest.mark.parametrize("k", [8, None])
 def test_the_papers_own_labels_are_the_clusters(golden, k):
-    """Without relabelling the DBSCAN label stays and the cross labels do not change."""
+    """Without relabeling the DBSCAN label stays and the cross labels do not change."""
     data = golden("association")
     released, paper = run(data, k), run(data, k, relabel=False)
     np.testing.assert_array_equal(paper.visible, data["visible_cluster"])
@@ -120,7 +121,7 @@ def test_the_papers_own_labels_are_the_clusters(golden, k):
         np.testing.assert_array_equal(getattr(paper, role), getattr(released, role))
 
 
-def test_own_labels_take_the_inner_product_with_unnormalised_means():
+def test_own_labels_take_the_inner_product_with_unnormalized_means():
     """A long mean wins over one that is nearer in angle and in Euclidean distance."""
     angles = np.deg2rad([0, 0, 80, -20, 30])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -181,15 +182,15 @@ def test_features_that_are_not_finite_are_not_mixed(rng):
 
 @pytest.mark.parametrize("cmfp", [True, False])
 def test_outliers_take_no_part(rng, device, cmfp):
-    """With neighbours of all images, labels are those of a loop over the clustered ones alone."""
+    """With neighbors of all images, labels are those of a loop over the clustered ones alone."""
     sides = {m: groups(rng, 6, 10, 8, 0.6) for m in MODALITIES}
     clusters = {m: np.where(rng.random(60) < 0.4, -1, np.arange(60) // 10) for m in MODALITIES}
     settings = Associate.model_construct(
         method="dagl", cmfp=cmfp, cmfp_k=5, sinkhorn_strength=5.0, relabel_own_modality=False
     )
     features = {m: torch.from_numpy(sides[m]).to(device) for m in MODALITIES}
-    neighbours = {m: nearest_within(features[m], 7) for m in MODALITIES}
-    found = label_images(features, clusters, settings, neighbours)
+    neighbors = {m: nearest_within(features[m], 7) for m in MODALITIES}
+    found = label_images(features, clusters, settings, neighbors)
 
     kept = {m: clusters[m] >= 0 for m in MODALITIES}
     mixed = [sides[m][kept[m]] for m in MODALITIES]

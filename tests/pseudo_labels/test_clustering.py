@@ -13,7 +13,7 @@ from sklearn.cluster import DBSCAN
 from salcr.config.schema import Clustering
 from salcr.errors import SalcrError
 from salcr.pseudo_labels import clustering
-from salcr.training.engine import cluster
+from salcr.pseudo_labels.generate import cluster
 from tests.support.helpers import canonical, close, groups, unit_rows
 
 SETTINGS = Clustering(k1=10, k2=3, eps=0.5, min_samples=3)
@@ -95,7 +95,7 @@ def test_jaccard_matches_a_loop_over_sets(rng, num_groups, k1, k2):
     found = clustering.jaccard_distance(features, k1=k1, k2=k2)
     expected = slow_jaccard(features, k1, k2)
     close(full(found), expected)
-    assert num_groups <= 2 or (expected > 0.999).any(), "no pair without a shared neighbour"
+    assert num_groups <= 2 or (expected > 0.999).any(), "no pair without a shared neighbor"
 
 
 @given(st.integers(0, 10**6), st.integers(5, 40), st.integers(2, 12), st.integers(1, 6))
@@ -113,7 +113,7 @@ def test_jaccard_is_a_symmetric_dissimilarity(seed, num_images, k1, k2):
 
 
 def test_ties_and_copies_match_a_loop_over_sets(rng):
-    """With many equal cosines and every image twice, neighbourhoods follow the smaller index."""
+    """With many equal cosines and every image twice, neighborhoods follow the smaller index."""
     signs = rng.choice(np.array([-0.25, 0.25], np.float32), (30, 16))
     features = np.concatenate([signs, signs])
     found = clustering.jaccard_distance(features, k1=9, k2=3)
@@ -133,15 +133,15 @@ def test_distances_beyond_the_largest_are_not_stored(rng):
     assert found.nnz == near.sum() and (found != expected).nnz == 0
 
 
-def test_neighbours_may_be_given(rng):
-    """Neighbours searched before, more than needed, give the same distance; too few are refused."""
+def test_neighbors_may_be_given(rng):
+    """Neighbors searched before, more than needed, give the same distance; too few are refused."""
     features = groups(rng, 7, 6, 10, 0.7)
     cosine = features @ features.T
     given_ = np.argsort(-cosine, axis=1, kind="stable")
-    found = clustering.jaccard_distance(features, k1=8, k2=3, neighbours=given_[:, :20])
+    found = clustering.jaccard_distance(features, k1=8, k2=3, neighbors=given_[:, :20])
     close(full(found), slow_jaccard(features, 8, 3))
-    with pytest.raises(ValueError, match="7 neighbours of each image are fewer than k1 = 8"):
-        clustering.jaccard_distance(features, k1=8, k2=3, neighbours=given_[:, :7])
+    with pytest.raises(ValueError, match="7 neighbors of each image are fewer than k1 = 8"):
+        clustering.jaccard_distance(features, k1=8, k2=3, neighbors=given_[:, :7])
 
 
 @pytest.mark.parametrize("num_images", [1, 4, 10, 40])
@@ -155,7 +155,7 @@ def test_equal_images_are_one_cluster(rng, num_images):
 
 
 def test_copies_of_two_images_are_two_clusters():
-    """Two groups of copies share no neighbour: distance 0 inside and 1 across."""
+    """Two groups of copies share no neighbor: distance 0 inside and 1 across."""
     features = np.repeat(np.eye(2, 8, dtype=np.float32), 6, axis=0)
     distance = full(clustering.jaccard_distance(features, k1=6, k2=3))
     close(distance, 1 - np.kron(np.eye(2), np.ones((6, 6))))
@@ -218,7 +218,7 @@ def test_all_outliers_have_no_means(rng):
     assert means.shape == (0, 3)
 
 
-def test_more_equal_images_than_neighbours_are_one_cluster(rng):
+def test_more_equal_images_than_neighbors_are_one_cluster(rng):
     """All have the same k2 nearest, the first of all: distance 0, and one cluster."""
     features = np.tile(unit_rows(rng, 1, 16), (400, 1))
     distance = clustering.jaccard_distance(features, k1=30, k2=6)
@@ -227,7 +227,7 @@ def test_more_equal_images_than_neighbours_are_one_cluster(rng):
 
 
 def test_without_averaging_only_the_first_equal_images_are_one_cluster():
-    """With k2 = 1, images beyond the first k1 are nobody's neighbours: each has only itself."""
+    """With k2 = 1, images beyond the first k1 are nobody's neighbors: each has only itself."""
     features = np.tile(np.full(16, 0.25, np.float32), (60, 1))
     distance = clustering.jaccard_distance(features, k1=30, k2=1)
     close(distance.diagonal(), np.zeros(60))
@@ -251,13 +251,13 @@ def test_clustering_no_images_is_refused(device):
 
 
 def test_clusters_of_a_tensor_are_those_of_its_array(rng, device):
-    """Wherever the features are, neighbours searched here or given, the labels are the same."""
+    """Wherever the features are, neighbors searched here or given, the labels are the same."""
     features = groups(rng, 9, 8, 12, 0.5)
     distance = clustering.jaccard_distance(features, k1=10, k2=3, at_most=0.5)
     expected = clustering.dbscan(distance, eps=0.5, min_samples=3)
     tensor = torch.from_numpy(features).to(device)
     known = np.argsort(-(features @ features.T), axis=1, kind="stable")
-    for neighbours in (None, known):
-        labels = cluster(tensor, SETTINGS, "visible", neighbours=neighbours)
+    for neighbors in (None, known):
+        labels = cluster(tensor, SETTINGS, "visible", neighbors=neighbors)
         np.testing.assert_array_equal(labels, expected)
     assert expected.max() > 3

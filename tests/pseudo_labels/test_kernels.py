@@ -20,7 +20,7 @@ from tests.support.helpers import groups
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_number_of_threads_changes_nothing(seed) -> None:
-    """Bit for bit the same neighbours, distances and propagated features with one and more."""
+    """Bit for bit the same neighbors, distances and propagated features with one and more."""
     rng = np.random.default_rng(seed)
     visible, infrared = groups(rng, 60, 10, 32, 0.8), groups(rng, 40, 9, 32, 0.8)
     found = []

@@ -17,7 +17,7 @@ from salcr.pseudo_labels.matching import (
     transport_to_clusters,
 )
 from salcr.pseudo_labels.sinkhorn import sinkhorn
-from salcr.types import Association
+from salcr.types import Integers, PseudoLabels
 from tests.support.helpers import mean_directions, unit_rows
 
 SIZES = [(4, 4), (5, 3), (3, 5), (7, 2), (2, 7), (6, 1), (1, 6), (1, 1), (6, 4), (4, 6), (2, 6)]
@@ -56,7 +56,9 @@ def squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.array([[float(((a - b) ** 2).sum()) for b in second] for a in first])
 
 
-def run(data: dict[str, np.ndarray], method: str, *, cmfp_k: int | None = None) -> Association:
+def run(
+    data: dict[str, np.ndarray], method: str, *, cmfp_k: int | None = None
+) -> PseudoLabels[Integers]:
     """Return the association of a golden file's inputs."""
     inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
     return associate(*inputs, cmfp_k=cmfp_k, strength=5.0, relabel_own_modality=True, method=method)
@@ -183,7 +185,7 @@ def test_images_follow_their_cluster(rng, method):
 
 
 def test_otla_takes_the_means_as_they_are(rng):
-    """OTLA's costs are to means that are not normalised, and its strength is the caller's."""
+    """OTLA's costs are to means that are not normalized, and its strength is the caller's."""
     visible, infrared = unit_rows(rng, 12, 3), unit_rows(rng, 200, 3)
     cluster = rng.permutation(12) % 4
     means = np.stack([visible[cluster == c].mean(axis=0) for c in range(4)])

@@ -102,11 +102,11 @@ def _stored(value: Any) -> Array:
 
 def _people(rng: np.random.Generator, sizes: Sizes) -> tuple[Array, Array]:
     """Return noisy unit rows around a direction an identity, and the identities."""
-    centres = rng.standard_normal((sizes.identities, sizes.width))
+    centers = rng.standard_normal((sizes.identities, sizes.width))
     counts = rng.integers(3, sizes.images + 1, sizes.identities)
     identity = rng.permutation(np.repeat(np.arange(sizes.identities), counts))
     noise = rng.standard_normal((len(identity), sizes.width))
-    return unit(centres[identity] + rng.uniform(0.6, 1.6, (len(identity), 1)) * noise), identity
+    return unit(centers[identity] + rng.uniform(0.6, 1.6, (len(identity), 1)) * noise), identity
 
 
 def _modalities(rng: np.random.Generator, sizes: Sizes) -> Any:
@@ -159,7 +159,7 @@ def _losses(rng: np.random.Generator, sizes: Sizes) -> Arrays:
         "k": sizes.refine_k, "temperature": sizes.temperature,
         "lambda_refine": sizes.refine_weight, "parts": sizes.parts,
     }  # fmt: skip
-    # What the three views of a position share lets some of their neighbours be the same.
+    # What the three views of a position share lets some of their neighbors be the same.
     names = ("global", "part_self", "part_pg1", "part_pg2")
     for name in names:
         width = sizes.width * (1 if name == "global" else sizes.parts)

@@ -28,7 +28,7 @@ def tensor(values: Any) -> Tensor:
     return torch.tensor(np.asarray(values), dtype=torch.float64)
 
 
-def normalised(row: Tensor) -> Tensor:
+def normalized(row: Tensor) -> Tensor:
     """Return a vector of length 1."""
     return row / row.square().sum().sqrt()
 
@@ -50,7 +50,7 @@ def memory(data: Arrays) -> Arrays:
     inputs = tensor(data["inputs"]).requires_grad_()
     initial, tau = tensor(data["initial"]), float(data["temperature"])
     targets = [int(target) for target in data["targets"]]
-    rows = [normalised(row) for row in inputs]
+    rows = [normalized(row) for row in inputs]
     pairs = zip(rows, targets, strict=True)
     loss = mean(cross_entropy(row, initial, target, tau) for row, target in pairs)
     loss.backward()
@@ -142,7 +142,7 @@ def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
     size = len(infrared)
     halves = {"v": visible[:size], "a": visible[size:], "r": infrared}
     return {
-        group: [normalised(row) if name == "global" else row for row in rows]
+        group: [normalized(row) if name == "global" else row for row in rows]
         for group, rows in halves.items()
     }
 
@@ -155,7 +155,7 @@ def _patterns(inputs: dict[str, Tensor], num_parts: int) -> Patterns:
         for query, looked_at in pairs:
             blocks = [row.chunk(num_parts) for row in groups[query]]
             found[query, looked_at] = [
-                [normalised(block[part]) for block in blocks] for part in range(num_parts)
+                [normalized(block[part]) for block in blocks] for part in range(num_parts)
             ]
     return found
 

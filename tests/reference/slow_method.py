@@ -33,7 +33,7 @@ def squared_distance(rows: Array, columns: Array) -> Array:
 
 
 def mutual(there: Array, back: Array, row: int, count: int) -> set[int]:
-    """Return the first `count` neighbours of a row that have it among their own first `count`."""
+    """Return the first `count` neighbors of a row that have it among their own first `count`."""
     return {int(other) for other in there[row, :count] if row in back[other, :count]}
 
 

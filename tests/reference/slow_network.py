@@ -134,7 +134,7 @@ class SlowNetwork:
         return torch.cat(found)
 
 
-def generalised_mean(maps: Tensor) -> Tensor:
+def generalized_mean(maps: Tensor) -> Tensor:
     """Return the global features before their neck."""
     return ((maps**3).mean(dim=(2, 3)) + 1e-12) ** (1 / 3)
 
@@ -148,14 +148,14 @@ def forward(data: Arrays, shapes: Shapes) -> Arrays:
     found: Arrays = {}
     for modality in SPACES:
         maps = network.maps([(modality, both)], training=False)
-        global_ = network.neck(generalised_mean(maps), "bottleneck", training=False)
+        global_ = network.neck(generalized_mean(maps), "bottleneck", training=False)
         parts = torch.stack([network.attended(map_, map_) for map_ in maps])
         parts = network.neck(parts, "bottleneck_part", training=False)
         found[f"eval_{modality}_global"] = _unit(global_)
         found[f"eval_{modality}_concat"] = _unit(torch.cat([parts, global_], dim=1))
     maps = network.maps([("visible", torch.cat([v, a])), ("infrared", r)], training=True)
     by_group = dict(zip(GROUPS, maps.split(len(r)), strict=True))
-    global_ = network.neck(generalised_mean(maps), "bottleneck", training=True)
+    global_ = network.neck(generalized_mean(maps), "bottleneck", training=True)
     outputs = {"global": global_}
     for name, pairs in CROSSED.items():
         rows = [

@@ -188,8 +188,8 @@ def test_parameters_of_the_paper_s_network(tmp_path: Path) -> None:
     stem = 64 * 3 * 7 * 7 + 2 * 64
     baseline = trunk + stem + 2 * 2048
     salcr = baseline + 3 * 2048 + 2 * 3 * 2048
-    assert tiny.run("count", "--counts", tmp_path / "counts.json") == 0
-    counts = json.loads((tmp_path / "counts.json").read_text())
+    assert tiny.run("complexity", "--complexity", tmp_path / "complexity.json") == 0
+    counts = json.loads((tmp_path / "complexity.json").read_text())
     assert {key: counts[key] for key in paper.SIZES_OF} == paper.SIZES_OF
     found = counts["networks"]
     assert (found["baseline"]["parameters"], found["salcr"]["parameters"]) == (baseline, salcr)

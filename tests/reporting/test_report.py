@@ -17,14 +17,14 @@ from PIL import Image
 
 from salcr import files
 from salcr.reporting.captions import CAPTIONS
-from salcr.stages.draw import FIGURES
+from salcr.stages.plot import FIGURES
 from tests.support import tiny
 from tests.support.pages import Page
 from tests.support.plans import REPOSITORY, planned, snakemake
 
 RESULTS = Path("results/tiny")
 REPORT = RESULTS / "report.html"
-SHOWN = ["cmc", "map", "label_quality", "centres", "distances", "embedding", "attention",
+SHOWN = ["cmc", "map", "label_quality", "centers", "distances", "embedding", "attention",
            "ranking", "losses"]  # fmt: skip
 
 
@@ -143,9 +143,9 @@ def test_times_are_the_sum_of_snakemakes(reported: Path, page: Page) -> None:
 def test_a_restyled_figure_makes_the_page_anew_and_nothing_else(reported: Path) -> None:
     """Nothing is to be done after it; other letters draw the figures, and the page follows."""
     assert planned(reported, repository=reported, target="report") == {}
-    words = ("--config", "draw={font_size: 8}")
+    words = ("--config", "plot={font_size: 8}")
     plan = planned(reported, *words, repository=reported, target="report")
-    assert plan == {"draw": len(SHOWN), "report": 1}
+    assert plan == {"plot": len(SHOWN), "report": 1}
 
 
 def test_edited_captions_make_the_page_anew(reported: Path, tmp_path: Path) -> None:
@@ -231,14 +231,14 @@ def photographed(page: Path, height: int) -> np.ndarray:
     return np.asarray(Image.open(picture).convert("RGB")).astype(int)
 
 
-def pixels_of(picture: np.ndarray, colours: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:
-    """Return how many pixels of a picture are nearly of each colour."""
-    return {n: int((abs(picture - c).max(axis=2) < 12).sum()) for n, c in colours.items()}
+def pixels_of(picture: np.ndarray, colors: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:
+    """Return how many pixels of a picture are nearly of each color."""
+    return {n: int((abs(picture - c).max(axis=2) < 12).sum()) for n, c in colors.items()}
 
 
 @pytest.mark.browser
 def test_a_browser_shows_text_and_every_figure(tmp_path: Path) -> None:
-    """The demo's page: with its pictures it is longer, and has colours that only figures have."""
+    """The demo's page: with its pictures it is longer, and has colors that only figures have."""
     text = (
         (REPOSITORY / "results/demo/report.html").read_text().replace("<details open>", "<details>")
     )

@@ -52,7 +52,7 @@ def by_hand(folder: Path, rng: np.random.Generator) -> pd.DataFrame:
         job = {"machine": "a_machine", "device": "CPU", "threads": 3, "rerank_seconds": seconds}
         files.write_json(folder / f"job{trial}.json", job)
         seconds["visible-to-thermal"]["cmfp k=8 (transductive)"] = 0.75
-    files.write_json(folder / "counts.json", {**counts, "networks": networks})
+    files.write_json(folder / "complexity.json", {**counts, "networks": networks})
     files.write_json(folder / "preprocess.json", {"published": True})
     pd.DataFrame(lines).to_csv(folder / "trials.csv", index=False)
     return pd.DataFrame(lines)
@@ -61,7 +61,7 @@ def by_hand(folder: Path, rng: np.random.Generator) -> pd.DataFrame:
 def write(folder: Path, *extra: object, matches: Any = REAL) -> Path:
     """Run the stage on these results and return the folder of the tables."""
     words = ["--layout", "regdb", "--matches", json.dumps(matches), "--data", folder]
-    words += ["--trials", folder / "trials.csv", "--counts", folder / "counts.json"]
+    words += ["--trials", folder / "trials.csv", "--complexity", folder / "complexity.json"]
     words += ["--jobs", folder / "job1.json", folder / "job2.json", "--published", PUBLISHED]
     assert tiny.run("tables", *words, "--out", folder / "tables", *extra) == 0
     return folder / "tables"
@@ -189,8 +189,8 @@ def test_the_network_s_size_is_compared_if_it_is_the_paper_s(
     assert found.loc[("SALCR", "parameters"), "ours_mean"] == 8
     assert found.loc[("SALCR", "parameters"), "difference"] == pytest.approx(8 - 25.92)
     assert found.loc[("baseline", "macs"), "difference"] == pytest.approx(1 - 5.19)
-    counts = files.read_json(tmp_path / "counts.json")
-    files.write_json(tmp_path / "counts.json", {**counts, "width": 16})
+    counts = files.read_json(tmp_path / "complexity.json")
+    files.write_json(tmp_path / "complexity.json", {**counts, "width": 16})
     assert pd.read_csv(write(tmp_path) / "table15.csv")["difference"].isna().all()
 
 

@@ -115,7 +115,7 @@ def test_a_given_modality_is_taken_and_none_is_guessed(
 
 
 @pytest.mark.parametrize("quality", [10, 50, 95])
-def test_grey_is_guessed_through_jpeg(
+def test_gray_is_guessed_through_jpeg(
     trained: Path, tmp_path: Path, quality: int, rng: np.random.Generator
 ) -> None:
     """JPEG, noise and a slight tint leave infrared pictures infrared, and visible ones visible."""
@@ -161,7 +161,7 @@ def test_what_is_no_picture_is_skipped_and_listed(
 
 
 def png_of_16_bits(path: Path) -> None:
-    """Write a colour picture of two bytes a channel, which Pillow reads but cannot write."""
+    """Write a color picture of two bytes a channel, which Pillow reads but cannot write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content)
@@ -173,7 +173,7 @@ def png_of_16_bits(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
-def test_16_bits_a_channel_are_refused_in_colour_too(tmp_path: Path) -> None:
+def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
     """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
     png_of_16_bits(tmp_path / "deep.png")
     with pytest.raises(SalcrError, match="more than 8 bits a channel"):
@@ -181,17 +181,17 @@ def test_16_bits_a_channel_are_refused_in_colour_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
-def test_every_kind_of_picture_is_read_as_colour(tmp_path: Path, kind: str) -> None:
-    """Transparent, print, grey, palette and turned pictures give the colours that they show."""
-    colours = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, as are the others
-    colours.paste((255, 255, 255) if kind in ("L", "LA", "1") else (255, 51, 0), (0, 0, 32, 32))
-    path, wanted = tmp_path / "p.tif", np.asarray(colours.convert("1" if kind == "1" else "RGB"))
+def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> None:
+    """Transparent, print, gray, palette and turned pictures give the colors that they show."""
+    colors = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, as are the others
+    colors.paste((255, 255, 255) if kind in ("L", "LA", "1") else (255, 51, 0), (0, 0, 32, 32))
+    path, wanted = tmp_path / "p.tif", np.asarray(colors.convert("1" if kind == "1" else "RGB"))
     if kind == "turned":  # as a telephone held upright writes it
         path, exif = tmp_path / "p.png", Image.Exif()
         exif[0x0112] = 6
-        colours.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+        colors.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     else:
-        colours.convert(kind).save(path)
+        colors.convert(kind).save(path)
     found = decoded(path, height=64, width=32)
     wanted = np.asarray(Image.fromarray(wanted).convert("RGB"))
     assert found.shape == (64, 32, 3) and np.abs(found.astype(int) - wanted).max() <= 3

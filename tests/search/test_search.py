@@ -129,9 +129,9 @@ def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path)
     (tmp_path / "odd").mkdir()
     visible = sorted((place / "heldout/Visible").rglob("*.bmp"))
     shutil.copy(visible[0], tmp_path / "odd" / ODD_NAME)
-    shutil.copy(next((place / "heldout/Thermal").rglob("*.bmp")), tmp_path / "odd/grey one.bmp")
+    shutil.copy(next((place / "heldout/Thermal").rglob("*.bmp")), tmp_path / "odd/gray one.bmp")
     assert embed(place, tmp_path / "index", tmp_path / "odd") == 0
-    query, page = tmp_path / "odd/grey one.bmp", tmp_path / "new/page.html"
+    query, page = tmp_path / "odd/gray one.bmp", tmp_path / "new/page.html"
     words = ("--page", page, "--sheet", tmp_path / "sheet.png", "--top", 5)
     assert search(place, query, index=str(tmp_path / "index"), extra=words) == 0
     text = page.read_text()

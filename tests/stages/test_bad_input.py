@@ -182,10 +182,10 @@ def test_labels_of_another_trial_are_refused(
     assert f"{path}: holds no labels of trial 1" in said(capsys)
 
 
-def test_the_optimiser_and_the_network_must_be_of_the_last_round(
+def test_the_optimizer_and_the_network_must_be_of_the_last_round(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A network or an optimiser's state of another round is refused."""
+    """A network or an optimizer's state of another round is refused."""
     assert tiny.train(place / "data", place, 1) == 0
     shutil.copytree(place / "round01", place / "round03")
     assert tiny.associate(place / "data", place, 4) == 0
@@ -232,7 +232,7 @@ def test_no_shared_label_stops_with_what_to_change(
     path = place / "round01/labels.csv"
     split = load_split(place / "data", trial=1, split="train")
     labels, clusters = read_labels(path, trial=1, sizes=split.sizes, data_hash=split.data_hash)
-    none = np.full(len(split.infrared), -1)
+    none = np.full(len(split.images["infrared"]), -1)
     cleared = labels._replace(infrared=none, infrared_to_visible=none)
     write_labels(path, cleared, clusters, trial=1, data_hash=split.data_hash)
     assert tiny.train(place / "data", place, 1) == 1

@@ -13,11 +13,13 @@ import torch
 
 from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate, variant
 from salcr.data.store import load_split
+from salcr.models.checkpoint import read_model
+from salcr.models.features import extract
 from salcr.models.network import Network
-from salcr.stages.associate import pseudo_labels
-from salcr.stages.train import train_round
-from salcr.training.engine import decayed_rate, extract, make_optimizer, read_model, seed_torch
-from salcr.training.optimizer import Adam
+from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.training.optimizer import Adam, decayed_rate, make_optimizer
+from salcr.training.round import train_round
+from salcr.training.seeding import seed_torch
 from tests.support import tiny
 from tests.support.plans import snakemake
 
@@ -53,7 +55,7 @@ def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
 
 
 def test_two_rounds_in_one_process_are_those_through_files(tmp_path: Path) -> None:
-    """Network and optimiser kept in memory over two rounds: the same bits as written and read."""
+    """Network and optimizer kept in memory over two rounds: the same bits as written and read."""
     data = tiny.make_data(tmp_path)
     assert tiny.pretrain(data, tmp_path) == 0
     for round_ in (1, 2):
@@ -70,7 +72,7 @@ def test_two_rounds_in_one_process_are_those_through_files(tmp_path: Path) -> No
 
 
 def in_one_process(data: Path, checkpoint: Path, rounds: int) -> tuple[Network, Adam]:
-    """Return network and optimiser after some rounds of the tiny settings, from stage one's end."""
+    """Return network and optimizer after some rounds of the tiny settings, from stage one's end."""
     settings = variant(
         validate(merge(load_yaml(DEFAULT_CONFIG), load_yaml(tiny.TINY_CONFIG))), "salcr"
     )
@@ -80,20 +82,13 @@ def in_one_process(data: Path, checkpoint: Path, rounds: int) -> tuple[Network, 
     seed_torch(0, 1, 2)  # seed, trial, and the number of this unit of work: new parts
     network.reset_parts(settings.fgsal.parts)
     adam = make_optimizer(network, settings.train.learning_rate, settings.optimizer.weight_decay)
-    images = {"visible": split.visible, "infrared": split.infrared}
     for round_ in range(1, rounds + 1):
-        features = {
-            modality: extract(network, images[modality], modality)[0] for modality in images
-        }
+        features = {m: extract(network, images, m)[0] for m, images in split.images.items()}
         clusters, labels = pseudo_labels(features, settings.clustering, settings.associate)
         adam.learning_rate = decayed_rate(
             settings.train.learning_rate, settings.train.milestones, round_
         )
-        train_round(
-            network, adam, split, labels, clusters, seeds=(0, 1, 3, round_),
-            memory=settings.memory, augment=settings.augment, train=settings.train,
-            fgsal=settings.fgsal, gpcr=settings.gpcr,
-        )  # fmt: skip
+        train_round(network, adam, split, labels, clusters, settings, trial=1, round_=round_)
     return network, adam
 
 

@@ -90,7 +90,7 @@ def test_the_size_of_the_images_can_be_told(
 def test_what_is_left_out_is_named_in_a_line(
     released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The state of an optimiser beside the network's does not fill the screen."""
+    """The state of an optimizer beside the network's does not fill the screen."""
     moments = {index: {"exp_avg": torch.zeros(300, 300)} for index in range(60)}
     torch.save({"state_dict": released, "optimizer": {"state": moments}}, tmp_path / "in.pth")
     assert import_checkpoint(tmp_path / "in.pth", tmp_path / "ours.pt") == 0

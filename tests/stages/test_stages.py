@@ -30,7 +30,7 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert tiny.pretrain(data, out) == 0
     for round_ in (1, 2):
         assert tiny.associate(data, out, round_) == 0
-        assert tiny.assess(data, out, round_) == 0
+        assert tiny.label_quality(data, out, round_) == 0
         assert tiny.train(data, out, round_) == 0
     for round_ in (0, 1, 2):
         assert tiny.evaluate(data, out, round_) == 0
@@ -144,10 +144,10 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
     tiny.accept_identities(other)
     assert tiny.pretrain(other, tmp_path) == 0
     assert tiny.associate(other, tmp_path, 1) == 0
-    assert tiny.assess(other, tmp_path, 1) == 0
+    assert tiny.label_quality(other, tmp_path, 1) == 0
     assert tiny.train(other, tmp_path, 1) == 0
     names = ("round00/checkpoint.pt", "round01/labels.csv", "round01/checkpoint.pt")
-    for name, same in (*((name, True) for name in names), ("round01/quality.json", False)):
+    for name, same in (*((name, True) for name in names), ("round01/label_quality.json", False)):
         pair = [(folder / name).read_bytes() for folder in (tmp_path, results)]
         assert (pair[0] == pair[1]) is same, name
 
@@ -194,7 +194,7 @@ def test_another_seed_or_trial_gives_another_network(
         )
 
 
-def test_the_second_round_continues_the_optimiser(results: Path) -> None:
+def test_the_second_round_continues_the_optimizer(results: Path) -> None:
     """Adam's step count runs on through the file of the round before."""
     steps = [
         torch.load(results / f"round{r:02d}/optimizer.pt", weights_only=True)["adam"]["state"][0][

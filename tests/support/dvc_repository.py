@@ -34,7 +34,7 @@ def new_repository(folder: Path) -> None:
 def write_settings(folder: Path, learning_rate: float) -> None:
     """Write the values of the tiny workflow, as if they were RegDB's, into config/default.yaml."""
     dataset = {"name": "regdb", "root": "data/RegDB", "synthetic": False, "allow_subset": True}
-    own = {"dataset": dataset, "rounds": 2, "evaluate_every": 2, "draw": {"dpi": 50}}
+    own = {"dataset": dataset, "rounds": 2, "evaluate_every": 2, "plot": {"dpi": 50}}
     own |= {"train": {"learning_rate": learning_rate}}
     values = merge(merge(load_yaml(DEFAULT_CONFIG), load_yaml(tiny.TINY_CONFIG)), own)
     values["variants"] = {"salcr": {}}

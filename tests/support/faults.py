@@ -26,15 +26,15 @@ WRITES: dict[str, list[Path]] = {
     ],
     "pretrain": [OUT / "round00/checkpoint.pt", OUT / "round00/losses.csv"],
     "associate": [OUT / "round01/labels.csv"],
-    "assess": [OUT / "round01/quality.json"],
+    "label_quality": [OUT / "round01/label_quality.json"],
     "train": [OUT / "round01" / name for name in ("checkpoint.pt", "optimizer.pt", "losses.csv")],
     "evaluate": [OUT / "round01/metrics.json", OUT / "round01/rankings.json"],
     "aggregate": [TABLES / f"{name}.csv" for name in ("summary", "trials", "cmc", "losses")],
-    "probe": [
-        OUT / "round01" / name for name in ("distances.json", "embedding.csv", "attention.json")
+    "analyze": [
+        OUT / "round01" / name for name in ("distances.json", "tsne.csv", "attention.json")
     ],
-    "locate": [OUT / "round01/centres.csv"],
-    "draw": [TABLES / "figures/ranking.png", TABLES / "figures/ranking.pdf"],
+    "cluster_centers": [OUT / "round01/cluster_centers.csv"],
+    "plot": [TABLES / "figures/ranking.png", TABLES / "figures/ranking.pdf"],
 }  # fmt: skip
 STAGES = list(WRITES)
 
@@ -51,15 +51,15 @@ def words(stage: str, place: Path) -> list[str]:
         ],
         "pretrain": tiny.pretrain_words(data, out)[1:],
         "associate": tiny.associate_words(data, out, 1)[1:],
-        "assess": tiny.assess_words(data, out, 1)[1:],
+        "label_quality": tiny.label_quality_words(data, out, 1)[1:],
         "train": tiny.train_words(data, out, 1)[1:],
         "evaluate": tiny.evaluate_words(data, out, 1)[1:],
         "aggregate": [
             "--dataset", "tiny", "--root", tables, "--runs", "salcr:salcr:1", "--trials", 1,
         ],
-        "probe": tiny.probe_words(data, out, 1)[1:],
-        "locate": tiny.locate_words(data, out, 1)[1:],
-        "draw": [
+        "analyze": tiny.analyze_words(data, out, 1)[1:],
+        "cluster_centers": tiny.cluster_centers_words(data, out, 1)[1:],
+        "plot": [
             "--figure", "ranking", "--sources", rankings, "--names", "salcr", "--data", data,
             "--png", f"{figure}.png", "--pdf", f"{figure}.pdf",
         ],

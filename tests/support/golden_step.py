@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from salcr.losses.refinement import Labels
 from salcr.models.network import Features
+from salcr.types import PseudoLabels
 from tests.support.helpers import ATOL, close, golden_arrays
 
 SPACES = ("visible", "infrared")
@@ -19,7 +19,7 @@ class Step(NamedTuple):
 
     leaves: dict[str, Tensor]
     features: Features
-    labels: Labels
+    labels: PseudoLabels[Any]
     global_memory: dict[str, Tensor]
     part_memory: dict[tuple[str, str], Tensor]
     """(side, space) -> [P, K, C]."""
@@ -51,7 +51,7 @@ def golden_step(device: Any) -> Step:
     return Step(
         leaves,
         Features(rows("global"), blocks("part_self"), blocks("part_pg1"), blocks("part_pg2")),
-        Labels(
+        PseudoLabels(
             visible=tensor("visible_label"),
             visible_to_infrared=tensor("visible_cross_label"),
             infrared=tensor("infrared_label"),

@@ -56,8 +56,8 @@ def groups(
     rng: np.random.Generator, num_groups: int, size: int, width: int, spread: float
 ) -> np.ndarray:
     """Return float32 unit rows around `num_groups` random directions, group by group."""
-    centres = np.repeat(rng.standard_normal((num_groups, width)), size, axis=0)
-    rows = centres + spread * rng.standard_normal(centres.shape)
+    centers = np.repeat(rng.standard_normal((num_groups, width)), size, axis=0)
+    rows = centers + spread * rng.standard_normal(centers.shape)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
@@ -79,6 +79,6 @@ def sequential_memory(
 
 
 def mean_directions(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the normalised mean of the rows of every label >= 0."""
+    """Return the normalized mean of the rows of every label >= 0."""
     means = [features[labels == label].mean(axis=0) for label in range(labels.max() + 1)]
     return np.stack([mean / np.linalg.norm(mean) for mean in means])

@@ -76,17 +76,17 @@ def associate_words(data: Path, out: Path, round_: int) -> list[object]:
     return [*words, *ASSOCIATE]
 
 
-def assess(data: Path, out: Path, round_: int) -> int:
+def label_quality(data: Path, out: Path, round_: int) -> int:
     """Measure the labels of a round."""
-    return run(*assess_words(data, out, round_))
+    return run(*label_quality_words(data, out, round_))
 
 
-def assess_words(data: Path, out: Path, round_: int) -> list[object]:
+def label_quality_words(data: Path, out: Path, round_: int) -> list[object]:
     """Return the command line that measures the labels of a round."""
     here = folder(out, round_)
-    words: list[object] = ["assess", "--data", data, "--trial", 1]
+    words: list[object] = ["label-quality", "--data", data, "--trial", 1]
     words += ["--identities", data / "identities.csv", "--labels", here / "labels.csv"]
-    return [*words, "--quality", here / "quality.json"]
+    return [*words, "--label-quality", here / "label_quality.json"]
 
 
 def train(data: Path, out: Path, round_: int, *extra: object) -> int:
@@ -119,22 +119,29 @@ def evaluate_words(data: Path, out: Path, round_: int, *, trial: int = 1) -> lis
     return [*words, "--metrics", here / "metrics.json", "--rankings", here / "rankings.json"]
 
 
-def probe_words(data: Path, out: Path, round_: int, to: Path | None = None) -> list[object]:
+def analyze_words(data: Path, out: Path, round_: int, to: Path | None = None) -> list[object]:
     """Return the command line that looks into the network of a round."""
     here = folder(out, round_)
-    words: list[object] = ["probe", "--data", data, "--trial", 1]
+    words: list[object] = ["analyze", "--data", data, "--trial", 1]
     words += ["--checkpoint", here / "checkpoint.pt", "--identities", data / "identities.csv"]
-    for name in ("distances.json", "embedding.csv", "attention.json"):
+    for name in ("distances.json", "tsne.csv", "attention.json"):
         words += [f"--{name.partition('.')[0]}", (to or here) / name]
     return words
 
 
-def locate_words(data: Path, out: Path, round_: int, to: Path | None = None) -> list[object]:
-    """Return the command line that finds the cluster centres of a round."""
+def cluster_centers_words(
+    data: Path, out: Path, round_: int, to: Path | None = None
+) -> list[object]:
+    """Return the command line that finds the cluster centers of a round."""
     before, here = folder(out, round_ - 1), folder(out, round_)
-    words: list[object] = ["locate", "--data", data, "--trial", 1]
+    words: list[object] = ["cluster-centers", "--data", data, "--trial", 1]
     words += ["--checkpoint", before / "checkpoint.pt", "--labels", here / "labels.csv"]
-    words += ["--identities", data / "identities.csv", "--centres", (to or here) / "centres.csv"]
+    words += [
+        "--identities",
+        data / "identities.csv",
+        "--cluster-centers",
+        (to or here) / "cluster_centers.csv",
+    ]
     return [*words, "--associate-cmfp-k", "4"]
 
 

@@ -34,10 +34,17 @@ pytestmark = pytest.mark.dvc
 FIRST = RESULTS / "salcr/trial01/round01/checkpoint.pt"
 # A changed rate of stage two, in two trials of two rounds: the second round's association follows
 # from the first round's training, stage one and the first association from nothing.
-# Nine figures: one shows what `locate` makes of a round, three what `probe` makes of a network.
-REPORT = {"aggregate": 1, "probe": 1, "locate": 1, "draw": 9, "record": 1}
-TRAINED = {"train": 4, "associate": 2, "assess": 2, "evaluate": 2, **REPORT}
-FROM_STAGE_ONE = {"pretrain": 2, **TRAINED, "probe": 2, "associate": 4, "assess": 4, "evaluate": 4}
+# Nine figures: `cluster_centers` feeds one, `analyze` three.
+REPORT = {"aggregate": 1, "analyze": 1, "cluster_centers": 1, "plot": 9, "provenance": 1}
+TRAINED = {"train": 4, "associate": 2, "label_quality": 2, "evaluate": 2, **REPORT}
+FROM_STAGE_ONE = {
+    "pretrain": 2,
+    **TRAINED,
+    "analyze": 2,
+    "associate": 4,
+    "label_quality": 4,
+    "evaluate": 4,
+}
 ALL = {"preprocess": 1, **FROM_STAGE_ONE}
 
 
@@ -117,7 +124,7 @@ def test_a_damaged_checkpoint_is_named_and_mended(place: Path) -> None:
     content = bytearray((place / FIRST).read_bytes())
     content[len(content) // 2] ^= 255
     (place / FIRST).write_bytes(content)
-    followers = {"associate": 1, "assess": 1, "train": 1, "evaluate": 1, **REPORT}
+    followers = {"associate": 1, "label_quality": 1, "train": 1, "evaluate": 1, **REPORT}
     assert planned(place) == followers
     assert "trial=02" not in do(place, "snakemake", "--cores", "1", "--dry-run")
     done = ask(place, "snakemake", "--cores", "1")

@@ -9,13 +9,13 @@ import pytest
 from tests.support.plans import planned
 
 # Of the tiny workflow: two trials, two variants that share stage one, one round.
-# Nine figures: four from tables, one from rankings, three that `probe` and one that `locate` feeds,
-# the last four of the first trial alone.
-REPORT = {"aggregate": 1, "draw": 4, "record": 1}
-RANKING = {**REPORT, "draw": 5}
-TRAIN = {"train": 4, "evaluate": 4, "probe": 2, **REPORT, "draw": 8}
-ASSOCIATE = {"associate": 4, "assess": 4, "locate": 1, **TRAIN, "draw": 9}
-PRETRAIN = {"pretrain": 2, **ASSOCIATE, "evaluate": 6, "probe": 3}
+# Nine figures: four from tables, one from rankings, three that `analyze` and one that
+# `cluster_centers` feeds, the last four of the first trial alone.
+REPORT = {"aggregate": 1, "plot": 4, "provenance": 1}
+RANKING = {**REPORT, "plot": 5}
+TRAIN = {"train": 4, "evaluate": 4, "analyze": 2, **REPORT, "plot": 8}
+ASSOCIATE = {"associate": 4, "label_quality": 4, "cluster_centers": 1, **TRAIN, "plot": 9}
+PRETRAIN = {"pretrain": 2, **ASSOCIATE, "evaluate": 6, "analyze": 3}
 
 KEYS = {
     "pretrain={learning_rate: 2.0e-3}": PRETRAIN,
@@ -25,9 +25,9 @@ KEYS = {
     "associate={sinkhorn_strength: 4.0}": ASSOCIATE,
     "evaluate={rerank: [cmfp], cmfp_k: [4, 8]}": {"evaluate": 6, **RANKING},
     "evaluate={rankings: 3}": {"evaluate": 6, **RANKING},
-    "probe={people: 5}": {"probe": 3, "draw": 3},
-    "draw={dpi: 90}": {"draw": 9},
-    "draw={variants: [dagl]}": {"draw": 9},
+    "analyze={tsne_identities: 5}": {"analyze": 3, "plot": 3},
+    "plot={dpi: 90}": {"plot": 9},
+    "plot={variants: [dagl]}": {"plot": 9},
     "rounds=2": ASSOCIATE,
     "compute={threads: 2}": {},
     "preprocess={width: 40}": {"preprocess": 1, **PRETRAIN},
@@ -37,15 +37,15 @@ CODE = {
     "losses/memory.py": PRETRAIN,
     "pseudo_labels/matching.py": ASSOCIATE,
     "evaluation/metrics.py": {"evaluate": 6, **RANKING},
-    "evaluation/label_quality.py": {"assess": 4, **REPORT},
+    "evaluation/label_quality.py": {"label_quality": 4, **REPORT},
     "stages/tables.py": {},  # a target of its own, see test_tables.py
-    "models/saliency.py": {"probe": 3, "draw": 3},
-    "stages/locate.py": {"locate": 1, "draw": 1},
-    "reporting/figures/style.py": {"draw": 9},
-    "reporting/figures/curves.py": {"draw": 9},
+    "models/saliency.py": {"analyze": 3, "plot": 3},
+    "stages/cluster_centers.py": {"cluster_centers": 1, "plot": 1},
+    "reporting/figures/style.py": {"plot": 9},
+    "reporting/figures/curves.py": {"plot": 9},
     "training/tensorboard.py": {},  # TensorBoard's
     "reporting/captions.py": {},  # the report's, see test_report.py
-    "stages/draw.py": {"draw": 9},
+    "stages/plot.py": {"plot": 9},
     "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
     "datasets/llcm.py": {},
     "__main__.py": {},
@@ -55,10 +55,10 @@ RESULTS = {
     "salcr/trial01/round00/checkpoint.pt": "pretrain",
     "salcr/trial01/round01/labels.csv": "associate",
     "salcr/trial01/round01/checkpoint.pt": "train",
-    "salcr/trial01/round01/quality.json": "assess",
+    "salcr/trial01/round01/label_quality.json": "label_quality",
     "dagl/trial02/round01/metrics.json": "evaluate",
-    "dagl/trial01/round01/distances.json": "probe",
-    "salcr/trial01/round01/centres.csv": "locate",
+    "dagl/trial01/round01/distances.json": "analyze",
+    "salcr/trial01/round01/cluster_centers.csv": "cluster_centers",
 }
 
 
@@ -107,7 +107,7 @@ def test_a_deleted_table_or_figure(place: Path) -> None:
 
 def test_one_more_trial(place: Path) -> None:
     """Only its own jobs, and the tables; what shows one trial stays."""
-    others = {*REPORT, "probe", "locate"}
+    others = {*REPORT, "analyze", "cluster_centers"}
     of_a_trial = {rule: count // 2 for rule, count in PRETRAIN.items() if rule not in others}
     words = ["--config", "dataset={trials: [1, 2, 3]}"]
     assert planned(place, *words, repository=place) == {**of_a_trial, **REPORT}

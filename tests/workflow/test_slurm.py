@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slurm
 PROFILE = REPOSITORY / "profiles/slurm"
 # How a job ended is first asked after this many seconds; the default, 40, spares large clusters.
 FIRST_QUESTION = ("--slurm-init-seconds-before-status-checks", "1")
-GPU_RULES = {"pretrain", "associate", "train", "evaluate", "probe", "locate"}
+GPU_RULES = {"pretrain", "associate", "train", "evaluate", "analyze", "cluster_centers"}
 
 
 def rule_of(name: str) -> str:

@@ -47,7 +47,7 @@ def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
     """Nine figures, each as png and pdf, none empty."""
     figures = list((finished / "results/tiny/figures").iterdir())
     names = ("losses", "label_quality", "cmc", "map", "ranking")
-    names += ("attention", "centres", "distances", "embedding")
+    names += ("attention", "centers", "distances", "embedding")
     wanted = {f"{name}.{form}" for name in names for form in ("png", "pdf")}
     assert {path.name for path in figures} == wanted
     assert all(path.stat().st_size > 5000 for path in figures)
@@ -116,7 +116,7 @@ def test_missing_data_is_one_message(tmp_path: Path) -> None:
 
 
 def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
-    """A misspelt key stops before anything runs and is named; no traceback."""
+    """A misspelled key stops before anything runs and is named; no traceback."""
     done = snakemake(tmp_path, "--dry-run", "--config", "clustering={epss: 0.3}")
     assert done.returncode == 1
     assert "unknown key `clustering.epss`; did you mean `eps`?" in done.stdout
@@ -158,7 +158,7 @@ def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:
     assert "pretrain" in done.stdout
 
 
-def test_states_of_the_optimiser_can_be_temporary(place: Path) -> None:
+def test_states_of_the_optimizer_can_be_temporary(place: Path) -> None:
     """With keep_optimizer_states: false, what is finished stays finished without them."""
     for path in place.rglob("optimizer.pt"):
         path.unlink()

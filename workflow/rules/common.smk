@@ -165,7 +165,7 @@ def of_previous_round(name):
 
 
 def previous_optimizer_state(wildcards):
-    """Return the optimiser's state of the round before; the first round starts anew."""
+    """Return the optimizer's state of the round before; the first round starts anew."""
     return (
         of_previous_round("optimizer.pt")(wildcards) if int(wildcards.round) > 1 else []
     )

@@ -1,16 +1,16 @@
 # Where identities are opened: how good labels and retrieval are; then the tables over everything.
-rule assess:
+rule label_quality:
     input:
         labels=f"{ROUND}/labels.csv",
         identities=f"{DATA}/identities.csv",
         summary=f"{DATA}/preprocess.json",
     output:
-        quality=f"{ROUND}/quality.json",
-        job=f"{ROUND}/jobs/assess.json",
+        quality=f"{ROUND}/label_quality.json",
+        job=f"{ROUND}/jobs/label_quality.json",
     log:
-        f"{LOG}/assess/{{variant}}-trial{{trial}}-round{{round}}.log",
+        f"{LOG}/label_quality/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
-        f"{TIME}/assess/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+        f"{TIME}/label_quality/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     wildcard_constraints:
         round=AFTER_STAGE_ONE,
     conda:
@@ -20,13 +20,13 @@ rule assess:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code("assess"),
+        code=code("label_quality"),
         data=subpath(input.summary, parent=True),
     message:
-        "assess: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
+        "label_quality: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr assess --data {params.data:q} --trial {wildcards.trial} --labels {input.labels:q}"
-        " --identities {input.identities:q} --quality {output.quality:q} --job {output.job:q} > {log:q} 2>&1"
+        "python -m salcr label-quality --data {params.data:q} --trial {wildcards.trial} --labels {input.labels:q}"
+        " --identities {input.identities:q} --label-quality {output.quality:q} --job {output.job:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -110,7 +110,7 @@ rule aggregate:
         metrics=every_round(
             "metrics.json", lambda run: run.evaluated(CONFIG.evaluate_every)
         ),
-        quality=every_round("quality.json", lambda run: range(1, run.rounds + 1)),
+        quality=every_round("label_quality.json", lambda run: range(1, run.rounds + 1)),
         losses=every_round("losses.csv", lambda run: range(run.rounds + 1)),
     output:
         summary=f"{RESULTS}/summary.csv",

@@ -5,19 +5,19 @@ rule figures:
         PICTURES,
 
 
-rule probe:
+rule analyze:
     input:
         **STORED,
         checkpoint=f"{ROUND}/checkpoint.pt",
         identities=f"{DATA}/identities.csv",
     output:
         distances=f"{ROUND}/distances.json",
-        embedding=f"{ROUND}/embedding.csv",
+        tsne=f"{ROUND}/tsne.csv",
         attention=f"{ROUND}/attention.json",
     log:
-        f"{LOG}/probe/{{variant}}-trial{{trial}}-round{{round}}.log",
+        f"{LOG}/analyze/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
-        f"{TIME}/probe/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+        f"{TIME}/analyze/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
@@ -28,31 +28,31 @@ rule probe:
         mem_mb=8000,
         runtime=60,
     params:
-        flags=flags("probe"),
-        code=code("probe"),
+        flags=flags("analyze"),
+        code=code("analyze"),
         data=subpath(input.summary, parent=True),
     message:
-        "probe: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
+        "analyze: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr probe --data {params.data:q} --trial {wildcards.trial}"
+        "python -m salcr analyze --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
-        " --distances {output.distances:q} --embedding {output.embedding:q}"
+        " --distances {output.distances:q} --tsne {output.tsne:q}"
         " --attention {output.attention:q}"
         " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
 
 
-rule locate:
+rule cluster_centers:
     input:
         **STORED,
         checkpoint=of_previous_round("checkpoint.pt"),
         labels=f"{ROUND}/labels.csv",
         identities=f"{DATA}/identities.csv",
     output:
-        centres=f"{ROUND}/centres.csv",
+        centers=f"{ROUND}/cluster_centers.csv",
     log:
-        f"{LOG}/locate/{{variant}}-trial{{trial}}-round{{round}}.log",
+        f"{LOG}/cluster_centers/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
-        f"{TIME}/locate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+        f"{TIME}/cluster_centers/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     wildcard_constraints:
         round=AFTER_STAGE_ONE,
     conda:
@@ -65,19 +65,19 @@ rule locate:
         mem_mb=16000,
         runtime=60,
     params:
-        flags=flags("locate"),
-        code=code("locate"),
+        flags=flags("cluster_centers"),
+        code=code("cluster_centers"),
         data=subpath(input.summary, parent=True),
     message:
-        "locate: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
+        "cluster_centers: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr locate --data {params.data:q} --trial {wildcards.trial}"
+        "python -m salcr cluster-centers --data {params.data:q} --trial {wildcards.trial}"
         " --checkpoint {input.checkpoint:q} --labels {input.labels:q}"
-        " --identities {input.identities:q} --centres {output.centres:q}"
+        " --identities {input.identities:q} --cluster-centers {output.centers:q}"
         " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
 
 
-rule draw:
+rule plot:
     input:
         sources=lambda wildcards: FIGURES[wildcards.figure][0],
         visible=ancient(f"{DATA}/visible.npy"),
@@ -86,9 +86,9 @@ rule draw:
         png=f"{RESULTS}/figures/{{figure}}.png",
         pdf=f"{RESULTS}/figures/{{figure}}.pdf",
     log:
-        f"{LOG}/draw/{{figure}}.log",
+        f"{LOG}/plot/{{figure}}.log",
     benchmark:
-        f"{TIME}/draw/{{figure}}.tsv"
+        f"{TIME}/plot/{{figure}}.tsv"
     wildcard_constraints:
         figure="|".join(FIGURES),
     conda:
@@ -98,13 +98,13 @@ rule draw:
         mem_mb=2000,
         runtime=10,
     params:
-        flags=flags("draw"),
-        code=code("draw"),
+        flags=flags("plot"),
+        code=code("plot"),
         names=lambda wildcards: FIGURES[wildcards.figure][1],
         data=subpath(input.visible, parent=True),
     message:
-        "draw: {wildcards.figure}"
+        "plot: {wildcards.figure}"
     shell:
-        "python -m salcr draw --figure {wildcards.figure} --sources {input.sources:q}"
+        "python -m salcr plot --figure {wildcards.figure} --sources {input.sources:q}"
         " --names {params.names:q} --data {params.data:q} --png {output.png:q}"
         " --pdf {output.pdf:q} {params.flags} > {log:q} 2>&1"

@@ -1,11 +1,11 @@
 # The paper's tables, what made the results, and one page of it all.
-rule count:
+rule complexity:
     output:
-        counts=f"{RESULTS}/counts.json",
+        counts=f"{RESULTS}/complexity.json",
     log:
-        f"{LOG}/count.log",
+        f"{LOG}/complexity.log",
     benchmark:
-        f"{TIME}/count.tsv"
+        f"{TIME}/complexity.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -13,19 +13,19 @@ rule count:
         mem_mb=2000,
         runtime=10,
     params:
-        flags=flags("count"),
-        code=code("count"),
+        flags=flags("complexity"),
+        code=code("complexity"),
     message:
-        "count: parameters and operations"
+        "complexity: parameters and operations"
     shell:
-        "python -m salcr count --counts {output.counts:q} {params.flags} > {log:q} 2>&1"
+        "python -m salcr complexity --complexity {output.counts:q} {params.flags} > {log:q} 2>&1"
 
 
 rule tables:
     input:
         trials=f"{RESULTS}/trials.csv",
         summary=f"{DATA}/preprocess.json",
-        counts=f"{RESULTS}/counts.json",
+        counts=f"{RESULTS}/complexity.json",
         jobs=timed_jobs(),
         transfer=f"{RESULTS}/transfer/metrics.json" if OTHER.checkpoint else [],
         published=PUBLISHED,
@@ -64,7 +64,7 @@ rule tables:
     shell:
         "python -m salcr tables --layout {params.layout} {params.drawn}"
         " {params.departures} --matches {params.matches:q} --trials {input.trials:q} --data {params.data:q}"
-        " --counts {input.counts:q} {params.jobs} {params.transfer}"
+        " --complexity {input.counts:q} {params.jobs} {params.transfer}"
         " --published {input.published:q} --out {params.out:q} > {log:q} 2>&1"
 
 
@@ -75,14 +75,14 @@ PROVENANCE = [
 ]
 
 
-rule record:
+rule provenance:
     input:
         summary=f"{DATA}/preprocess.json",
         preprocess=f"{DATA}/jobs/preprocess.json",
         pretrain=every_round("jobs/pretrain.json", lambda run: [0]),
         rounds=[
             every_round(f"jobs/{stage}.json", lambda run: range(1, run.rounds + 1))
-            for stage in ("associate", "assess", "train")
+            for stage in ("associate", "label_quality", "train")
         ],
         evaluate=every_round(
             "jobs/evaluate.json", lambda run: run.evaluated(CONFIG.evaluate_every)
@@ -91,9 +91,9 @@ rule record:
         table=f"{RESULTS}/provenance.csv",
         trials=PROVENANCE,
     log:
-        f"{LOG}/record.log",
+        f"{LOG}/provenance.log",
     benchmark:
-        f"{TIME}/record.tsv"
+        f"{TIME}/provenance.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -101,7 +101,7 @@ rule record:
         mem_mb=2000,
         runtime=10,
     params:
-        code=code("record"),
+        code=code("provenance"),
         dataset=CONFIG.dataset.name,
         root=subpath(output.table, parent=True),
         data=subpath(input.summary, parent=True),
@@ -109,9 +109,9 @@ rule record:
         trials=CONFIG.dataset.trials,
         every=CONFIG.evaluate_every,
     message:
-        "record: provenance"
+        "provenance: provenance"
     shell:
-        "python -m salcr record --dataset {params.dataset} --root {params.root:q}"
+        "python -m salcr provenance --dataset {params.dataset} --root {params.root:q}"
         " --data {params.data:q} --runs {params.runs} --trials {params.trials}"
         " --every {params.every} > {log:q} 2>&1"
 

@@ -1,7 +1,7 @@
 """The shape of a synthetic person: cues of body and clothing, pose, and the map of parts.
 
-A person is drawn as a map of parts (skin, top, trousers, ...) and not as colours, because the
-shape is what the visible and the infrared image of one person share; `people.py` colours the
+A person is drawn as a map of parts (skin, top, trousers, ...) and not as colors, because the
+shape is what the visible and the infrared image of one person share; `people.py` colors the
 map for each modality.
 
 Body coordinates: x runs forward from the body's axis, y runs down from the crown (0) to the
@@ -161,9 +161,9 @@ class _Sketch:
         """Fill a polygon."""
         self._draw.polygon(self._frame.to_pixels(points), fill=int(part))
 
-    def ellipse(self, part: Part, centre: Point, radii: Point) -> None:
+    def ellipse(self, part: Part, center: Point, radii: Point) -> None:
         """Fill an upright ellipse."""
-        ((column, row),) = self._frame.to_pixels([centre])
+        ((column, row),) = self._frame.to_pixels([center])
         across, down = radii[0] * self._frame.size, radii[1] * self._frame.size
         box = (column - across, row - down, column + across, row + down)
         self._draw.ellipse(box, fill=int(part))

@@ -10,11 +10,11 @@ from PIL import Image
 
 from salcr.atomic import temporary_folder
 from salcr.datasets.synthetic.layouts import DRAWN, Drawn, People
-from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Modality, Person, draw_person, render
+from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, draw_person, render
 from salcr.errors import SalcrError
 from salcr.log import progress
+from salcr.types import MODALITIES
 
-_MODALITIES: tuple[Modality, Modality] = ("visible", "infrared")
 _SEED_OF_PERSON, _SEED_OF_IMAGE = range(2)
 _SEED_OF_CAMERA = 4  # 2 and 3: splits and who is seen by which camera, see drawn.py
 
@@ -85,7 +85,7 @@ def _draw_images(
 ) -> None:
     """Write the images of one person in both modalities."""
     person = draw_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, identity]))
-    for modality in _MODALITIES:
+    for modality in MODALITIES:
         for index in range(people.images_per_identity):
             image = _image(people, person, modality, identity, index, hardness, size)
             camera = layout.camera(people, modality, identity, index)
@@ -100,14 +100,14 @@ def _draw_images(
 def _image(
     people: People,
     person: Person,
-    modality: Modality,
+    modality: str,
     identity: int,
     index: int,
     hardness: float,
     size: tuple[int, int],
 ) -> NDArray[np.uint8]:
     """Draw one image of a person, [height, width, 3]."""
-    side = _MODALITIES.index(modality)
+    side = MODALITIES.index(modality)
     rng = np.random.default_rng([people.seed, _SEED_OF_IMAGE, identity, side, index])
     return render(
         person, modality=modality, rng=rng, height=size[0], width=size[1], hardness=hardness
@@ -115,11 +115,11 @@ def _image(
 
 
 def _through_camera(
-    image: NDArray[np.uint8], camera: int, modality: Modality, seed: int
+    image: NDArray[np.uint8], camera: int, modality: str, seed: int
 ) -> NDArray[np.uint8]:
     """Return the image as one camera shows it: mildly brighter, darker or tinted."""
     rng = np.random.default_rng([seed, _SEED_OF_CAMERA, camera])
     gain, offset = rng.uniform(0.92, 1.08, size=3), rng.uniform(-8, 8)
     if modality == "infrared":
-        gain = gain[:1]  # stays grey
+        gain = gain[:1]  # stays gray
     return np.clip(image * gain + offset + 0.5, 0, 255).astype(np.uint8)

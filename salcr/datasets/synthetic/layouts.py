@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from salcr.datasets import llcm, sysu
+from salcr.types import MODALITIES
 
 _SEED_OF_SPLIT, _SEED_OF_CAMERAS = 2, 3  # 0 and 1: the person and the image, see synthetic.py
-_MODALITIES = ("visible", "infrared")
 _REGDB_WORDS = {"visible": "visible", "infrared": "thermal"}
 # Camera 3 has no infrared test image (https://github.com/ZYK100/LLCM/issues/12).
 _LLCM_CAMERAS = {"visible": tuple(range(1, 10)), "infrared": (1, 2, 4, 5, 6, 7, 8, 9)}
@@ -149,7 +149,7 @@ def _camera(
     index: int,
 ) -> int:
     """Return the camera of an image: those that see a person take turns."""
-    side = _MODALITIES.index(modality)
+    side = MODALITIES.index(modality)
     rng = np.random.default_rng([people.seed, _SEED_OF_CAMERAS, identity, side])
     number = rng.integers(least, min(4, len(cameras)), endpoint=True)
     seeing = sorted(rng.choice(cameras, size=number, replace=False).tolist())

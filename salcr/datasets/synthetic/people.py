@@ -1,13 +1,13 @@
 """Synthetic people: draws the cues of an identity and renders them in either modality.
 
 Both modalities see the body, the clothing's shape and its prints. Only visible images have
-colour (three hues and a tint, as more would let colour alone tell people apart), only infrared
+color (three hues and a tint, as more would let color alone tell people apart), only infrared
 images have temperatures and heat spots.
 
 `hardness` in [0, 1] is the one knob for how much the modalities differ. It is the share of a
 person's surfaces (top, trousers, hat, ...) and prints whose visible brightness is drawn
 independently of the infrared one: at 0 the infrared image keeps the order of dark and bright
-and the polarity of prints of the grey visible image, at 1 both say nothing about each other.
+and the polarity of prints of the gray visible image, at 1 both say nothing about each other.
 The infrared image does not depend on it.
 """
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +38,13 @@ from salcr.datasets.synthetic.scene import (
     reduce_image,
 )
 
-Modality = Literal["visible", "infrared"]
-
 DEFAULT_HARDNESS = 0.25
 OVERSAMPLING = 3  # drawn this much larger, then averaged, for smooth edges
 PRINT_CONTRAST = 0.34
 TROUSER_PRINTS = ("plain", "horizontal", "vertical", "checks")
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 HUES = np.array([[0.75, 0.25, 0.2], [0.2, 0.6, 0.25], [0.2, 0.3, 0.85]])
-SKIN_COLOUR = np.array([0.75, 0.5, 0.38])
+SKIN_COLOR = np.array([0.75, 0.5, 0.38])
 
 # Ranges of brightness of each surface. In infrared, skin is warm and clothes lie between it and
 # the cool background; a visible brightness that is free of it comes from the second range.
@@ -80,14 +77,14 @@ SHADE_OF_PART = {Part.SLEEVE: 0.85, Part.FAR_TROUSERS: 0.82}
 
 @dataclass(frozen=True)
 class Surface:
-    """Brightness and colour of one surface of a person."""
+    """Brightness and color of one surface of a person."""
 
     infrared_tone: float
     free_visible_tone: float
     freedom: float  # the visible tone is free of the infrared one from this hardness on
-    colour_shift: tuple[float, float, float]  # added to a visible grey; keeps its luminance
+    color_shift: tuple[float, float, float]  # added to a visible gray; keeps its luminance
 
-    def tone(self, modality: Modality, hardness: float) -> float:
+    def tone(self, modality: str, hardness: float) -> float:
         """Return the brightness in [0, 1]."""
         is_free = modality == "visible" and self.freedom < hardness
         return self.free_visible_tone if is_free else self.infrared_tone
@@ -103,7 +100,7 @@ class Print:
     free_visible_sign: int
     freedom: float  # as for `Surface`
 
-    def sign(self, modality: Modality, hardness: float) -> int:
+    def sign(self, modality: str, hardness: float) -> int:
         """Return the print's polarity, +1 or -1."""
         is_free = modality == "visible" and self.freedom < hardness
         return self.free_visible_sign if is_free else self.infrared_sign
@@ -144,7 +141,7 @@ def draw_person(rng: np.random.Generator) -> Person:
 def render(
     person: Person,
     *,
-    modality: Modality,
+    modality: str,
     rng: np.random.Generator,
     height: int = 96,
     width: int = 48,
@@ -180,17 +177,17 @@ def render(
 def _draw_surface(name: str, rng: np.random.Generator) -> Surface:
     """Return a surface with tones from the ranges of its name."""
     if name == "skin":
-        colour, strength, tint = SKIN_COLOUR, 0.6, rng.normal(0.0, 0.02, size=3)
+        color, strength, tint = SKIN_COLOR, 0.6, rng.normal(0.0, 0.02, size=3)
     else:
-        colour = HUES[rng.integers(len(HUES))]
+        color = HUES[rng.integers(len(HUES))]
         strength, tint = 0.6, rng.normal(0.0, 0.05, size=3)
-    shift = strength * colour + tint
+    shift = strength * color + tint
     shift = shift - LUMINANCE @ shift
     return Surface(
         infrared_tone=float(rng.uniform(*INFRARED_RANGE[name])),
         free_visible_tone=float(rng.uniform(*FREE_VISIBLE_RANGE[name])),
         freedom=float(rng.random()),
-        colour_shift=(float(shift[0]), float(shift[1]), float(shift[2])),
+        color_shift=(float(shift[0]), float(shift[1]), float(shift[2])),
     )
 
 
@@ -216,21 +213,21 @@ def _draw_heat_spot(rng: np.random.Generator) -> HeatSpot:
     )
 
 
-def _palette(person: Person, modality: Modality, hardness: float) -> FloatArray:
-    """Return the flat colour of each part, [parts, channels]; the background stays black."""
-    colours = [[0.0, 0.0, 0.0] if modality == "visible" else [0.0]]
+def _palette(person: Person, modality: str, hardness: float) -> FloatArray:
+    """Return the flat color of each part, [parts, channels]; the background stays black."""
+    colors = [[0.0, 0.0, 0.0] if modality == "visible" else [0.0]]
     for part in list(Part)[1:]:
         surface = person.surfaces[SURFACE_OF_PART[part]]
         tone = surface.tone(modality, hardness) * SHADE_OF_PART.get(part, 1.0)
         if modality == "visible":
-            colours.append([tone + shift for shift in surface.colour_shift])
+            colors.append([tone + shift for shift in surface.color_shift])
         else:
-            colours.append([tone])
-    return np.array(colours, dtype=np.float32)
+            colors.append([tone])
+    return np.array(colors, dtype=np.float32)
 
 
 def _relief(
-    person: Person, parts: NDArray[np.uint8], frame: Frame, modality: Modality, hardness: float
+    person: Person, parts: NDArray[np.uint8], frame: Frame, modality: str, hardness: float
 ) -> FloatArray:
     """Return what prints and heat spots add to the brightness, [height, width]."""
     x, y = frame.grid(*parts.shape)

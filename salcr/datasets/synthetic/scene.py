@@ -56,21 +56,21 @@ def reduce_image(image: FloatArray, factor: int) -> FloatArray:
 
 
 def draw_background(
-    colour: FloatArray, height: int, width: int, rng: np.random.Generator
+    color: FloatArray, height: int, width: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Draw a wall, a floor and one soft upright stripe (a door, a tree) around one colour.
+    """Draw a wall, a floor and one soft upright stripe (a door, a tree) around one color.
 
     Returns:
-        Image [height, width, channels] that stays within about 0.05 of `colour` [channels].
+        Image [height, width, channels] that stays within about 0.05 of `color` [channels].
     """
     rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
     columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
     slope_across, slope_down = rng.uniform(-0.02, 0.02, size=2)
     floor = rng.uniform(-0.02, 0.02) * (rows > rng.uniform(0.72, 0.9))
-    centre, half_width = rng.uniform(0.0, 1.0), rng.uniform(0.05, 0.2)
-    stripe = rng.uniform(-0.03, 0.03) * (np.abs(columns - centre) < half_width)
+    center, half_width = rng.uniform(0.0, 1.0), rng.uniform(0.05, 0.2)
+    stripe = rng.uniform(-0.03, 0.03) * (np.abs(columns - center) < half_width)
     relief = slope_across * (columns - 0.5) + slope_down * (rows - 0.5) + floor + stripe
-    return colour + relief[:, :, None].astype(np.float32)
+    return color + relief[:, :, None].astype(np.float32)
 
 
 def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:

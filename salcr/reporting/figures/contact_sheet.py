@@ -17,7 +17,7 @@ class Framed(NamedTuple):
     image: NDArray[np.uint8]
     """[H, W, 3]."""
     title: str
-    colour: str
+    color: str
     """Of the title and the frame."""
 
 
@@ -40,6 +40,6 @@ def _draw(axes: Axes, framed: Framed) -> None:
     axes.grid(visible=False)
     axes.imshow(framed.image)
     axes.set(xticks=[], yticks=[])
-    axes.set_title(framed.title, color=framed.colour, pad=2)
+    axes.set_title(framed.title, color=framed.color, pad=2)
     for spine in axes.spines.values():
-        spine.set(visible=True, color=framed.colour, linewidth=2)
+        spine.set(visible=True, color=framed.color, linewidth=2)

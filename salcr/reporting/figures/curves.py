@@ -16,7 +16,7 @@ from salcr.config import runs
 from salcr.reporting.figures.style import (
     BLUE,
     DOUBLE,
-    GREY,
+    GRAY,
     ORANGE,
     Sources,
     band,
@@ -94,7 +94,7 @@ def cmc(sources: Sources) -> Figure:
                 style = {**line_style(number), "marker": None, "label": variant}
                 if is_start:
                     of_whom = "before stage two" if not drawn else f"{variant}, before it"
-                    style |= {"color": GREY, "linestyle": ":", "label": of_whom}
+                    style |= {"color": GRAY, "linestyle": ":", "label": of_whom}
                 drawn.add(tuple(curve["mean"]))
                 axes.plot(curve["rank"], curve["mean"], **style)
         axes.set(xlabel="rank", ylim=(0, 101), xticks=[1, 5, 10, 15, 20])
@@ -138,7 +138,7 @@ def sweep(sources: Sources, key: str) -> Figure:
                 label=name, **style,
             )  # fmt: skip
             if len(given):
-                style |= {"color": GREY, "markerfacecolor": "white", "linestyle": ":"}
+                style |= {"color": GRAY, "markerfacecolor": "white", "linestyle": ":"}
                 axes.plot(given["value"], given[score], label=f"{name}, published", **style)
         axes.set(xlabel=_SWEPT[key])
     legend_above(figure, grid[0][0])
@@ -156,8 +156,8 @@ def distances(sources: Sources) -> Figure:
     for axes in grid.flat[len(found) :]:
         axes.set_visible(False)
     for axes, (name, pairs) in zip(grid.flat, found.items(), strict=False):
-        for kind, colour, dashes in (("positive", BLUE, "-"), ("negative", ORANGE, "--")):
-            _histogram(axes, pairs, kind, color=colour, linestyle=dashes)
+        for kind, color, dashes in (("positive", BLUE, "-"), ("negative", ORANGE, "--")):
+            _histogram(axes, pairs, kind, color=color, linestyle=dashes)
         gap = pairs["negative"]["mean"] - pairs["positive"]["mean"]
         axes.set(title=f"{name}\ngap of means {gap:.2f}", xlabel="cosine distance")
         axes.tick_params(labelbottom=True)  # the panel below may be an empty place

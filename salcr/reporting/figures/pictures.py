@@ -21,10 +21,10 @@ from salcr.reporting.figures.style import (
     bare,
     image_grid,
 )
-from salcr.types import evenly_spread
+from salcr.types import MODALITIES, evenly_spread
 
 _QUERIES = 4  # in all
-_HEAT = "inferno"  # rises evenly in brightness, so it reads in grey and to the colour-blind
+_HEAT = "inferno"  # rises evenly in brightness, so it reads in gray and to the color-blind
 
 
 def ranking(sources: Sources) -> Figure:
@@ -98,22 +98,22 @@ def _pairwise(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    return {m: files.map_array(folder / store.ARRAYS[m]) for m in store.MODALITIES}
+    return {m: files.map_array(folder / store.ARRAYS[m]) for m in MODALITIES}
 
 
 def _picture(
-    axes: Axes, image: NDArray[np.uint8], title: str, colour: str, linewidth: float = 2
+    axes: Axes, image: NDArray[np.uint8], title: str, color: str, linewidth: float = 2
 ) -> None:
     axes.set_axis_on()
     bare(axes)
     axes.imshow(image)
-    axes.set_title(title, color=colour, pad=3)
+    axes.set_title(title, color=color, pad=3)
     for spine in axes.spines.values():
-        spine.set(visible=True, color=colour, linewidth=linewidth)
+        spine.set(visible=True, color=color, linewidth=linewidth)
 
 
 def _overlay(axes: Axes, image: NDArray[np.uint8], heat: NDArray[np.float64]) -> None:
-    """Draw an image in grey and a heat map [H', W'] over it, each position as large as it is."""
+    """Draw an image in gray and a heat map [H', W'] over it, each position as large as it is."""
     height, width = image.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)

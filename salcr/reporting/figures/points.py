@@ -1,4 +1,4 @@
-"""Figures of points in the plane: t-SNE of images and of cluster centres."""
+"""Figures of points in the plane: t-SNE of images and of cluster centers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from salcr.reporting.figures.style import (
     AMBER,
     BLACK,
     BLUE,
+    GRAY,
     GREEN,
-    GREY,
     MARKERS,
     ORANGE,
     PURPLE,
@@ -32,13 +32,13 @@ _PEOPLE = [BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, YELLOW, BLACK]
 _PANEL = 3.3  # inches
 _NEAR = 0.1  # of the panel's width: two groups of images with one number
 _MARKED = {"nearest is the same person": RIGHT, "nearest is another": WRONG,
-           "person has none": GREY}  # fmt: skip
+           "person has none": GRAY}  # fmt: skip
 
 
 def embedding(sources: Sources) -> Figure:
     """Return the images of some people in the plane, a panel for each network.
 
-    More people than a colour-blind reader has colours: each also has a number, written above its
+    More people than a color-blind reader has colors: each also has a number, written above its
     images, once where both modalities lie together.
     """
     figure, grid = panels(len(sources.files), height=_PANEL)
@@ -47,18 +47,18 @@ def embedding(sources: Sources) -> Figure:
         numbers = {one: number for number, one in enumerate(sorted(table["identity"].unique()))}
         near = _NEAR * (table[["x", "y"]].max() - table[["x", "y"]].min()).max()
         for one, lines in table.groupby("identity"):
-            colour = _PEOPLE[numbers[one] % len(_PEOPLE)]
+            color = _PEOPLE[numbers[one] % len(_PEOPLE)]
             sides = [side for _, side in lines.groupby("modality")]
             for side in sides:
                 axes.scatter(
-                    side["x"], side["y"], s=16, c=colour, marker=MARKERS[side["modality"].iloc[0]],
-                    edgecolor="white" if colour == BLACK else "black", linewidth=0.3,
+                    side["x"], side["y"], s=16, c=color, marker=MARKERS[side["modality"].iloc[0]],
+                    edgecolor="white" if color == BLACK else "black", linewidth=0.3,
                 )  # fmt: skip
             middles = lines.groupby("modality")[["x", "y"]].median()
             together = (middles.max() - middles.min()).max() < near
-            for labelled in [lines] if together else sides:
+            for labeled in [lines] if together else sides:
                 axes.text(
-                    labelled["x"].median(), labelled["y"].max(), str(numbers[one] + 1),
+                    labeled["x"].median(), labeled["y"].max(), str(numbers[one] + 1),
                     ha="center", va="bottom", fontsize="small", fontweight="bold", zorder=3,
                     path_effects=[withStroke(linewidth=2, foreground="white")],
                 )  # fmt: skip
@@ -69,8 +69,8 @@ def embedding(sources: Sources) -> Figure:
     return figure
 
 
-def centres(sources: Sources) -> Figure:
-    """Return the clusters' centres in the plane before and after CMFP, lines between a person's."""
+def centers(sources: Sources) -> Figure:
+    """Return the clusters' centers in the plane before and after CMFP, lines between a person's."""
     table = sources.table()
     figure, grid = panels(2, height=_PANEL)
     for axes, when in zip(grid, ("before", "after"), strict=True):
@@ -80,11 +80,11 @@ def centres(sources: Sources) -> Figure:
         right = lines["identity"] == lines["nearest_identity"]
         for modality, other in (tuple(MARKERS), tuple(MARKERS)[::-1]):
             side = sides[modality]
-            colours = pd.Series(WRONG, index=side.index)
-            colours[right[side.index]] = RIGHT
-            colours[~side["identity"].isin(sides[other]["identity"])] = GREY
+            colors = pd.Series(WRONG, index=side.index)
+            colors[right[side.index]] = RIGHT
+            colors[~side["identity"].isin(sides[other]["identity"])] = GRAY
             axes.scatter(
-                side["x"], side["y"], s=16, c=colours, marker=MARKERS[modality], linewidth=0.3,
+                side["x"], side["y"], s=16, c=colors, marker=MARKERS[modality], linewidth=0.3,
                 edgecolor="black", zorder=2,
             )  # fmt: skip
         axes.set_title(f"{when} CMFP ({right.mean():.0%} right)")
@@ -94,7 +94,7 @@ def centres(sources: Sources) -> Figure:
 
 
 def _join(axes: Axes, visible: pd.DataFrame, infrared: pd.DataFrame) -> None:
-    """Draw a line between every two centres of one person in the two modalities."""
+    """Draw a line between every two centers of one person in the two modalities."""
     pairs = visible.merge(infrared, on="identity", suffixes=("_visible", "_infrared"))
     ends = zip(
         pairs[["x_visible", "x_infrared"]].to_numpy(),
@@ -105,15 +105,15 @@ def _join(axes: Axes, visible: pd.DataFrame, infrared: pd.DataFrame) -> None:
         axes.plot(x, y, color="#999999", linewidth=0.5, zorder=1)
 
 
-def _legend(figure: Figure, colours: dict[str, str]) -> None:
-    """Put the meaning of markers and colours above the panels."""
+def _legend(figure: Figure, colors: dict[str, str]) -> None:
+    """Put the meaning of markers and colors above the panels."""
     size = plt.rcParams["legend.fontsize"] / 2
     marks = [(marker, "white", name) for name, marker in MARKERS.items()]
-    marks += [("s", colour, name) for name, colour in colours.items()]
+    marks += [("s", color, name) for name, color in colors.items()]
     handles = [
-        Line2D([], [], linestyle="", marker=marker, markersize=size, markerfacecolor=colour,
+        Line2D([], [], linestyle="", marker=marker, markersize=size, markerfacecolor=color,
                markeredgecolor="black", markeredgewidth=0.5, label=name)
-        for marker, colour, name in marks
+        for marker, color, name in marks
     ]  # fmt: skip
     figure.legend(
         handles=handles,

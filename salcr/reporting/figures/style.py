@@ -1,4 +1,4 @@
-"""What all figures share: sizes, colours that colour-blind readers tell apart, panels, lines."""
+"""What all figures share: sizes, colors that color-blind readers tell apart, panels, lines."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SINGLE, DOUBLE, PAGE = 3.4, 6.8, 9.0
 # Okabe and Ito's palette.
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 AMBER, SKY, YELLOW, BLACK = "#E69F00", "#56B4E9", "#F0E442", "#000000"
-COLOURS = [BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY]
-GREY = "#666666"
+COLORS = [BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY]
+GRAY = "#666666"
 RIGHT, WRONG = GREEN, ORANGE
 MARKERS = {"visible": "o", "infrared": "^"}
-# Lines differ in more than their colour: in print, too, they are told apart.
+# Lines differ in more than their color: in print, too, they are told apart.
 _LINES = [("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "v"), ("--", "P")]
 
 
@@ -67,7 +67,7 @@ def settings_of(font_size: float) -> Any:
         "legend.fontsize": font_size - 1,
         "xtick.labelsize": font_size - 1,
         "ytick.labelsize": font_size - 1,
-        "axes.prop_cycle": plt.cycler(color=COLOURS),
+        "axes.prop_cycle": plt.cycler(color=COLORS),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.linewidth": 0.6,
@@ -121,9 +121,9 @@ def setting_panels(
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """Return colour, dashes and marker of a line by its number."""
+    """Return color, dashes and marker of a line by its number."""
     dashes, marker = _LINES[number % len(_LINES)]
-    return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes, "marker": marker}
+    return {"color": COLORS[number % len(COLORS)], "linestyle": dashes, "marker": marker}
 
 
 def band(axes: Axes, lines: pd.DataFrame, x: str, y: str, **style: Any) -> None:
@@ -154,5 +154,5 @@ def bare(axes: Axes) -> None:
 
 
 def names_of(table: pd.DataFrame) -> Iterable[tuple[int, str]]:
-    """Return the variants of a table with their numbers, from which their colours follow."""
+    """Return the variants of a table with their numbers, from which their colors follow."""
     return enumerate(str(name) for name in table["variant"].unique())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from salcr import files
 from salcr.config import cli
+from salcr.config.schema import Config
 from salcr.data.labels import read_labels
 from salcr.data.store import load_identities, stored_hash
 from salcr.evaluation.label_quality import label_quality
@@ -18,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_split(parser)
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
-    parser.add_argument("--quality", type=Path, required=True, help="json to write")
+    parser.add_argument("--label-quality", type=Path, required=True, help="json to write")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the quality of the labels in both label spaces."""
     identities = load_identities(arguments.identities, trial=arguments.trial, split="train")
     sizes = {modality: len(column) for modality, column in identities.items()}
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
         "visible": label_quality(labels.visible, labels.infrared_to_visible, *truth),
         "infrared": label_quality(labels.visible_to_infrared, labels.infrared, *truth),
     }
-    files.write_json(arguments.quality, quality)
+    files.write_json(arguments.label_quality, quality)
     for space, scores in quality.items():
         shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
         say(f"{space} space: {shown}")

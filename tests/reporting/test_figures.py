@@ -36,9 +36,9 @@ def sources_of(figure: str, root: Path) -> list[object]:
     table = {"map": "trials", "label_quality": "quality"}.get(figure, figure)
     if figure in ("cmc", "map", "losses", "label_quality"):
         return ["--sources", root / f"{table}.csv"]
-    if figure == "centres":
-        return ["--sources", root / NETWORKS[1] / "centres.csv"]
-    name = {"ranking": "rankings.json", "embedding": "embedding.csv"}.get(figure, f"{figure}.json")
+    if figure == "centers":
+        return ["--sources", root / NETWORKS[1] / "cluster_centers.csv"]
+    name = {"ranking": "rankings.json", "embedding": "tsne.csv"}.get(figure, f"{figure}.json")
     names = ["stage one", "salcr", "dagl"] if figure == "distances" else ["stage one", "salcr"]
     networks = [*NETWORKS, "dagl/trial01/round01"][: len(names)]
     return ["--sources", *(root / one / name for one in networks), "--names", *names]
@@ -47,12 +47,12 @@ def sources_of(figure: str, root: Path) -> list[object]:
 def draw(figure: str, sources: list[object], data: Path, to: Path, *extra: object) -> int:
     """Draw a figure as png and pdf into a folder."""
     words = ["--data", data, "--png", to / f"{figure}.png", "--pdf", to / f"{figure}.pdf"]
-    return tiny.run("draw", "--figure", figure, *sources, *words, *extra)
+    return tiny.run("plot", "--figure", figure, *sources, *words, *extra)
 
 
 @pytest.mark.parametrize(
     "figure",
-    ["losses", "label_quality", "cmc", "map", "ranking", "distances", "embedding", "centres",
+    ["losses", "label_quality", "cmc", "map", "ranking", "distances", "embedding", "centers",
      "attention"],
 )  # fmt: skip
 def test_pictures_are_of_print_size_and_equal_bytes(
@@ -73,12 +73,12 @@ def test_pictures_are_of_print_size_and_equal_bytes(
 
 def test_drawing_needs_no_torch() -> None:
     """Restyling starts without the library that computes, whose import takes seconds."""
-    code = "import sys, salcr.stages.draw; sys.exit('torch' in sys.modules)"
+    code = "import sys, salcr.stages.plot; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_colours_are_told_apart_in_grey() -> None:
-    """The first four lines differ in dashes and markers, so that print without colour reads."""
+def test_colors_are_told_apart_in_gray() -> None:
+    """The first four lines differ in dashes and markers, so that print without color reads."""
     styles = [style.line_style(number) for number in range(6)]
     assert len({(one["linestyle"], one["marker"]) for one in styles}) == 6
     assert len({one["color"] for one in styles}) == 6
@@ -137,8 +137,8 @@ def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
         for space in ("visible", "infrared")
     ]
     columns = ["variant", "round", "trial", "space", "ari", "ami", "fmi", "v_measure"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "quality.csv", index=False)
-    sources = Sources([tmp_path / "quality.csv"], [], tmp_path, ["dagl", "salcr"])
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "label_quality.csv", index=False)
+    sources = Sources([tmp_path / "label_quality.csv"], [], tmp_path, ["dagl", "salcr"])
     figure = curves.label_quality(sources)
     for axes in figure.axes:
         salcr, dagl = axes.get_lines()
@@ -155,7 +155,7 @@ def figures_in(output: str) -> set[str]:
 
 
 def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) -> None:
-    """Without stage two no labels and centres; sweeps where variants sweep; CMFP where it is on."""
+    """Without stage two no labels and centers; sweeps where variants sweep; CMFP where it is on."""
     common = {"cmc", "map", "ranking", "embedding", "attention", "distances", "losses"}
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(
@@ -177,11 +177,11 @@ def test_the_target_figures_plans_no_provenance(place: Path) -> None:
     """`snakemake figures` asks for the pictures alone."""
     for name in ("provenance.csv", "figures/cmc.png"):
         (place / ROOT / name).unlink()
-    assert planned(place, repository=place, target="figures") == {"draw": 1, "figures": 1}
+    assert planned(place, repository=place, target="figures") == {"plot": 1, "figures": 1}
 
 
 def test_an_unknown_variant_is_one_message() -> None:
-    """A name in draw.variants that is none of the variants is named."""
-    values = merge(load_yaml(DEFAULT_CONFIG), {"draw": {"variants": ["slacr"]}})
-    with pytest.raises(SalcrError, match=r"draw.variants: 'slacr' is none of the variants"):
+    """A name in plot.variants that is none of the variants is named."""
+    values = merge(load_yaml(DEFAULT_CONFIG), {"plot": {"variants": ["slacr"]}})
+    with pytest.raises(SalcrError, match=r"plot.variants: 'slacr' is none of the variants"):
         validate(values)

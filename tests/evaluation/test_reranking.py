@@ -206,8 +206,8 @@ def test_cmrr_without_reranking_is_the_plain_distance(rng):
     close(cmrr(query, gallery, k=4, eta=1), squared(query, gallery))
     jaccard = cmrr(query, gallery, k=4, eta=0)
     assert jaccard.min() >= 0 and jaccard.max() <= 1
-    assert jaccard.min() < 0.5, "no pair shares its neighbours"
-    assert (jaccard == 1).any(), "no pair shares no neighbour"
+    assert jaccard.min() < 0.5, "no pair shares its neighbors"
+    assert (jaccard == 1).any(), "no pair shares no neighbor"
 
 
 @pytest.mark.parametrize("num_images", [1, 5])

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from salcr import files
-from salcr.config import schema
+from salcr.config.schema import Config
 from salcr.log import say
 from salcr.models.complexity import sizes
 from salcr.models.network import Network
@@ -14,26 +14,24 @@ from salcr.models.network import Network
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage writes."""
-    parser.add_argument("--counts", type=Path, required=True, help="json to write")
+    parser.add_argument("--complexity", type=Path, required=True, help="json to write")
 
 
-def run(
-    arguments: argparse.Namespace,
-    *,
-    model: schema.Model,
-    preprocess: schema.Preprocess,
-    fgsal: schema.Fgsal,
-) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the counts of the baseline and of the whole network, and what was counted."""
-    network = Network(backbone=model.backbone, width=model.width, num_parts=fgsal.parts)
-    found = sizes(network.eval(), height=preprocess.height, width=preprocess.width)
+    network = Network(
+        backbone=settings.model.backbone, width=settings.model.width, num_parts=settings.fgsal.parts
+    )
+    found = sizes(
+        network.eval(), height=settings.preprocess.height, width=settings.preprocess.width
+    )
     counted = {
-        "backbone": model.backbone,
-        "width": model.width,
-        "parts": fgsal.parts,
-        "image": [preprocess.height, preprocess.width],
+        "backbone": settings.model.backbone,
+        "width": settings.model.width,
+        "parts": settings.fgsal.parts,
+        "image": [settings.preprocess.height, settings.preprocess.width],
     }
     networks = {name: size._asdict() for name, size in found.items()}
-    files.write_json(arguments.counts, {**counted, "networks": networks})
+    files.write_json(arguments.complexity, {**counted, "networks": networks})
     for name, size in found.items():
         say(f"{name}: {size.parameters / 1e6:.2f} M parameters, {size.macs / 1e9:.2f} GMac")

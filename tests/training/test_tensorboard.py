@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from salcr.training.tensorboard import drawn
+from salcr.training.tensorboard import curve_writer
 from tests.support import tiny
 
 
@@ -44,7 +44,7 @@ def test_losses_and_metrics_are_drawn(tmp_path: Path) -> None:
 def test_points_of_a_stopped_job_are_hidden_from_where_the_next_goes_on(tmp_path: Path) -> None:
     """Epochs 0 to 2, then again from 2 on: one value a step, the newer one."""
     for first, last, value in ((0, 3, 1.0), (2, 4, 5.0)):
-        with drawn(tmp_path, first=first) as add_points:
+        with curve_writer(tmp_path, first=first) as add_points:
             for step in range(first, last):
                 add_points(step, {"total": value})
     assert points(tmp_path)["total"] == [(0, 1.0), (1, 1.0), (2, 5.0), (3, 5.0)]
@@ -53,6 +53,6 @@ def test_points_of_a_stopped_job_are_hidden_from_where_the_next_goes_on(tmp_path
 def test_without_a_folder_nothing_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage that a person runs by hand leaves no files that nobody asked for."""
     monkeypatch.chdir(tmp_path)
-    with drawn(None) as add_points:
+    with curve_writer(None) as add_points:
         add_points(0, {"total": 1.0})
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from salcr import files
-from salcr.config import schema
+from salcr.config.schema import Config
 from salcr.log import say
 from salcr.reporting.figures import curves, pictures, points
 from salcr.reporting.figures.style import Sources, settings_of
@@ -25,7 +25,7 @@ FIGURES: dict[str, Callable[[Sources], Figure]] = {
     "refinement_weight": partial(curves.sweep, key="weight"),
     "refinement_k": partial(curves.sweep, key="k"),
     "distances": curves.distances,
-    "centres": points.centres,
+    "centers": points.centers,
     "embedding": points.embedding,
     "ranking": pictures.ranking,
     "attention": pictures.attention,
@@ -47,15 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pdf", type=Path, required=True, help="vector picture to write")
 
 
-def run(arguments: argparse.Namespace, *, draw: schema.Draw) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Draw the figure and write it in both formats."""
-    sources = Sources(arguments.sources, arguments.names, arguments.data, draw.variants)
-    with plt.rc_context(settings_of(draw.font_size)):
+    sources = Sources(arguments.sources, arguments.names, arguments.data, settings.plot.variants)
+    with plt.rc_context(settings_of(settings.plot.font_size)):
         figure = FIGURES[arguments.figure](sources)
         for path in (arguments.png, arguments.pdf):
             # Without a date, two runs on equal results write equal files.
             undated: dict[str, Any] = {"CreationDate": None} if path.suffix == ".pdf" else {}
             with files.atomic_path(path) as temporary:
-                figure.savefig(temporary, dpi=draw.dpi, metadata=undated)
+                figure.savefig(temporary, dpi=settings.plot.dpi, metadata=undated)
             say(f"{path} written")
         plt.close(figure)

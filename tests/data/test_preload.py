@@ -8,23 +8,24 @@ import numpy as np
 import pytest
 import torch
 
+from salcr.data import store
 from salcr.data.store import Images, Split
-from salcr.training import engine
 
 
 def split_of(rng: np.random.Generator) -> Split:
     """Return a split of 300 and 5 images of larger arrays, in an order of their own."""
-    sides = []
-    for stored, used in ((400, 300), (9, 5)):
+    sides = {}
+    for modality, stored, used in (("visible", 400, 300), ("infrared", 9, 5)):
         array = rng.integers(0, 256, (stored, 4, 3, 3), dtype=np.uint8)
-        sides.append(Images(array, rng.permutation(stored)[:used], np.zeros(used, np.int64)))
-    return Split(*sides, data_hash="", layout="sysu")
+        rows = rng.permutation(stored)[:used]
+        sides[modality] = Images(array, rows, np.zeros(used, np.int64))
+    return Split(sides, data_hash="", layout="sysu")
 
 
 def test_batches_of_copied_images_are_those_of_the_file(rng, device):
     """Each position gives the same image as before, repeated ones too, from the device."""
-    for images in split_of(rng)[:2]:
-        copied = engine._copied(images, device)
+    for images in split_of(rng).images.values():
+        copied = store._copied(images, device)
         positions = np.append(rng.permutation(len(images)), [0, 0, len(images) - 1])
         batch = copied.batch(positions[::-1])
         assert batch.device.type == device.type and batch.dtype == torch.uint8
@@ -37,11 +38,11 @@ def test_batches_of_copied_images_are_those_of_the_file(rng, device):
 def test_images_are_copied_to_a_gpu_where_they_take_a_quarter(rng, monkeypatch, free, copied):
     """The 305 images of 36 bytes need four times their size of free memory on a GPU."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
-    monkeypatch.setattr(engine, "_copied", lambda images, device: SimpleNamespace(device=device))
+    monkeypatch.setattr(store, "_copied", lambda images, device: SimpleNamespace(device=device))
     split = split_of(rng)
-    found = engine.resident(split, torch.device("cuda", 0))
+    found = store.preload(split, torch.device("cuda", 0))
     if copied:
-        assert {side.device for side in found[:2]} == {torch.device("cuda", 0)}
+        assert {side.device for side in found.images.values()} == {torch.device("cuda", 0)}
     else:
         assert found is split
     assert found.data_hash == split.data_hash
@@ -50,4 +51,4 @@ def test_images_are_copied_to_a_gpu_where_they_take_a_quarter(rng, monkeypatch, 
 def test_images_stay_in_the_file_on_the_cpu(rng):
     """On the CPU nothing is copied: mapped files are in memory already."""
     split = split_of(rng)
-    assert engine.resident(split, torch.device("cpu")) is split
+    assert store.preload(split, torch.device("cpu")) is split

@@ -1,4 +1,4 @@
-"""The data of the figures: distances of pairs, t-SNE, cluster centres, heat maps."""
+"""The data of the figures: distances of pairs, t-SNE, cluster centers, heat maps."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import torch
 from salcr import files
 from salcr.data.store import load_split
 from salcr.evaluation.pair_distances import EDGES, pair_distances
-from salcr.evaluation.tsne import in_the_plane
+from salcr.evaluation.tsne import tsne_2d
+from salcr.models.features import extract
 from salcr.models.network import Network
-from salcr.stages import locate as locate_stage
-from salcr.training.engine import extract
+from salcr.stages import cluster_centers as centers_stage
 from tests.support import tiny
 
-FILES = ("distances.json", "embedding.csv", "attention.json")
+FILES = ("distances.json", "tsne.csv", "attention.json")
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +37,19 @@ def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert tiny.pretrain(data, out) == 0
     assert tiny.associate(data, out, 1) == 0
     assert tiny.train(data, out, 1) == 0
-    assert probe(data, out, 0) == 0 and probe(data, out, 1, "--probe-pairs", 40) == 0
+    assert analyze(data, out, 0) == 0 and analyze(data, out, 1, "--analyze-pairs", 40) == 0
     return out
 
 
-def probe(data: Path, out: Path, round_: int, *extra: object, to: Path | None = None) -> int:
+def analyze(data: Path, out: Path, round_: int, *extra: object, to: Path | None = None) -> int:
     """Look into the network of a round."""
-    return tiny.run(*tiny.probe_words(data, out, round_, to), *extra)
+    return tiny.run(*tiny.analyze_words(data, out, round_, to), *extra)
 
 
-def locate(data: Path, out: Path, to: Path) -> Path:
-    """Write the cluster centres of round 1 into a folder; return the file."""
-    assert tiny.run(*tiny.locate_words(data, out, 1, to)) == 0
-    return to / "centres.csv"
+def find_centers(data: Path, out: Path, to: Path) -> Path:
+    """Write the cluster centers of round 1 into a folder; return the file."""
+    assert tiny.run(*tiny.cluster_centers_words(data, out, 1, to)) == 0
+    return to / "cluster_centers.csv"
 
 
 def network_of(out: Path, round_: int) -> Network:
@@ -123,7 +123,7 @@ def test_the_plane_keeps_groups_together(rng: np.random.Generator, size: int) ->
     """Any number of points has its place, the same in every call; two groups stay two."""
     group = np.arange(size) % 2
     points = rng.normal(0, 0.05, (size, 6)) + 3 * group[:, None]
-    found, again = in_the_plane(points), in_the_plane(points)
+    found, again = tsne_2d(points), tsne_2d(points)
     assert found.shape == (size, 2) and np.isfinite(found).all() and (found == again).all()
     if size == 40:
         gaps = np.linalg.norm(found[:, None] - found, axis=2) + np.diag(np.full(size, np.inf))
@@ -135,7 +135,7 @@ def test_the_embedding_names_images_and_people(data: Path, results: Path) -> Non
     wanted = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
     key = ["modality", "row", "identity"]
     for round_ in (0, 1):
-        table = pd.read_csv(tiny.folder(results, round_) / "embedding.csv")
+        table = pd.read_csv(tiny.folder(results, round_) / "tsne.csv")
         pair = [t[key].sort_values(key, ignore_index=True) for t in (table, wanted)]
         assert pair[0].equals(pair[1])
         assert np.isfinite(table[["x", "y"]]).all(axis=None)
@@ -161,18 +161,18 @@ def test_heat_maps_are_of_the_same_people_in_both_modalities(data: Path, results
                 assert (attention[6:] == 0).all()
 
 
-def test_centres_are_those_of_the_propagated_features(
+def test_centers_are_those_of_the_propagated_features(
     data: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is laid into the plane are the clusters' centres, propagated image by image."""
+    """What is laid into the plane are the clusters' centers, propagated image by image."""
     seen: list[np.ndarray] = []
 
     def plane(points: np.ndarray) -> np.ndarray:
         seen.append(points)
         return points[:, :2]
 
-    monkeypatch.setattr(locate_stage, "in_the_plane", plane)
-    locate(data, results, tmp_path)
+    monkeypatch.setattr(centers_stage, "tsne_2d", plane)
+    find_centers(data, results, tmp_path)
     labels = pd.read_csv(results / "round01/labels.csv")
     everything = features_of(data, network_of(results, 0), "train", mirrored=False)
     people = people_of(data, "train")
@@ -180,9 +180,9 @@ def test_centres_are_those_of_the_propagated_features(
     kept = {m: cluster[m] >= 0 for m in cluster}
     before = {m: everything[m][kept[m]] for m in cluster}
     after = {m: [mixed(one, before) for one in before[m]] for m in cluster}
-    table = pd.read_csv(tmp_path / "centres.csv")
+    table = pd.read_csv(tmp_path / "cluster_centers.csv")
     for points, when, features in zip(seen, ("before", "after"), (before, after), strict=True):
-        centres = {
+        centers = {
             m: unit(np.array([
                 np.mean([f for f, c in zip(features[m], cluster[m][kept[m]], strict=True)
                          if c == number], axis=0)
@@ -190,14 +190,14 @@ def test_centres_are_those_of_the_propagated_features(
             ]))
             for m in ("visible", "infrared")
         }  # fmt: skip
-        assert np.allclose(points, np.concatenate(list(centres.values())), atol=1e-5)
+        assert np.allclose(points, np.concatenate(list(centers.values())), atol=1e-5)
         lines = table[table["when"] == when].set_index(["modality", "cluster"])
         for m, other in (("visible", "infrared"), ("infrared", "visible")):
-            for number, centre in enumerate(centres[m]):
+            for number, center in enumerate(centers[m]):
                 of_cluster = people[m][cluster[m] == number]
                 votes = {one: (of_cluster == one).sum() for one in sorted(set(of_cluster))}
                 assert lines.loc[(m, number), "identity"] == max(votes, key=votes.__getitem__)
-                nearest = int(np.argmax([centre @ far for far in centres[other]]))
+                nearest = int(np.argmax([center @ far for far in centers[other]]))
                 wanted = lines.loc[(other, nearest), "identity"]
                 assert lines.loc[(m, number), "nearest_identity"] == wanted
 
@@ -215,11 +215,11 @@ def mixed(one: np.ndarray, features: dict[str, np.ndarray], k: int = 4) -> np.nd
 
 def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path) -> None:
     """Probed and located again, all files are the same, and small."""
-    assert probe(data, results, 0, to=tmp_path) == 0
+    assert analyze(data, results, 0, to=tmp_path) == 0
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (results / "round00" / name).read_bytes(), name
         assert (tmp_path / name).stat().st_size < 10_000
-    first, second = (locate(data, results, tmp_path / name) for name in ("first", "second"))
+    first, second = (find_centers(data, results, tmp_path / name) for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -234,5 +234,5 @@ def test_nobody_in_both_modalities_is_one_message(
     summary["sha256"]["identities.csv"] = files.sha256(tmp_path / "identities.csv")
     files.write_json(tmp_path / "preprocess.json", summary)
     words = ["--identities", tmp_path / "identities.csv"]
-    assert probe(data, results, 0, *words, to=tmp_path) == 1
+    assert analyze(data, results, 0, *words, to=tmp_path) == 1
     assert "fewer than two people are in both modalities" in capsys.readouterr().err

@@ -12,6 +12,8 @@ from torch.nn.functional import normalize
 
 from salcr.losses import refinement
 from salcr.losses.memory import cluster_loss
+from salcr.losses.objective import group_labels
+from salcr.types import PseudoLabels
 from tests.support.golden_step import SPACES, check_gradients, golden_step
 from tests.support.helpers import close, unit_rows, unit_tensor
 
@@ -116,7 +118,7 @@ def refined_parts(
 def test_step_matches_the_released_code(golden, device, prefix):
     """All five losses and the gradient of their sum are those of the released code."""
     data, step = golden("losses"), golden_step(device)
-    global_ = normalize(step.features.global_, dim=-1)
+    global_ = normalize(step.features.global_features, dim=-1)
     parts = refinement.part_rows(*step.features[1:], released=bool(prefix))
     labels, k, tau = step.labels, step.k, step.temperature
     by_side = {
@@ -125,7 +127,8 @@ def test_step_matches_the_released_code(golden, device, prefix):
     }
     found = {
         "global": sum(
-            cluster_loss(global_, step.global_memory[s], labels.of_groups(s), tau) for s in SPACES
+            cluster_loss(global_, step.global_memory[s], group_labels(labels, s), tau)
+            for s in SPACES
         ),
         "instance_global": sum(refined_global(global_, step.instances[s], k, tau) for s in SPACES),
         "instance_part": sum(
@@ -186,9 +189,9 @@ def test_cluster_loss_is_a_mean_over_rows_and_parts(rng, device):
 
 def test_labels_of_groups_are_in_row_order():
     """Rows v and a carry the visible images' labels, rows r the infrared images'."""
-    labels = refinement.Labels(*(torch.tensor([10 * i, 10 * i + 1]) for i in range(1, 5)))
-    assert labels.of_groups("visible").tolist() == [10, 11, 10, 11, 40, 41]
-    assert labels.of_groups("infrared").tolist() == [20, 21, 20, 21, 30, 31]
+    labels = PseudoLabels(*(torch.tensor([10 * i, 10 * i + 1]) for i in range(1, 5)))
+    assert group_labels(labels, "visible").tolist() == [10, 11, 10, 11, 40, 41]
+    assert group_labels(labels, "infrared").tolist() == [20, 21, 20, 21, 30, 31]
 
 
 @pytest.mark.parametrize("released", [False, True])
@@ -203,7 +206,7 @@ def test_part_rows_follow_who_asks(rng, released):
         close(found[side], stacked(f, *pairs).transpose(0, 1), atol=1e-6)
 
 
-def test_part_rows_are_normalised_part_by_part(rng):
+def test_part_rows_are_normalized_part_by_part(rng):
     """Every part of every row has length 1, whatever lengths the network gives."""
     patterns = [torch.from_numpy(rng.standard_normal((6, 2, 5)) * 7) for _ in range(3)]
     for rows in refinement.part_rows(*patterns, released=False).values():
@@ -237,7 +240,7 @@ def test_part_refinement_matches_sets(rng, device, k):
 
 
 def test_no_positive_costs_nothing(device):
-    """Groups without a common neighbour give a loss of exactly 0 and a gradient of zeros."""
+    """Groups without a common neighbor give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(3, device=device)
     features = torch.eye(3, device=device).requires_grad_()  # v, a and r each near another one
     loss = refined_global(features, instances, 1)
@@ -281,5 +284,7 @@ def test_nearest_are_no_more_than_there_are(rng):
 
 def test_among_is_membership_row_by_row():
     """Each index is looked for in the other list of its own row."""
-    found = refinement.among(torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]]))
+    found = refinement.isin_rows(
+        torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]])
+    )
     assert found.tolist() == [[False, True], [True, True]]

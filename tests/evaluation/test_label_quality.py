@@ -21,7 +21,7 @@ def test_label_quality_by_hand():
     close([found["pair_precision"], found["pair_recall"]], [2 / 3, 2 / 4], rtol=1e-12)
     assert found["num_clusters"] == 2
     close(found["outliers"], 1 / 6, rtol=1e-12)
-    # Of the ten pairs of labelled images, 4 share a label, 6 an identity, 3 both.
+    # Of the ten pairs of labeled images, 4 share a label, 6 an identity, 3 both.
     expected_index = 4 * 6 / 10
     close(found["ari"], (3 - expected_index) / ((4 + 6) / 2 - expected_index), rtol=1e-9)
     close(found["fmi"], 3 / np.sqrt(4 * 6), rtol=1e-9)
@@ -29,7 +29,7 @@ def test_label_quality_by_hand():
 
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 40))
 def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, num_infrared):
-    """Scores are scikit-learn's on the labelled images; pairs are counted one by one."""
+    """Scores are scikit-learn's on the labeled images; pairs are counted one by one."""
     rng = np.random.default_rng(seed)
     label = [rng.integers(-1, 4, n) for n in (num_visible, num_infrared)]
     identity = [rng.integers(3, 9, n) for n in (num_visible, num_infrared)]
@@ -53,7 +53,7 @@ def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, nu
 
 
 def test_outliers_alone_score_zero():
-    """Where nothing is labelled all scores are 0 and every image is an outlier."""
+    """Where nothing is labeled all scores are 0 and every image is an outlier."""
     outliers = np.full(4, -1)
     found = label_quality(outliers, outliers, np.arange(4), np.arange(4))
     assert found.pop("outliers") == 1

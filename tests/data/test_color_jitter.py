@@ -1,4 +1,4 @@
-"""Colour operations and their random combination, against torchvision."""
+"""Color operations and their random combination, against torchvision."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ STEPS = (
 )
 
 
-def colours(rng: np.random.Generator, batch: int) -> Tensor:
-    """Return float images that also hold grey, black, white and pure colours."""
+def colors(rng: np.random.Generator, batch: int) -> Tensor:
+    """Return float images that also hold gray, black, white and pure colors."""
     images = torch.from_numpy(rng.random((batch, 3, 5, 6))).float()
     special = [(0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 1), (0.3, 0.3, 0.9)]
     images[:, :, 0] = torch.tensor(special).T
@@ -56,9 +56,9 @@ def expected(images: Tensor, order: Any, amounts: Any) -> Tensor:
     ],
 )
 @pytest.mark.parametrize("position", range(4))
-def test_colour_operations_are_torchvisions(rng, device, number, amounts, position):
+def test_color_operations_are_torchvisions(rng, device, number, amounts, position):
     """Each image of a batch changes by its own amount, as torchvision changes it alone."""
-    images = colours(rng, len(amounts))
+    images = colors(rng, len(amounts))
     neutral = np.tile([1.0, 1, 1, 0], (len(amounts), 1))
     neutral[:, number] = amounts
     others = [other for other in range(4) if other != number]
@@ -71,7 +71,7 @@ def test_colour_operations_are_torchvisions(rng, device, number, amounts, positi
 def test_jitter_applies_torchvisions_operations_in_each_images_order(rng, device, batch):
     """Four operations with an order and amounts of the image's own, alone or in a batch."""
     for _ in range(12 // batch):
-        images = colours(rng, batch)
+        images = colors(rng, batch)
         order = np.argsort(rng.random((batch, 4)), axis=1)
         amounts = rng.uniform([0.5, 0.5, 0.5, -0.5], [1.5, 1.5, 1.5, 0.5], (batch, 4))
         found = jittered(images, order, amounts, device)
@@ -80,7 +80,7 @@ def test_jitter_applies_torchvisions_operations_in_each_images_order(rng, device
 
 def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
     """Part of the changes, for part of the images, changes them as the whole does."""
-    images = colours(rng, 7).flatten(2).to(device)
+    images = colors(rng, 7).flatten(2).to(device)
     jitter = color_jitter.draw_jitter(7, rng, 0.5, device)
     whole = color_jitter.jittered(images.clone(), torch.empty_like(images), jitter)
     for chunk in (slice(0, 3), slice(3, 4), slice(4, 9)):
@@ -89,7 +89,7 @@ def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
 
 
 @pytest.mark.parametrize("batch", [1, 12])
-def test_one_channel_stands_for_a_grey_image(rng, device, batch):
+def test_one_channel_stands_for_a_gray_image(rng, device, batch):
     """A single channel changes as torchvision changes each of three equal ones."""
     channel = torch.from_numpy(rng.random((batch, 1, 5, 6))).float()
     order = np.argsort(rng.random((batch, 4)), axis=1)
@@ -118,7 +118,7 @@ class Scripted:
 @pytest.mark.parametrize("strength", [0.5, 0.2])
 def test_jitter_draws_orders_and_amounts_up_to_the_strength(rng, device, strength):
     """Orders come from sorting, factors lie within 1 -+ strength, shifts within -+ strength."""
-    images = colours(rng, 12)
+    images = colors(rng, 12)
     keys, positions = rng.random((12, 4)), rng.random((12, 4))
     positions[0], positions[1] = 0, 1  # the ends of the ranges
     amounts = (2 * positions - 1) * strength + [1, 1, 1, 0]

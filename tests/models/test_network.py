@@ -78,7 +78,7 @@ def test_training_matches_the_released_code(golden, released_state):
     rows = {"visible": slice(0, 4), "infrared": slice(4, 6)}
     for modality, kept in rows.items():
         expected = {"global": data[f"train_global_{modality}"]}
-        actual = {"global": found.global_[kept]}
+        actual = {"global": found.global_features[kept]}
         for name, field in CROSS.items():
             expected[name] = data[f"train_{name}_{modality}"][:, : 3 * 2048]
             actual[name] = getattr(found, field)[kept].flatten(1)
@@ -122,9 +122,9 @@ def slow_attention(query: np.ndarray, stripe: np.ndarray) -> np.ndarray:
 
 def slow_norm(rows: np.ndarray, neck: nn.BatchNorm1d) -> np.ndarray:
     """Return train-mode batch norm of [B, C] rows with the neck's scale and shift."""
-    centred = rows - rows.mean(axis=0)
+    centered = rows - rows.mean(axis=0)
     scale, shift = (p.detach().cpu().numpy().astype(float) for p in (neck.weight, neck.bias))
-    return centred / np.sqrt((centred**2).mean(axis=0) + 1e-5) * scale + shift
+    return centered / np.sqrt((centered**2).mean(axis=0) + 1e-5) * scale + shift
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_aligned_batch_matches_the_equations(small, device):
     )
     maps = joint_map.cpu().numpy()
     assert maps.shape[2] * maps.shape[3] == 8, "three stripes must leave two tokens over"
-    close(found.global_, slow_norm(slow_global(maps), small.global_neck), atol=1e-3)
+    close(found.global_features, slow_norm(slow_global(maps), small.global_neck), atol=1e-3)
     stripes, tokens = slow_stripes(maps, 3), small.part_tokens.cpu().numpy()
     row = {"v": 0, "a": 4, "r": 8}
     for field, pairs in {
@@ -188,7 +188,7 @@ def test_single_modality_passes_are_rows_of_the_joint_pass(small, device):
     joint = small.forward_aligned(v, a, r)
     passes = [small(v, "visible"), small(a, "visible"), small(r, "infrared")]
     global_, own = (torch.cat(side) for side in zip(*passes, strict=True))
-    close(joint.global_, global_)
+    close(joint.global_features, global_)
     close(joint.own, own)
     close(small.forward_global(torch.cat([v, a]), r), global_)
     assert (small(r, "visible")[0] - passes[2][0]).abs().max() > 0.1, "the stems must differ"
@@ -240,7 +240,7 @@ def test_stems_start_alike_but_apart():
 
 
 def test_inference_features_are_unit_rows_in_order():
-    """The parts come first, and the concatenation is normalised as a whole."""
+    """The parts come first, and the concatenation is normalized as a whole."""
     global_, parts = torch.tensor([[3.0, 4.0]]), torch.tensor([[[1.0, 2.0], [2.0, 4.0]]])
     alone, joint = inference_features(global_, parts)
     close(alone, np.float32([[0.6, 0.8]]))

@@ -14,18 +14,20 @@ import pandas as pd
 import torch
 
 from salcr import files
-from salcr.config import cli, schema
+from salcr.config import cli
+from salcr.config.schema import Config
 from salcr.data import transforms
-from salcr.data.store import MODALITIES, Images, load_identities, load_split
+from salcr.data.store import Images, load_identities, load_split
 from salcr.errors import SalcrError
 from salcr.evaluation.pair_distances import EDGES, pair_distances
-from salcr.evaluation.tsne import in_the_plane
+from salcr.evaluation.tsne import tsne_2d
 from salcr.log import say
+from salcr.models.checkpoint import read_model
+from salcr.models.features import mirrored_features
 from salcr.models.network import Network
 from salcr.models.saliency import look
 from salcr.training import devices
-from salcr.training.engine import mirrored_features, read_model
-from salcr.types import Floats, Integers, evenly_spread
+from salcr.types import MODALITIES, Floats, Integers, evenly_spread
 
 _MOST_OF_A_PERSON = 20  # images in the t-SNE, per modality
 _DECIMALS = 4  # more than an eye sees, in small files
@@ -37,38 +39,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="network to look into")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument("--distances", type=Path, required=True, help="json to write: histograms")
-    parser.add_argument("--embedding", type=Path, required=True, help="csv to write: the t-SNE")
+    parser.add_argument("--tsne", type=Path, required=True, help="csv to write: the t-SNE")
     parser.add_argument("--attention", type=Path, required=True, help="json to write: heat maps")
     cli.add_compute(parser)
 
 
-def run(arguments: argparse.Namespace, *, numerics: schema.Numerics, probe: schema.Probe) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the three files."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
-    say(f"probe, trial {arguments.trial}: {split}")
+    say(f"settings.analyze, trial {arguments.trial}: {split}")
     network, checkpoint = read_model(
-        arguments.checkpoint, device, numerics, split=split, trial=arguments.trial
+        arguments.checkpoint, device, settings.numerics, split=split, trial=arguments.trial
     )
     identities = load_identities(arguments.identities, trial=arguments.trial, split="test")
-    images = {"visible": split.visible, "infrared": split.infrared}
+    images = split.images
     features = {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES}
     shared = np.intersect1d(identities["visible"], identities["infrared"])
     if len(shared) < 2:
         raise SalcrError(f"{arguments.identities}: fewer than two people are in both modalities")
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(
-        arguments.distances, {**origin, **_distances(features, identities, probe.pairs)}
+        arguments.distances, {**origin, **_distances(features, identities, settings.analyze.pairs)}
     )
-    people = shared[evenly_spread(len(shared), probe.people)]
-    files.write_table(arguments.embedding, _embedding(features, images, identities, people))
-    people = shared[evenly_spread(len(shared), probe.looks)]
+    people = shared[evenly_spread(len(shared), settings.analyze.tsne_identities)]
+    files.write_table(arguments.tsne, _tsne(features, images, identities, people))
+    people = shared[evenly_spread(len(shared), settings.analyze.attention_identities)]
     positions = {m: _first_of_each(identities[m], people) for m in MODALITIES}
     # Stage one trains no parts, its networks have one; of an imported network nobody can tell.
-    settings = checkpoint["config"].get("fgsal", {"enabled": network.num_parts > 1})
-    shown = _attention(network, images, positions, features, with_parts=settings["enabled"])
+    fgsal = checkpoint["config"].get("fgsal", {"enabled": network.num_parts > 1})
+    shown = _attention(network, images, positions, features, with_parts=fgsal["enabled"])
     files.write_json(arguments.attention, {**origin, "images": shown})
-    say(f"{arguments.distances}, {arguments.embedding}, {arguments.attention} written")
+    say(f"{arguments.distances}, {arguments.tsne}, {arguments.attention} written")
 
 
 def _distances(
@@ -90,7 +92,7 @@ def _distances(
     return {"edges": EDGES.round(_DECIMALS).tolist(), **kinds}
 
 
-def _embedding(
+def _tsne(
     features: dict[str, Floats],
     images: dict[str, Images],
     identities: dict[str, Integers],
@@ -103,7 +105,7 @@ def _embedding(
         )
         for m in MODALITIES
     }
-    points = in_the_plane(np.concatenate([features[m][chosen[m]] for m in MODALITIES]))
+    points = tsne_2d(np.concatenate([features[m][chosen[m]] for m in MODALITIES]))
     lines = [
         pd.DataFrame(
             {
@@ -138,7 +140,7 @@ def _attention(
     device = network.part_tokens.device
     lines = []
     for modality, other in (MODALITIES, MODALITIES[::-1]):
-        batch = transforms.plain(images[modality].batch(positions[modality]).to(device))
+        batch = transforms.normalize_images(images[modality].batch(positions[modality]).to(device))
         partner = torch.from_numpy(features[other][positions[other]]).to(device)
         attention, cam, cosine = look(network, batch, modality, partner)
         rows, partners = images[modality].rows, images[other].rows

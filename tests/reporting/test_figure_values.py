@@ -18,7 +18,7 @@ from salcr import files
 from salcr.reporting.figures import curves, pictures, points, style
 from salcr.reporting.figures.style import Sources
 
-GREEN, ORANGE, GREY = "#009e73", "#d55e00", "#666666"
+GREEN, ORANGE, GRAY = "#009e73", "#d55e00", "#666666"
 Made = Callable[..., Sources]
 
 
@@ -100,8 +100,8 @@ def test_distances_are_the_shares_of_each_kind(tmp_path: Path) -> None:
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [0.3, 0.9]
 
 
-def test_centres_are_green_where_the_nearest_is_the_same_person(made: Made) -> None:
-    """Green right, orange wrong, grey without a counterpart; the share of right ones above."""
+def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> None:
+    """Green right, orange wrong, gray without a counterpart; the share of right ones above."""
     rows = [
         (when, modality, identity, nearest, x, 0.0)
         for when in ("before", "after")
@@ -110,12 +110,12 @@ def test_centres_are_green_where_the_nearest_is_the_same_person(made: Made) -> N
             ("infrared", 1, 1, 3.0), ("infrared", 2, 2, 4.0),
         )
     ]  # fmt: skip
-    figure = points.centres(made(rows, "when modality identity nearest_identity x y"))
+    figure = points.centers(made(rows, "when modality identity nearest_identity x y"))
     for axes in figure.axes:
         assert "(60% right)" in axes.get_title()
         visible, infrared = axes.collections
-        colours = [to_hex(c) for c in visible.get_facecolors()]
-        assert colours == [GREEN, ORANGE, GREY]
+        colors = [to_hex(c) for c in visible.get_facecolors()]
+        assert colors == [GREEN, ORANGE, GRAY]
         assert [to_hex(c) for c in infrared.get_facecolors()] == [GREEN, GREEN]
         joined = sorted(line.get_xdata().tolist() for line in axes.get_lines())
         assert joined == [[0.0, 3.0], [1.0, 4.0]]
@@ -152,7 +152,7 @@ def test_a_ranking_shows_its_images_and_marks(
 
 
 def test_attention_lies_over_its_own_image(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
-    """Below each image its Grad-CAM and parts, over the same image in grey."""
+    """Below each image its Grad-CAM and parts, over the same image in gray."""
     shown = [
         {"modality": modality, "identity": 7, "row": row,
          "grad_cam": [[row, 0.0], [0.0, 1.0]], "attention": [[0.0, row], [2.0, 0.0]]}

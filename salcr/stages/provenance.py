@@ -12,6 +12,7 @@ import pandas as pd
 from salcr import files
 from salcr.config import cli
 from salcr.config.runs import Run, trial_name
+from salcr.config.schema import Config
 from salcr.data.store import stored_hash
 from salcr.errors import SalcrError
 from salcr.log import say
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write provenance.json for every variant and trial, and a line of each to provenance.csv."""
     data_hash = stored_hash(arguments.data)
     lines = []
@@ -59,7 +60,7 @@ def _paths(
     yield None, arguments.data / "jobs" / "preprocess.json"
     evaluated = set(run.evaluated(arguments.every))
     for round_ in range(run.rounds + 1):
-        stages = ["associate", "assess", "train"] if round_ else ["pretrain"]
+        stages = ["associate", "label_quality", "train"] if round_ else ["pretrain"]
         for stage in stages + ["evaluate"] * (round_ in evaluated):
             yield round_, run.folder(arguments.root, trial, round_) / "jobs" / f"{stage}.json"
 

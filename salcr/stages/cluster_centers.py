@@ -1,4 +1,4 @@
-"""Where the centres of a round's clusters lie before and after CMFP, for a figure."""
+"""Where the centers of a round's clusters lie before and after CMFP, for a figure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import numpy as np
 import pandas as pd
 
 from salcr import files
-from salcr.config import cli, schema
+from salcr.config import cli
+from salcr.config.schema import Config
 from salcr.data.labels import read_labels
-from salcr.data.store import MODALITIES, load_identities, load_split
-from salcr.evaluation.tsne import in_the_plane
+from salcr.data.store import load_identities, load_split
+from salcr.evaluation.tsne import tsne_2d
 from salcr.log import say
+from salcr.models.checkpoint import read_model
+from salcr.models.features import extract
 from salcr.pseudo_labels.clustering import cluster_means, unit_rows
 from salcr.pseudo_labels.propagation import propagate
 from salcr.training import devices
-from salcr.training.engine import extract, read_model
-from salcr.types import Floats, Integers
+from salcr.types import MODALITIES, Floats, Integers
 
 _DECIMALS = 4
 
@@ -29,65 +31,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
-    parser.add_argument("--centres", type=Path, required=True, help="csv to write")
+    parser.add_argument("--cluster-centers", type=Path, required=True, help="csv to write")
     cli.add_compute(parser)
 
 
-def run(
-    arguments: argparse.Namespace, *, numerics: schema.Numerics, associate: schema.Associate
-) -> None:
+def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write a line for each cluster, before and after the propagation."""
     device = devices.prepare(arguments.device, arguments.threads)
     trial = arguments.trial
     split = load_split(arguments.data, trial=trial, split="train")
-    say(f"locate, trial {trial}: {split}")
-    network, _ = read_model(arguments.checkpoint, device, numerics, split=split, trial=trial)
+    say(f"cluster_centers, trial {trial}: {split}")
+    network, _ = read_model(
+        arguments.checkpoint, device, settings.numerics, split=split, trial=trial
+    )
     _, clusters = read_labels(
         arguments.labels, trial=trial, sizes=split.sizes, data_hash=split.data_hash
     )
     identities = load_identities(arguments.identities, trial=trial, split="train")
     kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
     before = {
-        modality: extract(network, images, modality)[0].cpu().numpy()[kept[modality]]
-        for modality, images in zip(MODALITIES, (split.visible, split.infrared), strict=True)
+        m: extract(network, images, m)[0].cpu().numpy()[kept[m]]
+        for m, images in split.images.items()
     }
-    mixed = propagate(before["visible"], before["infrared"], k=associate.cmfp_k)
+    mixed = propagate(before["visible"], before["infrared"], k=settings.associate.cmfp_k)
     people = {m: _majority(identities[m][kept[m]], clusters[m][kept[m]]) for m in MODALITIES}
     tables = []
     for when, features in (
         ("before", before),
         ("after", dict(zip(MODALITIES, mixed, strict=True))),
     ):
-        centres = {
+        centers = {
             m: unit_rows(cluster_means(features[m], clusters[m][kept[m]])) for m in MODALITIES
         }
-        tables.append(_lines(centres, people, when))
-    files.write_table(arguments.centres, pd.concat(tables, ignore_index=True))
-    say(f"{arguments.centres} written")
+        tables.append(_lines(centers, people, when))
+    files.write_table(arguments.cluster_centers, pd.concat(tables, ignore_index=True))
+    say(f"{arguments.cluster_centers} written")
 
 
-def _lines(centres: dict[str, Floats], people: dict[str, Integers], when: str) -> pd.DataFrame:
-    """Return a line for each cluster: whose it is, whose centre is nearest across, its place.
+def _lines(centers: dict[str, Floats], people: dict[str, Integers], when: str) -> pd.DataFrame:
+    """Return a line for each cluster: whose it is, whose center is nearest across, its place.
 
     Args:
-        centres: modality -> [K, C] unit rows.
+        centers: modality -> [K, C] unit rows.
         people: modality -> [K] identities.
         when: "before" or "after" the propagation.
     """
-    cosine = centres["visible"] @ centres["infrared"].T
+    cosine = centers["visible"] @ centers["infrared"].T
     nearest = {
         "visible": people["infrared"][cosine.argmax(axis=1)],
         "infrared": people["visible"][cosine.argmax(axis=0)],
     }
     right = np.concatenate([nearest[m] == people[m] for m in MODALITIES])
-    say(f"{when} CMFP: of {len(right)} centres {right.mean():.1%} have their person's nearest")
-    x, y = in_the_plane(np.concatenate([centres[m] for m in MODALITIES])).round(_DECIMALS).T
+    say(f"{when} CMFP: of {len(right)} centers {right.mean():.1%} have their person's nearest")
+    x, y = tsne_2d(np.concatenate([centers[m] for m in MODALITIES])).round(_DECIMALS).T
     lines = [
         pd.DataFrame(
             {
                 "when": when,
                 "modality": m,
-                "cluster": np.arange(len(centres[m])),
+                "cluster": np.arange(len(centers[m])),
                 "identity": people[m],
                 "nearest_identity": nearest[m],
             }

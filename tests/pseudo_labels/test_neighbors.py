@@ -1,4 +1,4 @@
-"""The exact neighbour search, against sorting all inner products."""
+"""The exact neighbor search, against sorting all inner products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from salcr.pseudo_labels import neighbors
 from salcr.pseudo_labels.neighbors import (
-    Neighbours,
+    Neighbors,
     nearest,
     nearest_between,
     nearest_of_some,
@@ -24,14 +24,14 @@ def signs(rng: np.random.Generator, num_rows: int, width: int = 16) -> np.ndarra
     return rng.choice(np.array([-1, 1], np.float32), (num_rows, width))
 
 
-def by_sorting(queries: np.ndarray, database: np.ndarray, k: int) -> Neighbours:
+def by_sorting(queries: np.ndarray, database: np.ndarray, k: int) -> Neighbors:
     """Return the nearest rows after a stable sort, which keeps the smaller index in front."""
     products = queries.astype(np.float64) @ database.T.astype(np.float64)
     indices = np.argsort(-products, axis=1, kind="stable")[:, :k]
-    return Neighbours(indices, np.take_along_axis(products, indices, axis=1))
+    return Neighbors(indices, np.take_along_axis(products, indices, axis=1))
 
 
-def same(found: Neighbours, expected: Neighbours) -> None:
+def same(found: Neighbors, expected: Neighbors) -> None:
     """Assert equal indices, and similarities up to rounding."""
     assert found.indices.dtype == np.int64 and found.similarities.dtype == np.float32
     np.testing.assert_array_equal(found.indices, expected.indices)
@@ -77,14 +77,14 @@ def test_the_search_of_the_gpu_is_the_same(monkeypatch, rng, device, elements) -
         expected = by_sorting(rows, others, 17)
         assert expected.similarities.min() < 0 < expected.similarities.max()
         for k in (1, 6, 17, 99):
-            first = Neighbours(*(side[:, :k] for side in expected))
+            first = Neighbors(*(side[:, :k] for side in expected))
             same(neighbors._nearest_by_keys(here, there, k), first)
 
 
 @pytest.mark.parametrize("spare", [0, 3, 30])
 @pytest.mark.parametrize("share", [0.1, 0.6, 1])
-def test_neighbours_among_some_are_those_of_a_new_search(rng, device, spare, share) -> None:
-    """Whether many neighbours were dropped or none, the k nearest of the kept ones are found."""
+def test_neighbors_among_some_are_those_of_a_new_search(rng, device, spare, share) -> None:
+    """Whether many neighbors were dropped or none, the k nearest of the kept ones are found."""
     features = groups(rng, 12, 7, 10, 0.7)
     kept = np.sort(rng.permutation(84)[: int(84 * share)])
     rest = torch.from_numpy(features[kept]).to(device)
@@ -92,8 +92,8 @@ def test_neighbours_among_some_are_those_of_a_new_search(rng, device, spare, sha
     same(nearest_of_some(known, rest, kept, 6), by_sorting(features[kept], features[kept], 6))
 
 
-def test_few_known_neighbours_are_searched_anew(rng) -> None:
-    """Fewer known neighbours than wanted, or no image kept, are no reason to fail."""
+def test_few_known_neighbors_are_searched_anew(rng) -> None:
+    """Fewer known neighbors than wanted, or no image kept, are no reason to fail."""
     features = unit_rows(rng, 30, 5)
     kept = np.arange(3, 30)
     known = nearest_within(features, 2)
@@ -111,8 +111,8 @@ def test_copies_are_told_apart_by_their_index() -> None:
 
 
 @pytest.mark.parametrize(("num_rows", "num_others"), [(0, 0), (0, 4), (4, 0)])
-def test_no_images_have_no_neighbours(num_rows, num_others) -> None:
-    """An empty side has no neighbours and is nobody's."""
+def test_no_images_have_no_neighbors(num_rows, num_others) -> None:
+    """An empty side has no neighbors and is nobody's."""
     rows, others = np.zeros((num_rows, 3), np.float32), np.zeros((num_others, 3), np.float32)
     width = min(num_others, 2)
     assert nearest(rows, others, 2).indices.shape == (num_rows, width)
@@ -136,14 +136,14 @@ def test_features_that_are_not_finite_are_refused(rng, value) -> None:
             search()
 
 
-def test_no_neighbours_can_not_be_asked_for(rng) -> None:
-    """A number of neighbours below 1 is a mistake of the caller."""
+def test_no_neighbors_can_not_be_asked_for(rng) -> None:
+    """A number of neighbors below 1 is a mistake of the caller."""
     with pytest.raises(ValueError, match="at least 1, not 0"):
         nearest_within(unit_rows(rng, 6, 4), 0)
 
 
 def test_read_only_and_strided_arrays_are_searched(rng) -> None:
-    """Arrays that torch does not take as they are give the same neighbours."""
+    """Arrays that torch does not take as they are give the same neighbors."""
     wide = unit_rows(rng, 20, 8)
     wide.flags.writeable = False
     same(nearest_within(wide[::2, ::2], 3), by_sorting(wide[::2, ::2], wide[::2, ::2], 3))

@@ -1,0 +1,77 @@
+"""The stages: one name each for the command, the Snakemake rule and the module in salcr/stages/."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Stage(NamedTuple):
+    """What the command line and the workflow know about a stage."""
+
+    name: str
+    """Such as "label_quality": the module and the rule; the command is "label-quality"."""
+    summary: str
+    """One line of `salcr --help`."""
+    sections: tuple[str, ...] = ()
+    """Of the configuration. A key changed in one of them reruns the stage; no other key does."""
+    seeded: bool = False
+    """Does it draw random numbers that depend on the configured seed?"""
+
+    @property
+    def command(self) -> str:
+        """Return the name of the sub-command."""
+        return self.name.replace("_", "-")
+
+
+_STAGES = (
+    Stage("synthesize", "write a small data set of synthetic people", ("synthesize",), seeded=True),
+    Stage("weights", "download ImageNet weights of a backbone"),
+    Stage("preprocess", "decode and resize the images of a data set once", ("preprocess",)),
+    Stage(
+        "pretrain",
+        "stage one: contrastive learning within each modality",
+        ("model", "numerics", "clustering", "memory", "augment", "optimizer", "pretrain"),
+        seeded=True,
+    ),
+    Stage(
+        "associate",
+        "cross-modality pseudo-labels of a round",
+        ("numerics", "clustering", "associate"),
+    ),
+    Stage("label_quality", "agreement of the pseudo-labels of a round with the identities"),
+    Stage(
+        "train",
+        "one round of stage two on the pseudo-labels",
+        ("numerics", "memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
+        seeded=True,
+    ),
+    Stage("evaluate", "CMC, mAP and mINP on the test identities", ("numerics", "evaluate")),
+    Stage(
+        "complexity",
+        "parameters and multiplications of the network",
+        ("model", "preprocess", "fgsal"),
+    ),
+    Stage("transfer", "evaluate a network of another data set on this one", ("numerics",)),
+    Stage("aggregate", "tables over trials, rounds and variants"),
+    Stage(
+        "analyze",
+        "pair distances, t-SNE and heat maps of a network, for figures",
+        ("numerics", "analyze"),
+    ),
+    Stage(
+        "cluster_centers",
+        "cluster centers of a round before and after CMFP, for a figure",
+        ("numerics", "associate"),
+    ),
+    Stage("plot", "one figure from its small files", ("plot",)),
+    Stage("provenance", "how each trial was made: configuration, code, devices, seconds"),
+    Stage("tables", "the paper's tables, ours beside the published figures"),
+    Stage("report", "one HTML page of all results"),
+    Stage("embed", "features of folders of images, and an index to search them", ("numerics",)),
+    Stage("search", "the images of an index that show the person of a query", ("numerics",)),
+    Stage("export", "write a trained network as ONNX, checked with onnxruntime"),
+    Stage("info", "machine, devices, packages, data and results, and what is missing"),
+    Stage("verify", "compare every module with values of the released code"),
+    Stage("import_checkpoint", "convert a checkpoint of the released code"),
+)
+STAGES = {stage.name: stage for stage in _STAGES}

@@ -1,0 +1,130 @@
+"""The file of a network: written after each stage of training, read by all that follow."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from salcr import __version__, files
+from salcr.config.schema import Config, Numerics
+from salcr.data.store import Split
+from salcr.errors import SalcrError
+from salcr.log import warn
+from salcr.models.features import to_device
+from salcr.models.network import Network
+
+_OF_A_MODEL = {"round", "trial", "data_hash", "model", "state"}
+
+
+def write_model(
+    path: Path,
+    network: Network,
+    *,
+    round_: int,
+    trial: int,
+    image_size: tuple[int, int],
+    data_hash: str | None,
+    settings: Config,
+) -> None:
+    """Write a network with everything that says where it comes from.
+
+    Args:
+        path: file to write.
+        network: to write.
+        round_: 0 after stage one, else the round of stage two.
+        trial: whose training images it saw.
+        image_size: height and width of these images, and so of those that it may be shown.
+        data_hash: of the stored data set; None for an imported network, where it is unknown.
+        settings: of the stage that trained it, and its seed where that is known.
+    """
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
+    }
+    model = {"backbone": network.backbone, "width": network.width, "num_parts": network.num_parts}
+    versions = {
+        "salcr": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    config = settings.model_dump()
+    files.write_checkpoint(
+        path,
+        {
+            "round": round_,
+            "trial": trial,
+            "image_size": list(image_size),
+            "data_hash": data_hash,
+            "model": model,
+            "state": state,
+            "seed": config.pop("seed", None),
+            "config": config,
+            "versions": versions,
+        },
+    )
+
+
+def read_model(
+    path: Path, device: torch.device, numerics: Numerics, *, split: Split, trial: int
+) -> tuple[Network, dict[str, Any]]:
+    """Return the network of a checkpoint, on the device, and the checkpoint itself.
+
+    Raises:
+        SalcrError: the file is damaged, or was trained on another data set or another trial.
+            Training on one split and testing on another would inflate every number.
+    """
+    network, checkpoint = read_network(path, device, numerics)
+    if checkpoint["data_hash"] is None:
+        warn(f"{path}: imported, so on which images it was trained cannot be checked")
+    for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):
+        if checkpoint[name] is not None and checkpoint[name] != wanted:
+            raise SalcrError(
+                f"{path}: was trained on {name} {checkpoint[name]}, not on {wanted}; a model may "
+                "only be used with the split that it was trained on"
+            )
+    return network, checkpoint
+
+
+def read_network(
+    path: Path, device: torch.device, numerics: Numerics
+) -> tuple[Network, dict[str, Any]]:
+    """Return what `read_model` returns, whatever images the network was trained on.
+
+    Raises:
+        SalcrError: the file is damaged or holds no network.
+    """
+    checkpoint = files.read_checkpoint(path, device)
+    if not checkpoint.keys() >= _OF_A_MODEL:
+        raise SalcrError(
+            f"{path}: holds no network; give a round's checkpoint.pt. If that is one, {files.AGAIN}"
+        )
+    network = Network(**checkpoint["model"])
+    network.load_state_dict(checkpoint["state"])
+    return to_device(network, device, numerics), checkpoint
+
+
+def load_backbone(network: Network, path: Path) -> None:
+    """Load a torchvision state dict into the trunk and both stems.
+
+    Raises:
+        SalcrError: the file is missing, damaged, or of another backbone.
+    """
+    state = files.read_state_dict(path)
+    for module in (network.trunk, network.visible_stem, network.infrared_stem):
+        # Counters of batches are not in torchvision's older files, nor does anything use them.
+        wanted = {
+            name: value
+            for name, value in module.state_dict().items()
+            if not name.endswith("num_batches_tracked")
+        }
+        for name, value in wanted.items():
+            if name not in state or state[name].shape != value.shape:
+                raise SalcrError(
+                    f"{path}: does not fit model.backbone {network.backbone} of model.width "
+                    f"{network.width}: {name} is missing or has another shape"
+                )
+        module.load_state_dict({name: state[name] for name in wanted}, strict=False)

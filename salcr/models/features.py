@@ -1,0 +1,71 @@
+"""Features of images: extraction, mirror images, part blocks, normalization."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from salcr.config.schema import Numerics
+from salcr.data import transforms
+from salcr.data.store import Images
+from salcr.errors import SalcrError
+from salcr.models.network import Network, inference_features
+
+_BATCH = 128
+
+
+@torch.no_grad()
+def extract(
+    network: Network, images: Images, modality: str, *, mirrored: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return the eval-mode features of all images of a split, or of their mirror images.
+
+    Returns:
+        global features [N, C] and [parts, global] features [N, P*C + C], unit rows, float32, on
+        the network's device.
+    """
+    network.eval()
+    device = network.part_tokens.device
+    batches = []
+    for positions in np.array_split(np.arange(len(images)), max(1, -(-len(images) // _BATCH))):
+        batch = transforms.normalize_images(images.batch(positions).to(device))
+        batch = batch.flip(3) if mirrored else batch
+        batches.append(inference_features(*network(batch, modality)))
+    global_features, joint = (torch.cat(kind) for kind in zip(*batches, strict=True))
+    if not torch.isfinite(joint).all():
+        raise SalcrError(
+            f"features of the {modality} images are not finite: training has diverged; lower the "
+            "learning rate (pretrain.learning_rate, train.learning_rate)"
+        )
+    return global_features, joint
+
+
+def mirrored_features(network: Network, images: Images, modality: str) -> Tensor:
+    """Return unit features [N, C]: the mean of those of each image and of its mirror image."""
+    direct, _ = extract(network, images, modality)
+    mirror, _ = extract(network, images, modality, mirrored=True)
+    return l2_normalize(direct + mirror)
+
+
+def part_blocks(joint: Tensor, num_parts: int) -> Tensor:
+    """Return the part blocks [P, N, C] of [N, P*C + C] features, not scaled again."""
+    return joint.unflatten(1, (num_parts + 1, -1))[:, :num_parts].transpose(0, 1)
+
+
+def to_device(network: Network, device: torch.device, numerics: Numerics) -> Network:
+    """Return the network on the device, to be computed as the configuration says."""
+    network.autocast = {"auto": device.type == "cuda", "always": True, "never": False}[
+        numerics.autocast
+    ]
+    if numerics.channels_last:
+        network.memory_format = torch.channels_last
+    if numerics.compile:
+        network.trunk.compile()
+    return network.to(device, memory_format=network.memory_format)  # type: ignore[call-overload]
+
+
+def l2_normalize(features: Tensor) -> Tensor:
+    """Return rows of length 1, [..., C]."""
+    return F.normalize(features, dim=-1)

@@ -1,0 +1,127 @@
+"""The pseudo-labels of a round: clusters within each modality, then association between them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from salcr.config import schema
+from salcr.errors import SalcrError
+from salcr.log import say
+from salcr.pseudo_labels.association import associate
+from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
+from salcr.pseudo_labels.neighbors import Neighbors, nearest_of_some, nearest_within
+from salcr.pseudo_labels.propagation import nearest_blocks
+from salcr.types import MODALITIES, Integers, PseudoLabels
+
+# So many times CMFP's neighbors are searched that enough are left without the outliers.
+_SPARE = 2
+
+
+def cluster(
+    features: Tensor,
+    settings: schema.Clustering,
+    modality: str,
+    *,
+    neighbors: Integers | None = None,
+) -> Integers:
+    """Return the DBSCAN labels [N] of one modality's global features, -1 for outliers.
+
+    Args:
+        features: [N, C], unit rows.
+        settings: of the clustering.
+        modality: whose features they are, for messages.
+        neighbors: indices of k1 or more neighbors of each image, or None to search them.
+
+    Raises:
+        SalcrError: there is no image, or every image is an outlier.
+    """
+    if len(features) == 0:
+        raise SalcrError(f"there are no {modality} images to cluster")
+    if neighbors is None:
+        neighbors = nearest_within(features, settings.k1).indices
+    distance = jaccard_distance(
+        features.cpu().numpy(),
+        k1=settings.k1,
+        k2=settings.k2,
+        at_most=settings.eps,
+        neighbors=neighbors,
+    )
+    labels = dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
+    num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
+    say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
+    if num_clusters == 0:
+        raise SalcrError(
+            f"no cluster among the {modality} images: raise clustering.eps or lower "
+            "clustering.min_samples"
+        )
+    return labels
+
+
+def pseudo_labels(
+    features: dict[str, Tensor], clustering: schema.Clustering, settings: schema.Associate
+) -> tuple[dict[str, Integers], PseudoLabels[Integers]]:
+    """Return the clusters of each modality and the labels of all images in both spaces.
+
+    One neighbor search serves the clustering and, among the images that are no outliers, the
+    feature propagation.
+
+    Args:
+        features: modality -> [N, C] unit global features.
+        clustering: how to cluster.
+        settings: which association.
+
+    Returns:
+        modality -> [N] DBSCAN labels, -1 for outliers, and the labels as `label_images` does.
+    """
+    wanted = max(clustering.k1, _SPARE * settings.cmfp_k)
+    neighbors = {m: nearest_within(features[m], wanted) for m in MODALITIES}
+    clusters = {
+        m: cluster(features[m], clustering, m, neighbors=neighbors[m].indices) for m in MODALITIES
+    }
+    return clusters, label_images(features, clusters, settings, neighbors)
+
+
+def label_images(
+    features: dict[str, Tensor],
+    clusters: dict[str, Integers],
+    settings: schema.Associate,
+    neighbors: dict[str, Neighbors],
+) -> PseudoLabels[Integers]:
+    """Return the labels of all images in both spaces, -1 for the outliers of the clustering.
+
+    Args:
+        features: modality -> [N, C] unit global features.
+        clusters: modality -> [N] DBSCAN labels.
+        settings: which association.
+        neighbors: modality -> those of all its images, as `nearest_within` returns them.
+    """
+    kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
+    rows = {m: features[m][torch.from_numpy(kept[m])] for m in MODALITIES}
+    blocks = None
+    if settings.cmfp and settings.method == "dagl":
+        visible, infrared = (
+            nearest_of_some(neighbors[m], rows[m], kept[m], settings.cmfp_k) for m in MODALITIES
+        )
+        blocks = nearest_blocks(
+            rows["visible"], rows["infrared"], k=settings.cmfp_k, within=(visible, infrared)
+        )
+    labels_of_kept = associate(
+        rows["visible"].cpu().numpy(),
+        rows["infrared"].cpu().numpy(),
+        clusters["visible"][kept["visible"]],
+        clusters["infrared"][kept["infrared"]],
+        cmfp_k=settings.cmfp_k if settings.cmfp else None,
+        strength=settings.sinkhorn_strength,
+        relabel_own_modality=settings.relabel_own_modality,
+        method=settings.method,
+        blocks=blocks,
+    )
+    modality_of = ("visible", "visible", "infrared", "infrared")  # of the fields of PseudoLabels
+    columns = []
+    for labels, modality in zip(labels_of_kept, modality_of, strict=True):
+        column = np.full(len(clusters[modality]), -1, dtype=np.int64)
+        column[kept[modality]] = labels
+        columns.append(column)
+    return PseudoLabels(*columns)

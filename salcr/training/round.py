@@ -1,0 +1,128 @@
+"""The loop of stage two: one round trains an epoch on its pseudo-labels (METHOD 3)."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import numpy as np
+import torch
+
+from salcr.config.schema import Config, Train
+from salcr.data import transforms
+from salcr.data.samplers import PairBatch, pair_batch, shared_labels
+from salcr.data.store import Split
+from salcr.errors import SalcrError
+from salcr.log import progress, say, warn
+from salcr.losses.objective import StageTwoObjective
+from salcr.models.features import extract, part_blocks
+from salcr.models.network import Network
+from salcr.training.optimizer import Adam, optimizer_step
+from salcr.training.seeding import generator
+from salcr.types import MODALITIES, Integers, PseudoLabels
+
+_SEED_OF_BATCHES = 3
+
+
+def train_round(
+    network: Network,
+    adam: Adam,
+    split: Split,
+    labels: PseudoLabels[Integers],
+    clusters: dict[str, Integers],
+    settings: Config,
+    *,
+    trial: int,
+    round_: int,
+) -> dict[str, float]:
+    """Train the network for an epoch, in place, and return the mean losses by name.
+
+    Args:
+        network: on the device that trains.
+        adam: its optimizer.
+        split: the training images.
+        labels: of the round, in both label spaces.
+        clusters: modality -> DBSCAN labels, from which the memories start.
+        settings: of the stage train.
+        trial: whose images they are; with the round it decides the random numbers.
+        round_: from 1.
+
+    Raises:
+        SalcrError: both modalities share no pseudo-label, or a loss is not finite.
+    """
+    started = time.monotonic()
+    stage, augment = settings.train, settings.augment
+    objective = _start_objective(network, split, clusters, settings)
+    shared = _checked_shared_labels(labels, stage)
+    sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
+    say(f"first of {stage.iterations} batches; clusters: {sizes}")
+    network.train()
+    device = network.part_tokens.device
+    totals: Counter[str] = Counter()
+    for iteration in progress(range(stage.iterations), title="train"):
+        rng = generator(settings.seed, trial, _SEED_OF_BATCHES, round_, iteration)
+        batch = pair_batch(
+            labels, shared, num_labels=stage.labels, instances=stage.instances, rng=rng
+        )
+        visible = split.images["visible"].batch(batch.visible).to(device)
+        infrared = split.images["infrared"].batch(batch.infrared).to(device)
+        features = objective.normalized(
+            network.forward_aligned(
+                transforms.visible_view(visible, rng, augment, ltg=False),
+                transforms.augmented_view(visible, rng, augment),
+                transforms.infrared_view(infrared, rng, augment),
+            )
+        )
+        targets = _targets(labels, batch, device)
+        totals.update(optimizer_step(objective.losses(features, targets), adam))
+        objective.update(features, targets, rng)
+    means = {name: total / stage.iterations for name, total in totals.items()}
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+    say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
+    return means
+
+
+def _start_objective(
+    network: Network, split: Split, clusters: dict[str, Integers], settings: Config
+) -> StageTwoObjective:
+    """Return the objective with memories started from the network's present features."""
+    global_features, parts = {}, {}
+    for modality, images in split.images.items():
+        global_features[modality], joint = extract(network, images, modality)
+        parts[modality] = part_blocks(joint, network.num_parts)
+    return StageTwoObjective(
+        global_features,
+        parts,
+        clusters,
+        memory=settings.memory,
+        fgsal=settings.fgsal,
+        gpcr=settings.gpcr,
+        label_space=settings.train.label_space,
+    )
+
+
+def _checked_shared_labels(
+    labels: PseudoLabels[Integers], settings: Train
+) -> tuple[Integers, Integers]:
+    shared = shared_labels(labels, settings.label_space)
+    if not any(len(candidates) for candidates in shared):
+        raise SalcrError(
+            "no pseudo-label is carried by both a visible and an infrared image: raise "
+            "clustering.eps or lower clustering.min_samples, so that more images are clustered"
+        )
+    for space, candidates in zip(MODALITIES, shared, strict=True):
+        wanted = {"dual": settings.labels // 2, space: settings.labels}.get(settings.label_space, 0)
+        if len(candidates) < wanted:
+            warn(
+                f"{space} space: {len(candidates)} labels are shared by both modalities, a batch "
+                f"wants {wanted} of the {settings.labels} in train.labels; the batches are smaller"
+            )
+    return shared
+
+
+def _targets(
+    labels: PseudoLabels[Integers], batch: PairBatch, device: torch.device
+) -> PseudoLabels[torch.Tensor]:
+    rows = (batch.visible, batch.visible, batch.infrared, batch.infrared)
+    columns = (np.ascontiguousarray(c[r]) for c, r in zip(labels, rows, strict=True))
+    return PseudoLabels(*(torch.from_numpy(column).to(device) for column in columns))
