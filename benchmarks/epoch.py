@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from benchmarks.row import in_own_process
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.config.loading import DEFAULT_CONFIG, merge, validate
 from salcr.config.schema import Config
 from salcr.data.store import Images, Split, preload
+from salcr.files import read_yaml
 from salcr.models.features import extract, to_device
 from salcr.models.network import Network
 from salcr.pseudo_labels.generate import pseudo_labels
@@ -28,7 +29,7 @@ _SMALL_STEP = {"train": {"labels": 2, "instances": 4}}
 _IMAGES_OF_EACH = 10
 _EPS = 0.6  # of DBSCAN: random weights tell people apart well enough for clusters
 
-NETWORKS: dict[str, dict[str, Any]] = {"demo": load_yaml(_DEMO), "paper": {}}
+NETWORKS: dict[str, dict[str, Any]] = {"demo": read_yaml(_DEMO), "paper": {}}
 """Name -> what differs from config/default.yaml."""
 
 
@@ -66,7 +67,7 @@ def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
     people = 64 if device.type == "cuda" or name == "demo" else 12
     if device.type == "cpu" and name == "paper":
         changes = merge(changes, _SMALL_STEP)
-    settings = validate(merge(load_yaml(DEFAULT_CONFIG), changes))
+    settings = validate(merge(read_yaml(DEFAULT_CONFIG), changes))
     split = preload(_synthetic_split(settings, people), device)
     model = settings.model
     torch.manual_seed(0)

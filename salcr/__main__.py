@@ -16,10 +16,11 @@ import yaml
 
 from salcr import __version__, files, provenance
 from salcr.atomic import remove_unfinished
-from salcr.config.loading import DEFAULT_CONFIG, flag_name, load_yaml, parse_settings
+from salcr.config.loading import DEFAULT_CONFIG, flag_name, parse_settings
 from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES, Stage
 from salcr.errors import SalcrError, is_out_of_memory
+from salcr.files import read_yaml
 from salcr.log import FINISHED, say
 
 _COMPLETION = "--print-completion"
@@ -104,7 +105,7 @@ def _stopped(*_: object) -> None:
     remove_unfinished()
     with suppress(OSError):  # nobody may be left to read it
         # Not print: the signal may have come while it was printing.
-        os.write(2, b"stopped by SIGTERM; the same command goes on\n")
+        os.write(2, b"stopped by SIGTERM; run the same command to resume\n")
     os._exit(128 + signal.SIGTERM)  # the status that shells give
 
 
@@ -120,7 +121,7 @@ def _less_memory(stage: str) -> str:
 
 def _add_config_flags(parser: argparse.ArgumentParser, stage: Stage) -> None:
     """Add one flag per key of the stage's config sections, with the default of default.yaml."""
-    defaults = load_yaml(DEFAULT_CONFIG)
+    defaults = read_yaml(DEFAULT_CONFIG)
     if stage.seeded:
         parser.add_argument("--seed", type=int, default=defaults["seed"], help="of all randomness")
     for section in stage.sections:

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from salcr.config.loading import load_yaml
 from salcr.errors import SalcrError
+from salcr.files import read_yaml
 from salcr.log import FINISHED
 
 _LOCK = Path("dvc.lock")
@@ -58,7 +58,7 @@ def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:
 
 def _tracked(lock: Path) -> set[str]:
     """Return the paths of all outputs in a dvc.lock."""
-    stages = load_yaml(lock).get("stages", {})
+    stages = read_yaml(lock).get("stages", {})
     return {out["path"] for stage in stages.values() for out in stage.get("outs", [])}
 
 

@@ -43,7 +43,7 @@ def edit(path: Path, old: str, new: str) -> None:
 COSMETIC = {
     "a comment": ("beta = np.full", "# how it starts\n    beta = np.full"),
     "a function's docstring": ('"""Return the transport plan', '"""Give the plan'),
-    "the module's docstring": ('"""Entropy-regularised', '"""Regularised'),
+    "the module's docstring": ('"""Entropy-regularized', '"""Regularized'),
     "layout": ("_MAX_STEPS = 500", "\n\n_MAX_STEPS  =  ( 500 )"),
 }
 
@@ -97,7 +97,7 @@ READS = {
             "pseudo_labels/kernels",
             "pseudo_labels/propagation",
             "data/labels",
-            "training/engine",
+            "models/features",
             "data/store",
             "files",
         ],
@@ -111,7 +111,7 @@ READS = {
             "stages/train",
         ],
     ),
-    "assess": (
+    "label_quality": (
         [
             "evaluation/label_quality",
             "data/labels",
@@ -120,7 +120,7 @@ READS = {
         ],
         [
             "evaluation/metrics",
-            "training/engine",
+            "models/features",
             "models/network",
             "data/samplers",
         ],
@@ -169,7 +169,7 @@ READS = {
             "models/resnet",
             "data/transforms",
             "data/store",
-            "training/engine",
+            "models/features",
         ],
         [
             "data/samplers",

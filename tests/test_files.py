@@ -12,6 +12,7 @@ import torch
 
 from salcr import files
 from salcr.errors import SalcrError
+from salcr.models import tensor_files
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -46,8 +47,8 @@ def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
         (files.read_json, "{"),
         (files.read_foreign_json, "{"),
         (files.map_array, "no array"),
-        (files.read_checkpoint, "no zip"),
-        (files.read_state_dict, "no zip"),
+        (tensor_files.read_checkpoint, "no zip"),
+        (tensor_files.read_state_dict, "no zip"),
         (lambda path: files.read_table(path, ["x"]), "a,b\n1,2\n"),
     ],
 )
@@ -69,8 +70,8 @@ def test_round_trips(tmp_path: Path) -> None:
     table = pd.DataFrame({"x": [0.1, 1 / 3], "y": ["a", "b"]})
     files.write_table(tmp_path / "t.csv", table)
     assert files.read_table(tmp_path / "t.csv", ["y", "x"]).equals(table[["y", "x"]])
-    files.write_checkpoint(tmp_path / "c.pt", {"state": {"w": torch.eye(2)}, "round": 3})
-    found = files.read_checkpoint(tmp_path / "c.pt")
+    tensor_files.write_checkpoint(tmp_path / "c.pt", {"state": {"w": torch.eye(2)}, "round": 3})
+    found = tensor_files.read_checkpoint(tmp_path / "c.pt")
     assert found["round"] == 3 and torch.equal(found["state"]["w"], torch.eye(2))
 
 
@@ -78,11 +79,11 @@ def test_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     """A file of torch.save that is no checkpoint of ours says so."""
     torch.save({"state_dict": {}}, tmp_path / "c.pt")
     with pytest.raises(SalcrError, match="not a checkpoint of this version"):
-        files.read_checkpoint(tmp_path / "c.pt")
+        tensor_files.read_checkpoint(tmp_path / "c.pt")
 
 
 def test_state_dict_must_hold_tensors(tmp_path: Path) -> None:
     """A mapping of something else is refused."""
     torch.save({"lr": 0.1}, tmp_path / "s.pth")
     with pytest.raises(SalcrError, match="holds no state dict"):
-        files.read_state_dict(tmp_path / "s.pth")
+        tensor_files.read_state_dict(tmp_path / "s.pth")

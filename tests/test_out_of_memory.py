@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from salcr.errors import is_out_of_memory
-from salcr.files import read_checkpoint, write_checkpoint
 from salcr.models.network import Network
+from salcr.models.tensor_files import read_checkpoint, write_checkpoint
 from tests.support import tiny
 
 

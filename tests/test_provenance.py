@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from salcr import codehash, files, provenance
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate, variant
+from salcr.config.loading import DEFAULT_CONFIG, merge, validate, variant
+from salcr.files import read_yaml
 from tests.support import tiny
 
 
@@ -24,7 +25,7 @@ def read(finished: Path, name: str) -> dict[str, object]:
 @pytest.mark.parametrize("name", ["salcr", "dagl"])
 def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> None:
     """Every section that a job read, with the variant's overlay, as the schema resolves it."""
-    values = merge(load_yaml(DEFAULT_CONFIG), load_yaml(tiny.TINY_CONFIG))
+    values = merge(read_yaml(DEFAULT_CONFIG), read_yaml(tiny.TINY_CONFIG))
     wanted = variant(validate(values), name).model_dump()
     found = read(finished, name)["config"]
     assert found == {section: wanted[section] for section in found}

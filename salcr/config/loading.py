@@ -28,23 +28,6 @@ _COMMON = (
 )  # fmt: skip
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
-
-    Raises:
-        SalcrError: the file is missing, is not YAML, or holds no mapping.
-    """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise SalcrError(f"{path}: cannot be read ({error.strerror})") from None
-    except yaml.YAMLError as error:
-        raise SalcrError(f"{path}: not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise SalcrError(f"{path}: must hold `key: value` pairs")
-    return values
-
-
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `overlay`, merged section by section."""
     merged = dict(base)

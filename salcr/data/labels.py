@@ -1,6 +1,6 @@
 """The label file of a round, as `associate` writes it; `train` and `label_quality` read it.
 
-All that one stage hands to the others stands in it, so it carries a seal over its content and the
+It is all that one stage hands to the others, so it carries a checksum of its content and of the
 hash of the data set: a changed digit, or the labels of another data set, train nothing.
 """
 
@@ -18,7 +18,7 @@ from salcr.types import MODALITIES, Integers, PseudoLabels
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
 
 
-_SEAL = "seal"
+_CHECKSUM = "seal"
 
 
 def write_labels(
@@ -48,7 +48,7 @@ def write_labels(
         for modality in MODALITIES
     ]
     table = pd.concat(tables)
-    files.write_table(path, table.assign(**{_SEAL: _seal(table, data_hash)}))
+    files.write_table(path, table.assign(**{_CHECKSUM: _crc32(table, data_hash)}))
 
 
 def read_labels(
@@ -65,7 +65,7 @@ def read_labels(
     Raises:
         SalcrError: the file is damaged, or of another trial or data set.
     """
-    table = files.read_table(path, [*COLUMNS, _SEAL])
+    table = files.read_table(path, [*COLUMNS, _CHECKSUM])
     if set(table["trial"]) != {trial}:
         raise SalcrError(f"{path}: holds no labels of trial {trial}; run associate for it")
     lines = {modality: table[table["modality"] == modality] for modality in MODALITIES}
@@ -75,7 +75,7 @@ def read_labels(
                 f"{path}: labels {len(lines[modality])} {modality} images, the split has {size}; "
                 f"{files.AGAIN}"
             )
-    if set(table[_SEAL]) != {_seal(table[COLUMNS], data_hash)}:
+    if set(table[_CHECKSUM]) != {_crc32(table[COLUMNS], data_hash)}:
         raise SalcrError(f"{path}: is damaged or of another data set; {files.AGAIN}")
     columns: dict[str, dict[str, Integers]] = {
         modality: {name: lines[modality][name].to_numpy(np.int64) for name in COLUMNS[3:]}
@@ -91,6 +91,6 @@ def read_labels(
     return labels, {"visible": visible["cluster"], "infrared": infrared["cluster"]}
 
 
-def _seal(table: pd.DataFrame, data_hash: str) -> str:
+def _crc32(table: pd.DataFrame, data_hash: str) -> str:
     # The letter keeps a reader from taking the digits for a number.
-    return "x" + files.seal(data_hash + table.to_csv(index=False, lineterminator="\n"))
+    return "x" + files.text_crc32(data_hash + table.to_csv(index=False, lineterminator="\n"))

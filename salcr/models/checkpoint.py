@@ -14,6 +14,7 @@ from salcr.config.schema import Config, Numerics
 from salcr.data.store import Split
 from salcr.errors import SalcrError
 from salcr.log import warn
+from salcr.models import tensor_files
 from salcr.models.features import to_device
 from salcr.models.network import Network
 
@@ -52,7 +53,7 @@ def write_model(
         "python": platform.python_version(),
     }
     config = settings.model_dump()
-    files.write_checkpoint(
+    tensor_files.write_checkpoint(
         path,
         {
             "round": round_,
@@ -97,7 +98,7 @@ def read_network(
     Raises:
         SalcrError: the file is damaged or holds no network.
     """
-    checkpoint = files.read_checkpoint(path, device)
+    checkpoint = tensor_files.read_checkpoint(path, device)
     if not checkpoint.keys() >= _OF_A_MODEL:
         raise SalcrError(
             f"{path}: holds no network; give a round's checkpoint.pt. If that is one, {files.AGAIN}"
@@ -113,7 +114,7 @@ def load_backbone(network: Network, path: Path) -> None:
     Raises:
         SalcrError: the file is missing, damaged, or of another backbone.
     """
-    state = files.read_state_dict(path)
+    state = tensor_files.read_state_dict(path)
     for module in (network.trunk, network.visible_stem, network.infrared_stem):
         # Counters of batches are not in torchvision's older files, nor does anything use them.
         wanted = {

@@ -47,7 +47,7 @@ CAPTIONS = {
         "standard deviation as a band. The first round's labels come from the network before stage "
         "two.",
     ),
-    "centers": Caption(
+    "cluster_centers": Caption(
         "Cluster centers before and after CMFP",
         "8",
         "t-SNE of the cluster centers of the training images before and after cross-modality "
@@ -65,7 +65,7 @@ CAPTIONS = {
         "analyze.pairs a random choice, the same in every panel. Vertical lines are the means, the "
         "gap is between them.",
     ),
-    "embedding": Caption(
+    "tsne": Caption(
         "Images of some people",
         "10",
         "t-SNE of the test images of some people, evenly spread over all of them, in both "

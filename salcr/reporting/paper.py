@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from salcr.config.loading import STAGE_ONE, load_yaml, merge, validate
+from salcr.config.loading import STAGE_ONE, merge, validate
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
+from salcr.files import read_yaml
 
 DATASETS = {"regdb": "RegDB", "sysu": "SYSU-MM01", "llcm": "LLCM"}
 # The settings behind the published figures, by layout.
@@ -245,7 +246,7 @@ def departures(config: Config) -> list[str]:
     Args:
         config: of the run.
     """
-    published = load_yaml(_SETTINGS)
+    published = read_yaml(_SETTINGS)
     if config.dataset.layout not in published:
         return []
     wanted = merge(published["regdb"], published[config.dataset.layout])

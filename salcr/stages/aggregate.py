@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         "summary": summary,
         "trials": metrics.drop(columns="cmc"),
         "cmc": _cmc(final),
-        "quality": _quality(root, arguments.runs, trials),
+        "label_quality": _label_quality(root, arguments.runs, trials),
         "losses": _losses(root, arguments.runs, trials),
     }
     for name, table in tables.items():
@@ -136,7 +136,7 @@ def _cmc(final: pd.DataFrame) -> pd.DataFrame:
     return curves.agg(["mean", "std"]).round(4).reset_index()
 
 
-def _quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFrame:
+def _label_quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFrame:
     """Return one line per variant, round, trial and label space; none without stage two."""
     lines: list[dict[str, Any]] = []
     for run in runs:

@@ -14,6 +14,7 @@ from salcr import files
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
+from salcr.models import tensor_files
 from salcr.models.checkpoint import write_model
 from salcr.models.network import Network
 from salcr.models.released import renamed
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     height, width = arguments.image_size
     if min(height, width) < _SMALLEST:
         raise SalcrError(f"--image-size {height} {width}: below {_SMALLEST} pixels")
-    released, others = files.read_foreign_checkpoint(arguments.source)
+    released, others = tensor_files.read_foreign_checkpoint(arguments.source)
     state, unused = renamed(released)
     network = _network_of(state, arguments.source)
     write_model(

@@ -13,14 +13,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from salcr import __version__, files
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge
+from salcr.config.loading import DEFAULT_CONFIG, merge
 from salcr.config.schema import Config
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
+from salcr.files import read_yaml
 from salcr.provenance import processor
 
-_CHECKOUT = DEFAULT_CONFIG.parent.parent
+_CHECKOUT = Path(__file__).parents[2]
 _PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "snakemake", "dvc")
 _TOOLS = {"git": "versions of code and data", "sbatch": "submits to SLURM", "dot": "draws --dag"}
 
@@ -104,7 +105,7 @@ def _data(directory: Path) -> Iterator[str]:
     """Yield what lies where the configurations look for their data sets."""
     seen = set()
     for path in sorted((_CHECKOUT / "config").glob("*.yaml")):
-        dataset = merge(load_yaml(DEFAULT_CONFIG), load_yaml(path))["dataset"]
+        dataset = merge(read_yaml(DEFAULT_CONFIG), read_yaml(path))["dataset"]
         root = directory / dataset["root"]
         if root in seen:
             continue

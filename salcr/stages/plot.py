@@ -25,8 +25,8 @@ FIGURES: dict[str, Callable[[Sources], Figure]] = {
     "refinement_weight": partial(curves.sweep, key="weight"),
     "refinement_k": partial(curves.sweep, key="k"),
     "distances": curves.distances,
-    "centers": points.centers,
-    "embedding": points.embedding,
+    "cluster_centers": points.cluster_centers,
+    "tsne": points.tsne,
     "ranking": pictures.ranking,
     "attention": pictures.attention,
 }

@@ -14,6 +14,7 @@ from salcr.data.labels import read_labels
 from salcr.data.store import load_split, preload
 from salcr.errors import SalcrError
 from salcr.log import say
+from salcr.models import tensor_files
 from salcr.models.checkpoint import read_model, write_model
 from salcr.training import devices
 from salcr.training.optimizer import Adam, decayed_rate, make_optimizer
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         settings=settings,
     )
     state = {**origin, "round": round_, "adam": adam.state_dict()}
-    files.write_checkpoint(arguments.out_optimizer_state, state)
+    tensor_files.write_checkpoint(arguments.out_optimizer_state, state)
     record = {"round": round_, "learning_rate": rate, **means}
     files.write_table(arguments.losses, pd.DataFrame([record]))
 
@@ -90,7 +91,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 def _restore(adam: Adam, path: Path | None, *, origin: dict[str, object]) -> None:
     if path is None:
         raise SalcrError("--optimizer-state is needed from round 2 on: the file of the last round")
-    saved = files.read_checkpoint(path)
+    saved = tensor_files.read_checkpoint(path)
     for name, wanted in origin.items():
         if saved.get(name) != wanted:
             raise SalcrError(f"{path}: is of {name} {saved.get(name)}, not of {wanted}")

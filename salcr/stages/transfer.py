@@ -29,6 +29,7 @@ from salcr.evaluation.retrieval import (
     squared_euclidean,
 )
 from salcr.log import say
+from salcr.models import tensor_files
 from salcr.models.checkpoint import read_model
 from salcr.models.network import Network
 from salcr.training import devices
@@ -79,7 +80,7 @@ def _network_of(
         SalcrError: it was trained on something else than the other data set, or that is laid out
             like this one: people of this test split could be among those that it was trained on.
     """
-    trial = files.read_checkpoint(arguments.checkpoint)["trial"]
+    trial = tensor_files.read_checkpoint(arguments.checkpoint)["trial"]
     other = load_split(arguments.other, trial=trial, split="train")
     if other.layout == layout:
         raise SalcrError(

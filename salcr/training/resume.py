@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
-from salcr import codehash, files
+from salcr import codehash
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say, warn
+from salcr.models import tensor_files
 
 
 class Resume:
@@ -42,7 +43,7 @@ class Resume:
         if not self.path.exists():
             return None
         try:
-            saved = files.read_checkpoint(self.path, device)
+            saved = tensor_files.read_checkpoint(self.path, device)
         except SalcrError as error:
             warn(f"{error}; starting anew")
             return None
@@ -53,7 +54,7 @@ class Resume:
 
     def save(self, state: dict[str, Any]) -> None:
         """Replace the state by a newer one."""
-        files.write_checkpoint(self.path, {"key": self.key, **state})
+        tensor_files.write_checkpoint(self.path, {"key": self.key, **state})
 
     def finish(self) -> None:
         """Delete the state: the result is there."""

@@ -13,6 +13,7 @@ from salcr.config import loading
 from salcr.config.schema import Config
 from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
+from salcr.files import read_yaml
 from tests.support.plans import REPOSITORY
 
 CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
@@ -20,13 +21,13 @@ CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
 
 def values(**overlay: Any) -> dict[str, Any]:
     """Return the values of default.yaml with an overlay."""
-    return loading.merge(loading.load_yaml(loading.DEFAULT_CONFIG), overlay)
+    return loading.merge(read_yaml(loading.DEFAULT_CONFIG), overlay)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_valid(path: Path) -> None:
     """Each file in config/, laid over the defaults, is accepted with all its variants."""
-    checked = loading.validate(loading.merge(values(), loading.load_yaml(path)))
+    checked = loading.validate(loading.merge(values(), read_yaml(path)))
     for name in checked.variants:
         loading.variant(checked, name)
 
@@ -84,12 +85,12 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(SalcrError, match=str(path)):
-        loading.load_yaml(path)
+        read_yaml(path)
 
 
 def test_default_config_explains_every_key() -> None:
     """Each key of the schema stands in default.yaml, as Config knows no default of its own."""
-    written = loading.load_yaml(loading.DEFAULT_CONFIG)
+    written = read_yaml(loading.DEFAULT_CONFIG)
     assert set(written) == set(Config.model_fields)
 
 

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 import yaml
 
-from salcr.config.loading import load_yaml
+from salcr.files import read_yaml
 from tests.support import faults, plans, tiny
 
 RESULTS = Path("results/tiny")
 # Tables, and figures that hang on every stage.
-DRAWN = ("losses", "distances", "centers")
-TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name in DRAWN)]
+SHOWN = ("losses", "distances", "cluster_centers")
+TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name in SHOWN)]
 SEED = 20250424  # of the moments
 
 
 def command(place: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
     """Return the command of the workflow, one trial of one variant, in a folder."""
     config = place / "config.yaml"
-    values = {**load_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
+    values = {**read_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
     values["dataset"]["trials"] = [1]
     config.write_text(yaml.safe_dump(values))
     options = ["--configfile", config, "--directory", place, "--cores", 2, "--quiet", "rules"]

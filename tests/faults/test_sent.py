@@ -13,10 +13,11 @@ import torch
 import yaml
 
 from salcr.config import schema
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.config.loading import DEFAULT_CONFIG, merge, validate
 from salcr.datasets.readers import READERS
 from salcr.datasets.synthetic.generate import synthesize
 from salcr.errors import SalcrError
+from salcr.files import read_yaml
 from tests.support import faults, plans, tiny
 
 ODD = """a b; $(touch hacked) `touch hacked` 'c' "d" & | > hacked"""
@@ -47,7 +48,7 @@ def test_only_four_keys_hold_free_text() -> None:
 @pytest.mark.parametrize("name", [ODD, "a b", "a;b", "$(b)", "../b", "a/b", "-b", ".b", "a\nb", ""])
 def test_names_have_no_odd_letters(name: str) -> None:
     """Names of a data set or a variant become folders: letters, digits, - and _ only."""
-    default = load_yaml(DEFAULT_CONFIG)
+    default = read_yaml(DEFAULT_CONFIG)
     for overlay in ({"dataset": {"name": name}}, {"variants": {name: {}}}):
         if "variants" in overlay:
             default["variants"] = {}

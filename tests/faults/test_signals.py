@@ -15,7 +15,7 @@ from salcr import files
 from salcr.atomic import atomic_path, temporary_folder
 from tests.support import faults, tiny
 
-TOLD = "stopped by SIGTERM; the same command goes on"
+TOLD = "stopped by SIGTERM; run the same command to resume"
 
 
 def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int, str, float]:

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, swept, validate
+from salcr.config.loading import DEFAULT_CONFIG, merge, swept, validate
 from salcr.errors import SalcrError
+from salcr.files import read_yaml
 from salcr.reporting.figures import curves, style
 from salcr.reporting.figures.style import Sources
 from tests.support import tiny
@@ -33,12 +34,12 @@ SWEEP = {
 
 def sources_of(figure: str, root: Path) -> list[object]:
     """Return the words that name the files of a figure of the finished workflow."""
-    table = {"map": "trials", "label_quality": "quality"}.get(figure, figure)
+    table = {"map": "trials"}.get(figure, figure)
     if figure in ("cmc", "map", "losses", "label_quality"):
         return ["--sources", root / f"{table}.csv"]
-    if figure == "centers":
+    if figure == "cluster_centers":
         return ["--sources", root / NETWORKS[1] / "cluster_centers.csv"]
-    name = {"ranking": "rankings.json", "embedding": "tsne.csv"}.get(figure, f"{figure}.json")
+    name = {"ranking": "rankings.json", "tsne": "tsne.csv"}.get(figure, f"{figure}.json")
     names = ["stage one", "salcr", "dagl"] if figure == "distances" else ["stage one", "salcr"]
     networks = [*NETWORKS, "dagl/trial01/round01"][: len(names)]
     return ["--sources", *(root / one / name for one in networks), "--names", *names]
@@ -52,7 +53,7 @@ def draw(figure: str, sources: list[object], data: Path, to: Path, *extra: objec
 
 @pytest.mark.parametrize(
     "figure",
-    ["losses", "label_quality", "cmc", "map", "ranking", "distances", "embedding", "centers",
+    ["losses", "label_quality", "cmc", "map", "ranking", "distances", "tsne", "cluster_centers",
      "attention"],
 )  # fmt: skip
 def test_pictures_are_of_print_size_and_equal_bytes(
@@ -86,7 +87,7 @@ def test_colors_are_told_apart_in_gray() -> None:
 
 def test_a_sweep_is_what_differs_in_one_key() -> None:
     """The plain method and variants that overlay this key only; equal values once."""
-    values = merge(load_yaml(DEFAULT_CONFIG), SWEEP)
+    values = merge(read_yaml(DEFAULT_CONFIG), SWEEP)
     config = validate(values)
     assert swept(config, "gpcr", "weight") == {"salcr": 0.5, "lambda_0": 0.0, "lambda_2": 2.0}
     assert swept(config, "gpcr", "k") == {"salcr": 30, "k_4": 4}
@@ -156,7 +157,7 @@ def figures_in(output: str) -> set[str]:
 
 def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) -> None:
     """Without stage two no labels and centers; sweeps where variants sweep; CMFP where it is on."""
-    common = {"cmc", "map", "ranking", "embedding", "attention", "distances", "losses"}
+    common = {"cmc", "map", "ranking", "tsne", "attention", "distances", "losses"}
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(
         "variants:\n  lambda_0: {gpcr: {weight: 0.0}}\n  gpcr_k_4: {gpcr: {k: 4}}\n"
@@ -182,6 +183,6 @@ def test_the_target_figures_plans_no_provenance(place: Path) -> None:
 
 def test_an_unknown_variant_is_one_message() -> None:
     """A name in plot.variants that is none of the variants is named."""
-    values = merge(load_yaml(DEFAULT_CONFIG), {"plot": {"variants": ["slacr"]}})
+    values = merge(read_yaml(DEFAULT_CONFIG), {"plot": {"variants": ["slacr"]}})
     with pytest.raises(SalcrError, match=r"plot.variants: 'slacr' is none of the variants"):
         validate(values)

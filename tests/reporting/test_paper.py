@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from torch import nn
 
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate, variant
+from salcr.config.loading import DEFAULT_CONFIG, merge, validate, variant
 from salcr.config.schema import Config
+from salcr.files import read_yaml
 from salcr.models.complexity import sizes
 from salcr.models.network import Network
 from salcr.reporting import paper
@@ -22,9 +23,9 @@ CONFIGS = REPOSITORY / "config"
 
 def configured(*names: str, **overlay: Any) -> Config:
     """Return configurations laid over the defaults, one over the other."""
-    values = load_yaml(DEFAULT_CONFIG)
+    values = read_yaml(DEFAULT_CONFIG)
     for name in names:
-        values = merge(values, load_yaml(CONFIGS / f"{name}.yaml"))
+        values = merge(values, read_yaml(CONFIGS / f"{name}.yaml"))
     return validate(merge(values, overlay))
 
 
@@ -53,7 +54,7 @@ def test_the_shipped_configurations_fill_their_tables(
         if table.source in sources:
             rows = [row for row, ours in table.rows.items() if isinstance(ours, paper.Ours)]
             assert list(found[table.source]) == rows
-    evaluate = validate(merge(load_yaml(DEFAULT_CONFIG), load_yaml(CONFIGS / f"{names[-1]}.yaml")))
+    evaluate = validate(merge(read_yaml(DEFAULT_CONFIG), read_yaml(CONFIGS / f"{names[-1]}.yaml")))
     asked = {f"cmfp k={k} (transductive)" for k in evaluate.evaluate.cmfp_k}
     asked |= {f"cmrr k={k} (transductive)" for k in evaluate.evaluate.cmrr_k}
     asked |= {f"aim k1={evaluate.evaluate.aim_k1} k2={evaluate.evaluate.aim_k2}", "none"}
@@ -78,8 +79,8 @@ def test_names_of_the_ablation_stand_in_its_rows() -> None:
 
 def test_a_name_in_two_configurations_means_the_same() -> None:
     """So that they can be laid over each other, and none is trained twice."""
-    files = [load_yaml(CONFIGS / f"{name}.yaml")["variants"] for name in ("ablation", "tables")]
-    files.append(load_yaml(CONFIGS / "tables_sysu.yaml")["variants"])
+    files = [read_yaml(CONFIGS / f"{name}.yaml")["variants"] for name in ("ablation", "tables")]
+    files.append(read_yaml(CONFIGS / "tables_sysu.yaml")["variants"])
     known: dict[str, Any] = {}
     for variants in files:
         for name, overlay in variants.items():

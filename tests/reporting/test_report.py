@@ -24,7 +24,7 @@ from tests.support.plans import REPOSITORY, planned, snakemake
 
 RESULTS = Path("results/tiny")
 REPORT = RESULTS / "report.html"
-SHOWN = ["cmc", "map", "label_quality", "centers", "distances", "embedding", "attention",
+SHOWN = ["cmc", "map", "label_quality", "cluster_centers", "distances", "tsne", "attention",
            "ranking", "losses"]  # fmt: skip
 
 

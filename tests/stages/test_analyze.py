@@ -69,7 +69,7 @@ def features_of(data: Path, network: Network, split: str, *, mirrored: bool) -> 
     """Return modality -> features in float64, of images and their mirror images where asked."""
     images = load_split(data, trial=1, split=split)
     found = {}
-    for modality, side in (("visible", images.visible), ("infrared", images.infrared)):
+    for modality, side in images.images.items():
         features = extract(network, side, modality)[0].double().numpy()
         if mirrored:
             features = features + extract(network, side, modality, mirrored=True)[0].numpy()

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate, variant
+from salcr.config.loading import DEFAULT_CONFIG, merge, validate, variant
 from salcr.data.store import load_split
+from salcr.files import read_yaml
 from salcr.models.checkpoint import read_model
 from salcr.models.features import extract
 from salcr.models.network import Network
@@ -74,7 +75,7 @@ def test_two_rounds_in_one_process_are_those_through_files(tmp_path: Path) -> No
 def in_one_process(data: Path, checkpoint: Path, rounds: int) -> tuple[Network, Adam]:
     """Return network and optimizer after some rounds of the tiny settings, from stage one's end."""
     settings = variant(
-        validate(merge(load_yaml(DEFAULT_CONFIG), load_yaml(tiny.TINY_CONFIG))), "salcr"
+        validate(merge(read_yaml(DEFAULT_CONFIG), read_yaml(tiny.TINY_CONFIG))), "salcr"
     )
     split = load_split(data, trial=1, split="train")
     cpu = torch.device("cpu")

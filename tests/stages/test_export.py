@@ -79,7 +79,7 @@ def test_other_features_are_not_written(
 
     def unmirrored(self: stage._Exported, images: Tensor) -> Tensor:
         views = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
-        return stage.unit(self.network(views, self.modality)[0])
+        return stage.l2_normalize(self.network(views, self.modality)[0])
 
     monkeypatch.setattr(stage._Exported, "forward", unmirrored)
     assert export(place, tmp_path / "new/model.onnx") == 1

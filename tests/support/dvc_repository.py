@@ -10,7 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge
+from salcr.config.loading import DEFAULT_CONFIG, merge
+from salcr.files import read_yaml
 from tests.support import tiny
 from tests.support.plans import REPOSITORY, jobs_in
 
@@ -36,7 +37,7 @@ def write_settings(folder: Path, learning_rate: float) -> None:
     dataset = {"name": "regdb", "root": "data/RegDB", "synthetic": False, "allow_subset": True}
     own = {"dataset": dataset, "rounds": 2, "evaluate_every": 2, "plot": {"dpi": 50}}
     own |= {"train": {"learning_rate": learning_rate}}
-    values = merge(merge(load_yaml(DEFAULT_CONFIG), load_yaml(tiny.TINY_CONFIG)), own)
+    values = merge(merge(read_yaml(DEFAULT_CONFIG), read_yaml(tiny.TINY_CONFIG)), own)
     values["variants"] = {"salcr": {}}
     (folder / CONFIG).write_text(yaml.safe_dump(values, sort_keys=False))
 

@@ -63,7 +63,7 @@ def test_it_goes_on_after_the_last_whole_epoch(
     capsys.readouterr()
     assert tiny.pretrain(data, tmp_path, *EPOCHS) == 0
     text = capsys.readouterr().err
-    assert f"going on after epoch {epochs}" in text
+    assert f"resuming after epoch {epochs}" in text
     assert [f"epoch {n}/4" in text for n in range(1, 5)] == [n > epochs for n in range(1, 5)]
     for name in ("checkpoint.pt", "losses.csv"):
         assert (folder / name).read_bytes() == (undisturbed / name).read_bytes()
@@ -110,7 +110,7 @@ def test_a_signal_loses_an_epoch_at_most(
         job.communicate()
     assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
     again = subprocess.run(command, check=False, **where)
-    assert again.returncode == 0 and b"going on after epoch" in again.stderr
+    assert again.returncode == 0 and b"resuming after epoch" in again.stderr
     for name in ("checkpoint.pt", "losses.csv"):
         found = (tmp_path / "round00" / name).read_bytes()
         assert found == (undisturbed / name).read_bytes()

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from salcr.config.loading import load_yaml
+from salcr.files import read_yaml
 from salcr.reporting.captions import CAPTIONS
 from tests.support import tiny
 from tests.support.pages import Page
@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def some_of(name: str, folder: Path) -> Path:
     """Write a configuration of which only one variant of each sweep is left; return the file."""
-    values = load_yaml(CONFIG / f"{name}.yaml")
+    values = read_yaml(CONFIG / f"{name}.yaml")
     values["variants"] = {one: values["variants"][one] for one in ONE_OF_EACH[name]}
     (folder / "some.yaml").write_text(yaml.safe_dump(values))
     return folder / "some.yaml"

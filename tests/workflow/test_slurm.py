@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
-from salcr.config.loading import load_yaml
+from salcr.files import read_yaml
 from tests.support import tiny
 from tests.support.plans import REPOSITORY, command
 from tests.support.slurm_cluster import Cluster, running_cluster, wait_for
@@ -149,7 +149,7 @@ def test_a_log_names_the_job_and_its_gpu(cluster: Cluster, run: Run) -> None:
 
 def test_jobs_ask_for_what_the_profile_says(cluster: Cluster, run: Run) -> None:
     """Partition, minutes and memory reach SLURM; the second attempt gets twice the memory."""
-    profile = load_yaml(PROFILE / "config.yaml")
+    profile = read_yaml(PROFILE / "config.yaml")
     tries: dict[str, int] = defaultdict(int)
     for job in jobs_of(cluster, run.folder):
         name, rule = job["Comment"], rule_of(job["Comment"])

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from salcr.config.loading import DEFAULT_CONFIG, load_yaml, merge, validate
+from salcr.config.loading import DEFAULT_CONFIG, merge, validate
 from salcr.datasets.readers import READERS
+from salcr.files import read_yaml
 from tests.support import tiny
 from tests.support.plans import REPOSITORY, planned, snakemake
 
@@ -47,7 +48,7 @@ def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
     """Nine figures, each as png and pdf, none empty."""
     figures = list((finished / "results/tiny/figures").iterdir())
     names = ("losses", "label_quality", "cmc", "map", "ranking")
-    names += ("attention", "centers", "distances", "embedding")
+    names += ("attention", "cluster_centers", "distances", "tsne")
     wanted = {f"{name}.{form}" for name in names for form in ("png", "pdf")}
     assert {path.name for path in figures} == wanted
     assert all(path.stat().st_size > 5000 for path in figures)
@@ -76,7 +77,7 @@ def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> No
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
     """Each file in config/ plans a trial's jobs; an empty split file stands in for real data."""
-    values = merge(load_yaml(DEFAULT_CONFIG), load_yaml(path))
+    values = merge(read_yaml(DEFAULT_CONFIG), read_yaml(path))
     dataset = validate(values).dataset
     split_file = READERS[dataset.layout].split_files.replace("*", "train")
     (tmp_path / dataset.root / split_file).parent.mkdir(parents=True)

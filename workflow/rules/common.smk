@@ -95,7 +95,7 @@ CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
 AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
 LONGEST_SUMMARY = 40  # lines that are printed at the end
-TABLES = ["trials", "cmc", "quality", "losses"]  # beside the summary
+TABLES = ["trials", "cmc", "label_quality", "losses"]  # beside the summary
 
 # Seen from where the workflow runs: in another clone the path is the same.
 PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/resources/published.csv")

@@ -5,7 +5,7 @@ rule label_quality:
         identities=f"{DATA}/identities.csv",
         summary=f"{DATA}/preprocess.json",
     output:
-        quality=f"{ROUND}/label_quality.json",
+        label_quality=f"{ROUND}/label_quality.json",
         job=f"{ROUND}/jobs/label_quality.json",
     log:
         f"{LOG}/label_quality/{{variant}}-trial{{trial}}-round{{round}}.log",
@@ -26,7 +26,7 @@ rule label_quality:
         "label_quality: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
         "python -m salcr label-quality --data {params.data:q} --trial {wildcards.trial} --labels {input.labels:q}"
-        " --identities {input.identities:q} --label-quality {output.quality:q} --job {output.job:q} > {log:q} 2>&1"
+        " --identities {input.identities:q} --label-quality {output.label_quality:q} --job {output.job:q} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -110,7 +110,7 @@ rule aggregate:
         metrics=every_round(
             "metrics.json", lambda run: run.evaluated(CONFIG.evaluate_every)
         ),
-        quality=every_round("label_quality.json", lambda run: range(1, run.rounds + 1)),
+        label_quality=every_round("label_quality.json", lambda run: range(1, run.rounds + 1)),
         losses=every_round("losses.csv", lambda run: range(run.rounds + 1)),
     output:
         summary=f"{RESULTS}/summary.csv",

@@ -1,7 +1,7 @@
 # Which figures there are, and what each is drawn from. What shows single networks is of the first
 # trial, and of the first variant where it shows one.
 FIRST = next(iter(RUNS.values()))
-SHOWN = [RUNS[name] for name in layout.shown(RUNS, CONFIG.plot.variants)]
+SHOWN = [RUNS[name] for name in runs.shown(RUNS, CONFIG.plot.variants)]
 
 
 def of_first_trial(run, round_, name):
@@ -48,7 +48,7 @@ def plan():
     }
     for figure, name, runs in (
         ("ranking", "rankings.json", [FIRST]),
-        ("embedding", "tsne.csv", [FIRST]),
+        ("tsne", "tsne.csv", [FIRST]),
         ("attention", "attention.json", [FIRST]),
         ("distances", "distances.json", SHOWN),
     ):
@@ -60,7 +60,7 @@ def plan():
         figures["label_quality"] = ([f"{RESULTS}/label_quality.csv"], [])
     associate = VARIANTS[FIRST.variant].associate
     if FIRST.rounds and associate.cmfp and associate.method == "dagl":
-        figures["centers"] = ([of_first_trial(FIRST, FIRST.rounds, "cluster_centers.csv")], [])
+        figures["cluster_centers"] = ([of_first_trial(FIRST, FIRST.rounds, "cluster_centers.csv")], [])
     return figures | sweeps()
 
 

@@ -69,7 +69,7 @@ rule tables:
 
 
 PROVENANCE = [
-    f"{RESULTS}/{run.variant}/{layout.trial_name(trial)}/provenance.json"
+    f"{RESULTS}/{run.variant}/{runs.trial_name(trial)}/provenance.json"
     for run in RUNS.values()
     for trial in CONFIG.dataset.trials
 ]

@@ -35,7 +35,7 @@ _MARKED = {"nearest is the same person": RIGHT, "nearest is another": WRONG,
            "person has none": GRAY}  # fmt: skip
 
 
-def embedding(sources: Sources) -> Figure:
+def tsne(sources: Sources) -> Figure:
     """Return the images of some people in the plane, a panel for each network.
 
     More people than a color-blind reader has colors: each also has a number, written above its
@@ -69,7 +69,7 @@ def embedding(sources: Sources) -> Figure:
     return figure
 
 
-def centers(sources: Sources) -> Figure:
+def cluster_centers(sources: Sources) -> Figure:
     """Return the clusters' centers in the plane before and after CMFP, lines between a person's."""
     table = sources.table()
     figure, grid = panels(2, height=_PANEL)
