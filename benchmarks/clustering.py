@@ -13,10 +13,11 @@ from benchmarks.plain_clustering import Floats, Integers
 from benchmarks.row import Row
 from salcr.config.schema import Associate, Clustering
 from salcr.pseudo_labels.association import associate
-from salcr.pseudo_labels.clustering import dbscan, jaccard_distance, unit_rows
+from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
 from salcr.pseudo_labels.generate import pseudo_labels
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_within
 from salcr.pseudo_labels.propagation import nearest_blocks
+from salcr.pseudo_labels.vectors import unit_rows
 
 SYSU = Clustering(k1=30, k2=6, eps=0.6, min_samples=4)
 REGDB = Clustering(k1=30, k2=6, eps=0.3, min_samples=4)

@@ -10,15 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from salcr.pseudo_labels.clustering import (
-    averaged,
-    expanded_sets,
-    reciprocal,
-    softmax_rows,
-    squared_distance,
-    unit_rows,
-)
 from salcr.pseudo_labels.propagation import propagate
+from salcr.pseudo_labels.reciprocal import averaged, expanded_sets, reciprocal, softmax_rows
+from salcr.pseudo_labels.vectors import squared_distance, unit_rows
 from salcr.types import Floats, Integers
 
 # CMRR re-ranks each modality by itself with these, whatever its k (METHOD 4).

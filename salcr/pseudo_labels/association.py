@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from salcr.pseudo_labels.clustering import cluster_means, unit_rows
+from salcr.pseudo_labels.clustering import cluster_means
 from salcr.pseudo_labels.matching import (
     match_progressively,
     match_with_repetition,
     transport_to_clusters,
 )
 from salcr.pseudo_labels.propagation import Blocks, propagate
+from salcr.pseudo_labels.vectors import unit_rows
 from salcr.types import Floats, Integers, PseudoLabels
 
 Method = Literal["dagl", "otla", "pgm", "mbccm"]

@@ -9,9 +9,54 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
+from torch import Tensor
 
+from salcr.config.schema import Clustering
+from salcr.errors import SalcrError
+from salcr.log import say
 from salcr.pseudo_labels.neighbors import nearest_within
+from salcr.pseudo_labels.reciprocal import averaged, expanded_sets, mutual, softmax_rows
 from salcr.types import Floats, Integers
+
+
+def cluster(
+    features: Tensor,
+    settings: Clustering,
+    modality: str,
+    *,
+    neighbors: Integers | None = None,
+) -> Integers:
+    """Return the DBSCAN labels [N] of one modality's global features, -1 for outliers.
+
+    Args:
+        features: [N, C], unit rows.
+        settings: of the clustering.
+        modality: whose features they are, for messages.
+        neighbors: indices of k1 or more neighbors of each image, or None to search them.
+
+    Raises:
+        SalcrError: there is no image, or every image is an outlier.
+    """
+    if len(features) == 0:
+        raise SalcrError(f"there are no {modality} images to cluster")
+    if neighbors is None:
+        neighbors = nearest_within(features, settings.k1).indices
+    distance = jaccard_distance(
+        features.cpu().numpy(),
+        k1=settings.k1,
+        k2=settings.k2,
+        at_most=settings.eps,
+        neighbors=neighbors,
+    )
+    labels = dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
+    num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
+    say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
+    if num_clusters == 0:
+        raise SalcrError(
+            f"no cluster among the {modality} images: raise clustering.eps or lower "
+            "clustering.min_samples"
+        )
+    return labels
 
 
 def jaccard_distance(
@@ -50,7 +95,7 @@ def jaccard_distance(
         raise ValueError(f"{neighbors.shape[1]} neighbors of each image are fewer than k1 = {k1}")
     neighbors = neighbors[:, :k1]
     near = neighbors[:, : round(k1 / 2) + 1]
-    sets = expanded_sets(_mutual(neighbors), _mutual(near))
+    sets = expanded_sets(mutual(neighbors), mutual(near))
     pairs = sets.tocoo()
     encodings = softmax_rows(pairs, _squared_distance_of_pairs(features, pairs))
     if k2 > 1:
@@ -106,110 +151,6 @@ def cluster_means(features: Floats, labels: Integers, num_clusters: int | None =
     counts = np.maximum(np.bincount(labels[kept], minlength=size), 1)
     means: Floats = (members @ features / counts[:, None]).astype(np.float32)
     return means
-
-
-def squared_distance(rows: Floats, others: Floats) -> Floats:
-    """Return all squared Euclidean distances, [N, M]; rounding can leave one just below 0.
-
-    Args:
-        rows: [N, D].
-        others: [M, D].
-    """
-    squared: Floats = rows @ others.T
-    squared *= -2
-    squared += np.vecdot(rows, rows)[:, None]
-    squared += np.vecdot(others, others)
-    return squared
-
-
-def unit_rows(rows: Floats) -> Floats:
-    """Return rows scaled to length 1; a row of zeros stays."""
-    unit: Floats = rows / lengths(rows)
-    return unit
-
-
-def lengths(rows: Floats) -> Floats:
-    """Return the Euclidean length of each row, [N, 1], not quite 0 for a row of zeros."""
-    norms = np.sqrt(np.vecdot(rows, rows))[:, None]
-    return np.maximum(norms, np.finfo(np.float32).tiny)
-
-
-def _mutual(neighbors: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbors, of which each image is one of its own.
-
-    Among many equal images the search may leave out the very one that asks.
-    """
-    itself = sparse.identity(len(neighbors), dtype=np.float32)
-    return sparse.csr_matrix(reciprocal(neighbors, neighbors).maximum(itself))
-
-
-def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbors.
-
-    Args:
-        forward: [N, k], the neighbors of each of N rows among M others, without repeats.
-        backward: [M, k'], the neighbors of each of those among the N rows.
-
-    Returns:
-        [N, M], 1 where each is among the other's neighbors.
-    """
-    there = _membership(forward, len(backward))
-    back = _membership(backward, len(forward))
-    return sparse.csr_matrix(there.multiply(back.T))
-
-
-def expanded_sets(near: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Return the expanded k-reciprocal sets R* as a pattern.
-
-    R_half(c) joins R(i) for every c in R(i) of which more than two thirds lie in R(i).
-
-    Args:
-        near: [N, M], the sets R as `reciprocal` returns them.
-        half: [M, M], the sets R_half of the columns among themselves.
-
-    Returns:
-        [N, M], positive inside the sets, not stored elsewhere.
-    """
-    common = sparse.coo_matrix((near @ half.T).multiply(near))
-    half_size = np.asarray(half.sum(axis=1)).ravel()
-    joins = common.data > 2 / 3 * half_size[common.col]
-    candidates = sparse.csr_matrix(
-        (np.ones(joins.sum(), np.float32), (common.row[joins], common.col[joins])),
-        shape=near.shape,
-    )
-    return sparse.csr_matrix(near + candidates @ half)
-
-
-def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matrix:
-    """Return softmax(-distance) over each row's stored pairs, a float32 matrix.
-
-    Args:
-        pairs: [N, M], each pair stored once; a row may be empty and stays so.
-        distance: of each stored pair, in their order.
-    """
-    weights = np.exp(-distance)
-    totals = np.bincount(pairs.row, weights, minlength=pairs.shape[0])
-    normalized = (weights / totals[pairs.row]).astype(np.float32)
-    return sparse.csr_matrix((normalized, (pairs.row, pairs.col)), shape=pairs.shape)
-
-
-def averaged(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
-    """Return each row's mean encoding over its neighbors.
-
-    Args:
-        encodings: [N, M].
-        neighbors: [N, k], rows of `encodings`.
-    """
-    total = _membership(neighbors, len(neighbors)) @ encodings
-    return sparse.csr_matrix(total / neighbors.shape[1], dtype=np.float32)
-
-
-def _membership(neighbors: Integers, num_columns: int) -> sparse.csr_matrix:
-    """Return the [N, M] 0/1 matrix with a 1 where column j is among row i's neighbors."""
-    num_rows, k = neighbors.shape
-    start = np.arange(0, num_rows * k + 1, k)
-    ones = np.ones(neighbors.size, dtype=np.float32)
-    return sparse.csr_matrix((ones, neighbors.ravel(), start), shape=(num_rows, num_columns))
 
 
 def _squared_distance_of_pairs(features: Floats, pairs: sparse.coo_matrix) -> Floats:

@@ -7,56 +7,14 @@ import torch
 from torch import Tensor
 
 from salcr.config import schema
-from salcr.errors import SalcrError
-from salcr.log import say
 from salcr.pseudo_labels.association import associate
-from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
+from salcr.pseudo_labels.clustering import cluster
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_of_some, nearest_within
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 # So many times CMFP's neighbors are searched that enough are left without the outliers.
 _SPARE = 2
-
-
-def cluster(
-    features: Tensor,
-    settings: schema.Clustering,
-    modality: str,
-    *,
-    neighbors: Integers | None = None,
-) -> Integers:
-    """Return the DBSCAN labels [N] of one modality's global features, -1 for outliers.
-
-    Args:
-        features: [N, C], unit rows.
-        settings: of the clustering.
-        modality: whose features they are, for messages.
-        neighbors: indices of k1 or more neighbors of each image, or None to search them.
-
-    Raises:
-        SalcrError: there is no image, or every image is an outlier.
-    """
-    if len(features) == 0:
-        raise SalcrError(f"there are no {modality} images to cluster")
-    if neighbors is None:
-        neighbors = nearest_within(features, settings.k1).indices
-    distance = jaccard_distance(
-        features.cpu().numpy(),
-        k1=settings.k1,
-        k2=settings.k2,
-        at_most=settings.eps,
-        neighbors=neighbors,
-    )
-    labels = dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
-    num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
-    say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
-    if num_clusters == 0:
-        raise SalcrError(
-            f"no cluster among the {modality} images: raise clustering.eps or lower "
-            "clustering.min_samples"
-        )
-    return labels
 
 
 def pseudo_labels(

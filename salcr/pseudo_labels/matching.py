@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from salcr.pseudo_labels.clustering import squared_distance
 from salcr.pseudo_labels.sinkhorn import sinkhorn
+from salcr.pseudo_labels.vectors import squared_distance
 from salcr.types import Floats, Integers
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from salcr.pseudo_labels.clustering import lengths
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_between, nearest_within
+from salcr.pseudo_labels.vectors import lengths
 from salcr.types import Floats
 
 

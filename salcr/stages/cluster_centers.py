@@ -17,8 +17,9 @@ from salcr.evaluation.tsne import tsne_2d
 from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.models.features import extract
-from salcr.pseudo_labels.clustering import cluster_means, unit_rows
+from salcr.pseudo_labels.clustering import cluster_means
 from salcr.pseudo_labels.propagation import propagate
+from salcr.pseudo_labels.vectors import unit_rows
 from salcr.training import devices
 from salcr.types import MODALITIES, Floats, Integers
 

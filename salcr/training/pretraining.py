@@ -17,7 +17,7 @@ from salcr.log import progress, say, warn
 from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
 from salcr.models.features import extract, l2_normalize
 from salcr.models.network import Network
-from salcr.pseudo_labels.generate import cluster
+from salcr.pseudo_labels.clustering import cluster
 from salcr.training.optimizer import Adam, decayed_rate, make_optimizer, optimizer_step
 from salcr.training.resume import Resume
 from salcr.training.seeding import generator

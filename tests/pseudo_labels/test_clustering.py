@@ -13,7 +13,7 @@ from sklearn.cluster import DBSCAN
 from salcr.config.schema import Clustering
 from salcr.errors import SalcrError
 from salcr.pseudo_labels import clustering
-from salcr.pseudo_labels.generate import cluster
+from salcr.pseudo_labels.clustering import cluster
 from tests.support.helpers import canonical, close, groups, unit_rows
 
 SETTINGS = Clustering(k1=10, k2=3, eps=0.5, min_samples=3)

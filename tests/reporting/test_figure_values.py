@@ -110,7 +110,7 @@ def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> N
             ("infrared", 1, 1, 3.0), ("infrared", 2, 2, 4.0),
         )
     ]  # fmt: skip
-    figure = points.centers(made(rows, "when modality identity nearest_identity x y"))
+    figure = points.cluster_centers(made(rows, "when modality identity nearest_identity x y"))
     for axes in figure.axes:
         assert "(60% right)" in axes.get_title()
         visible, infrared = axes.collections

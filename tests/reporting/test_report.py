@@ -151,7 +151,7 @@ def test_a_restyled_figure_makes_the_page_anew_and_nothing_else(reported: Path) 
 def test_edited_captions_make_the_page_anew(reported: Path, tmp_path: Path) -> None:
     """Other words below a figure: the page alone follows."""
     shutil.copytree(reported, tmp_path / "copy")
-    path = tmp_path / "copy/salcr/drawing/captions.py"
+    path = tmp_path / "copy/salcr/reporting/captions.py"
     path.write_text(path.read_text().replace("Ranking lists", "Lists"))
     assert planned(path.parents[2], repository=path.parents[2], target="report") == {"report": 1}
 

@@ -1,0 +1,86 @@
+"""K-reciprocal neighbors and their encodings, shared by the clustering and the re-rankings."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from salcr.types import Floats, Integers
+
+
+def mutual(neighbors: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbors, of which each image is one of its own.
+
+    Among many equal images the search may leave out the very one that asks.
+    """
+    itself = sparse.identity(len(neighbors), dtype=np.float32)
+    return sparse.csr_matrix(reciprocal(neighbors, neighbors).maximum(itself))
+
+
+def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbors.
+
+    Args:
+        forward: [N, k], the neighbors of each of N rows among M others, without repeats.
+        backward: [M, k'], the neighbors of each of those among the N rows.
+
+    Returns:
+        [N, M], 1 where each is among the other's neighbors.
+    """
+    there = _membership(forward, len(backward))
+    back = _membership(backward, len(forward))
+    return sparse.csr_matrix(there.multiply(back.T))
+
+
+def expanded_sets(near: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return the expanded k-reciprocal sets R* as a pattern.
+
+    R_half(c) joins R(i) for every c in R(i) of which more than two thirds lie in R(i).
+
+    Args:
+        near: [N, M], the sets R as `reciprocal` returns them.
+        half: [M, M], the sets R_half of the columns among themselves.
+
+    Returns:
+        [N, M], positive inside the sets, not stored elsewhere.
+    """
+    common = sparse.coo_matrix((near @ half.T).multiply(near))
+    half_size = np.asarray(half.sum(axis=1)).ravel()
+    joins = common.data > 2 / 3 * half_size[common.col]
+    candidates = sparse.csr_matrix(
+        (np.ones(joins.sum(), np.float32), (common.row[joins], common.col[joins])),
+        shape=near.shape,
+    )
+    return sparse.csr_matrix(near + candidates @ half)
+
+
+def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matrix:
+    """Return softmax(-distance) over each row's stored pairs, a float32 matrix.
+
+    Args:
+        pairs: [N, M], each pair stored once; a row may be empty and stays so.
+        distance: of each stored pair, in their order.
+    """
+    weights = np.exp(-distance)
+    totals = np.bincount(pairs.row, weights, minlength=pairs.shape[0])
+    normalized = (weights / totals[pairs.row]).astype(np.float32)
+    return sparse.csr_matrix((normalized, (pairs.row, pairs.col)), shape=pairs.shape)
+
+
+def averaged(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
+    """Return each row's mean encoding over its neighbors.
+
+    Args:
+        encodings: [N, M].
+        neighbors: [N, k], rows of `encodings`.
+    """
+    total = _membership(neighbors, len(neighbors)) @ encodings
+    return sparse.csr_matrix(total / neighbors.shape[1], dtype=np.float32)
+
+
+def _membership(neighbors: Integers, num_columns: int) -> sparse.csr_matrix:
+    """Return the [N, M] 0/1 matrix with a 1 where column j is among row i's neighbors."""
+    num_rows, k = neighbors.shape
+    start = np.arange(0, num_rows * k + 1, k)
+    ones = np.ones(neighbors.size, dtype=np.float32)
+    return sparse.csr_matrix((ones, neighbors.ravel(), start), shape=(num_rows, num_columns))

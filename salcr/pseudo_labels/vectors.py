@@ -1,0 +1,33 @@
+"""Lengths and distances of feature vectors."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from salcr.types import Floats
+
+
+def squared_distance(rows: Floats, others: Floats) -> Floats:
+    """Return all squared Euclidean distances, [N, M]; rounding can leave one just below 0.
+
+    Args:
+        rows: [N, D].
+        others: [M, D].
+    """
+    squared: Floats = rows @ others.T
+    squared *= -2
+    squared += np.vecdot(rows, rows)[:, None]
+    squared += np.vecdot(others, others)
+    return squared
+
+
+def unit_rows(rows: Floats) -> Floats:
+    """Return rows scaled to length 1; a row of zeros stays."""
+    unit: Floats = rows / lengths(rows)
+    return unit
+
+
+def lengths(rows: Floats) -> Floats:
+    """Return the Euclidean length of each row, [N, 1], not quite 0 for a row of zeros."""
+    norms = np.sqrt(np.vecdot(rows, rows))[:, None]
+    return np.maximum(norms, np.finfo(np.float32).tiny)
