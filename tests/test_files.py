@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,12 +30,45 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
-    """A pipe, as a device would, stays what it is."""
+def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
+    """A pipe, as a device would, remains; the path of a folder alone is refused too."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SalcrError, match="pipe: is no regular file"):
-        files.write_text(tmp_path / "pipe", "text")
+    for path in (tmp_path / "pipe", Path()):
+        with pytest.raises(SalcrError, match=rf"{path}: cannot be written \(not a regular file\)"):
+            files.write_text(path, "text")
     assert (tmp_path / "pipe").is_fifo() and [*tmp_path.iterdir()] == [tmp_path / "pipe"]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
+    """A file may be read and written by whom the umask allows, whatever the old file allowed."""
+    path = tmp_path / "a.txt"
+    path.touch(0o640)
+    before = os.umask(mask)
+    try:
+        files.write_text(path, "text")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.parametrize(("module", "call"), [(os, "open"), (fcntl, "flock")])
+def test_a_temporary_taken_before_it_was_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, call: str
+) -> None:
+    """Another writer may delete a new temporary until it is locked: then the next is locked."""
+    original, deleted = getattr(module, call), []
+
+    def delete_first(*arguments: Any) -> Any:
+        if not deleted and (new := [*tmp_path.glob(".a.txt.*")]):
+            deleted.extend(new)
+            new[0].unlink()
+        return original(*arguments)
+
+    monkeypatch.setattr(module, call, delete_first)
+    with files.atomic_path(tmp_path / "a.txt") as temporary:
+        assert len(deleted) == 1 and [*tmp_path.iterdir()] == [temporary] != deleted
+    assert [*tmp_path.iterdir()] == [tmp_path / "a.txt"]
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:

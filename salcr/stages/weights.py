@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
-import urllib.request
+import socket
+import sys
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import URLError
+
+import torch
 
 from salcr import files
+from salcr.atomic import temporary_folder
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.models.resnet import ARCHITECTURES
 
-# torchvision's publisher puts the first digits of a file's SHA-256 into its name.
+# Published file names of torchvision's weights carry the first digits of their SHA-256.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-_CHUNK = 1 << 20
+_TIMEOUT = 60.0  # seconds without an answer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Download torchvision's IMAGENET1K_V1 weights, check them and write their SHA-256 beside."""
+    """Download torchvision's IMAGENET1K_V1 weights, check them and write their SHA-256 too."""
     from torchvision.models import get_model_weights
 
     url = get_model_weights(arguments.backbone).IMAGENET1K_V1.url
@@ -40,23 +44,28 @@ def download(url: str, out: Path) -> str:
     """Download a file whose name carries the first digits of its SHA-256; return the SHA-256.
 
     Raises:
-        SalcrError: no connection, or the content is not what the name says; nothing is written.
+        SalcrError: no connection, the content does not match the name, or `out` cannot be written;
+            nothing is written.
     """
     match = _HASH_IN_NAME.search(url)
     if match is None:
-        raise SalcrError(f"{url}: carries no hash in its name")
-    digest = hashlib.sha256()
-    with files.atomic_path(out) as temporary:
+        raise SalcrError(f"{url}: the file name carries no hash")
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)  # torch.hub would wait forever
+    # Into a folder, since torch.hub writes to a temporary of its own beside the file.
+    with temporary_folder(out) as folder:
+        whole = folder / out.name
         try:
-            with urllib.request.urlopen(url, timeout=60) as response, temporary.open("wb") as file:
-                while chunk := response.read(_CHUNK):
-                    digest.update(chunk)
-                    file.write(chunk)
-        except (HTTPException, OSError) as error:  # URLError and time-outs are OSErrors
+            torch.hub.download_url_to_file(url, str(whole), match[1], progress=sys.stderr.isatty())
+        except RuntimeError as error:
+            raise SalcrError(f"{url}: came damaged ({error}); try again") from None
+        except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
             raise SalcrError(
                 f"{url}: cannot be downloaded ({error}); fetch it on another machine and set "
                 "model.weights to its path"
             ) from None
-        if not digest.hexdigest().startswith(match[1]):
-            raise SalcrError(f"{url}: came damaged (sha256 {digest.hexdigest()}); try again")
-    return digest.hexdigest()
+        finally:
+            socket.setdefaulttimeout(timeout)
+        digest = files.sha256(whole)
+        whole.replace(out)
+    return digest

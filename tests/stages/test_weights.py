@@ -1,9 +1,14 @@
-"""The download of ImageNet weights, from a local folder instead of the internet."""
+"""The download of ImageNet weights, from a local folder or server instead of the internet."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,9 @@ from torchvision.models import get_model_weights
 
 from salcr.errors import SalcrError
 from salcr.models.resnet import ARCHITECTURES
+from salcr.stages import weights
 from salcr.stages.weights import download
+from tests.support import faults
 
 
 def published(folder: Path, content: bytes, digest: str) -> str:
@@ -21,21 +28,27 @@ def published(folder: Path, content: bytes, digest: str) -> str:
     return path.as_uri()
 
 
-def test_a_download_is_checked_against_its_name(tmp_path: Path) -> None:
-    """The right content is written, and its full SHA-256 returned."""
+def test_a_download_is_checked_against_its_name(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The right content is written, its full SHA-256 returned; a log gets no progress bar."""
     content = b"weights" * 1000
     digest = hashlib.sha256(content).hexdigest()
     out = tmp_path / "out/resnet18.pth"
     assert download(published(tmp_path, content, digest), out) == digest
-    assert out.read_bytes() == content
+    assert out.read_bytes() == content and [*out.parent.iterdir()] == [out]
+    assert capfd.readouterr().err == ""
 
 
 def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
-    """Content that does not match the name is refused and leaves no file."""
+    """Content that does not match the name is refused; the old file stays, and no other."""
     url = published(tmp_path, b"damaged", "0123456789abcdef")
-    with pytest.raises(SalcrError, match="came damaged"):
-        download(url, tmp_path / "out.pth")
-    assert not (tmp_path / "out.pth").exists()
+    out = tmp_path / "out/resnet18.pth"
+    out.parent.mkdir()
+    out.write_text("old")
+    with pytest.raises(SalcrError, match=r"came damaged.*01234567"):
+        download(url, out)
+    assert [(path.name, path.read_text()) for path in out.parent.iterdir()] == [(out.name, "old")]
 
 
 def test_no_connection_says_what_to_do(tmp_path: Path) -> None:
@@ -43,6 +56,62 @@ def test_no_connection_says_what_to_do(tmp_path: Path) -> None:
     url = (tmp_path / "absent-01234567.pth").as_uri()
     with pytest.raises(SalcrError, match=r"model\.weights"):
         download(url, tmp_path / "out.pth")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_silent_server_is_not_waited_for_forever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that accepts and never answers counts as no connection."""
+    monkeypatch.setattr(weights, "_TIMEOUT", 0.2)
+    monkeypatch.setenv("no_proxy", "*")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/resnet18-01234567.pth"
+        with pytest.raises(SalcrError, match=r"timed out.*model\.weights"):
+            download(url, tmp_path / "out.pth")
+    assert [*tmp_path.iterdir()] == [] and socket.getdefaulttimeout() is None
+
+
+def test_a_full_disk_is_not_called_a_bad_connection(tmp_path: Path) -> None:
+    """A file that may not grow is named as every stage names it."""
+    content = bytes(1 << 20)
+    url = published(tmp_path, content, hashlib.sha256(content).hexdigest())
+    out = tmp_path / "out/resnet18.pth"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, before[1]))
+    try:
+        with pytest.raises(SalcrError, match=re.escape(f"{out}: cannot be written (File too l")):
+            download(url, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [*out.parent.iterdir()] == []
+
+
+DOWNLOAD = """
+import signal, sys
+from pathlib import Path
+from salcr import __main__
+from salcr.stages.weights import download
+signal.signal(signal.SIGTERM, __main__._stopped)
+download(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+def test_sigterm_during_a_download_leaves_nothing(tmp_path: Path) -> None:
+    """Neither our temporary nor torch.hub's own remains when half of the file has come."""
+    out = tmp_path / "out/resnet18.pth"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)  # a job that fails before it connects must not hang the test
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/resnet18-01234567.pth"
+        command = [sys.executable, "-c", DOWNLOAD, url, str(out)]
+        with subprocess.Popen(command, env={**faults.ENVIRONMENT, "no_proxy": "*"}) as job:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 1000000\r\n\r\nhalf")
+                assert [path for path in out.parent.rglob("*") if path.is_file()]
+                job.send_signal(signal.SIGTERM)
+                assert job.wait() == 143
+    assert [*out.parent.iterdir()] == []
 
 
 @pytest.mark.parametrize("backbone", ARCHITECTURES)
