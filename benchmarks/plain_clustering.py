@@ -1,4 +1,4 @@
-"""Clustering and association as METHOD 2.2 and 3.1 put them: dense matrices, image by image."""
+"""Clustering and association as METHOD 2.2 and 3.1 define them: dense matrices, image by image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images make a batch, from pseudo-labels and a random generator."""
+"""Which images make a batch, from pseudo-labels and a random generator (METHOD 2.5 and 3.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random image transforms, with parameters drawn anew for every image.
+"""Random image transforms, each image with parameters of its own (METHOD 3.4).
 
 All randomness comes from the NumPy generator passed in, so a batch is the same on every device
 and whatever else runs. The numbers of a batch are drawn at once; its images are then computed in

@@ -1,4 +1,4 @@
-"""Retrieval metrics: CMC, mAP and mINP."""
+"""Retrieval metrics: CMC, mAP and mINP (METHOD 4.1)."""
 
 from __future__ import annotations
 

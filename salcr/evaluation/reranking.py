@@ -15,13 +15,13 @@ from salcr.pseudo_labels.reciprocal import averaged, expanded_sets, reciprocal, 
 from salcr.pseudo_labels.vectors import squared_distance, unit_rows
 from salcr.types import Floats, Integers
 
-# CMRR re-ranks each modality by itself with these, whatever its k (METHOD 4).
+# CMRR re-ranks each modality by itself with these, whatever its k (METHOD 4.3).
 _WITHIN_K2 = 6
 _WITHIN_WEIGHT = 0.3  # of the original distance
 
 
 def cmfp(query: Floats, gallery: Floats, *, k: int) -> Floats:
-    """Return the squared Euclidean distance of features that were propagated (METHOD 4, CMFP).
+    """Return the squared Euclidean distance of features that were propagated (CMFP, METHOD 4.3).
 
     Args:
         query: [Q, D], unit rows of one modality.
@@ -39,7 +39,7 @@ def aim(query: Floats, gallery: Floats, *, k1: int, k2: int) -> Floats:
 
     With A = query galleryᵀ and B = gallery galleryᵀ, each row cut to its largest entries, and B
     averaged over neighbors, the distance is -(A Bᵀ) - query galleryᵀ, rows of A and B of length
-    1 (METHOD 4).
+    1 (METHOD 4.3).
 
     Args:
         query: [Q, D], unit rows.
@@ -59,7 +59,7 @@ def aim(query: Floats, gallery: Floats, *, k1: int, k2: int) -> Floats:
 
 
 def cmrr(query: Floats, gallery: Floats, *, k: int, eta: float = 0.1) -> Floats:
-    """Return the cross-modality re-ranking's distance (METHOD 4, CMRR).
+    """Return the cross-modality re-ranking's distance (CMRR, METHOD 4.3).
 
     Each image is encoded by its k-reciprocal neighbors among the queries and in the gallery;
     the distance is (1 - eta) J + eta d, with J the Jaccard distance of two encodings and d the

@@ -1,6 +1,7 @@
 """Cluster memories: one unit vector per cluster, moved by every sample of its cluster.
 
-And the loss of features against one, which both stages train with.
+And the loss of features against one, which both stages train with
+(docs/METHOD.md, sections 2.4, 2.6 and 2.7).
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class UnitFeatures(NamedTuple):
 
 
 class StageTwoObjective:
-    """L_global + L_part + weight * L_refine (paper, section 3.5) and its memories.
+    """L_global + L_part + weight * L_refine (METHOD 3.3) and its memories.
 
     Args:
         global_features: modality -> [N, C] eval-mode global features of all training images,

@@ -1,4 +1,4 @@
-"""What stage two adds to the loss against cluster memories (paper, sections 3.3 and 3.4).
+"""What stage two adds to the loss against cluster memories (METHOD 3.3).
 
 All features are L2-normalized, all similarities cosines divided by the temperature tau. A batch
 of stage two is three aligned groups of S images, in the row order [v; a; r]: visible,

@@ -1,4 +1,4 @@
-"""The network: two stems, a shared trunk, global and part features (METHOD: section 3.1)."""
+"""The network: two stems, a shared trunk, global and part features (METHOD 1)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def associate(
     method: Method = "dagl",
     blocks: Blocks | None = None,
 ) -> PseudoLabels[Integers]:
-    """Return the labels of both modalities in both label spaces (paper, section 3.2).
+    """Return the labels of both modalities in both label spaces (METHOD 3.1).
 
     "pgm", "mbccm" and "otla" are the associations that the paper compares with (METHOD 5). They
     use the features as they are and keep the DBSCAN label in the own modality. "otla" has the

@@ -1,7 +1,8 @@
 """Clusters of one modality: Jaccard distance on k-reciprocal neighbors, then DBSCAN.
 
-Everything is sparse: distances that DBSCAN does not look at are not stored, so memory grows with
-the number of images, not with its square.
+The method is that of docs/METHOD.md, sections 2.2 and 2.3. Everything is sparse: distances that
+DBSCAN does not look at are not stored, so memory grows with the number of images, not with its
+square.
 """
 
 from __future__ import annotations

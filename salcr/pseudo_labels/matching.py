@@ -69,7 +69,7 @@ def match_with_repetition(visible: Floats, infrared: Floats) -> Matching:
 
 
 def transport_to_clusters(features: Floats, means: Floats, *, strength: float) -> Integers:
-    """Return the cluster that optimal transport gives each image (paper, section 3.2).
+    """Return the cluster that optimal transport gives each image (METHOD 3.1.3).
 
     Args:
         features: [N, D].

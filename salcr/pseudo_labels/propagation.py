@@ -1,4 +1,4 @@
-"""Cross-modality feature propagation (CMFP), in the association and as a re-ranking."""
+"""Cross-modality feature propagation (CMFP, METHOD 3.1.2), also a re-ranking."""
 
 from __future__ import annotations
 

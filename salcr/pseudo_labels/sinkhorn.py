@@ -11,7 +11,7 @@ _MAX_STEPS = 500
 
 
 def sinkhorn(cost: NDArray[np.floating], *, strength: float) -> NDArray[np.float64]:
-    """Return the transport plan between uniform marginals (paper, section 3.2).
+    """Return the transport plan between uniform marginals (METHOD 3.1.3).
 
     The plan is diag(alpha) M diag(beta) with the kernel M = exp(-strength * cost). The iteration
     stops when beta has changed by at most 0.1, summed over the clusters and relative to its

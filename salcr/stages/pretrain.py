@@ -1,4 +1,4 @@
-"""Stage one: contrastive learning within each modality (the paper's baseline, DCL)."""
+"""Stage one: contrastive learning within each modality (METHOD 2; the paper's baseline, DCL)."""
 
 from __future__ import annotations
 

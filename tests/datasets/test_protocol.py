@@ -59,7 +59,7 @@ def test_without_shots_all_images_answer(images: Annotations) -> None:
 
 
 def test_sysu_hides_camera_2_from_camera_3() -> None:
-    """METHOD 4: for a query of camera 3 the gallery of camera 2 is left out, nothing else."""
+    """METHOD 4.2: for a query of camera 3 the gallery of camera 2 is left out, nothing else."""
     query = Annotations(np.array([1, 1]), np.array([3, 6]))
     gallery = Annotations(np.array([1, 2, 1, 2]), np.array([2, 2, 1, 5]))
     for setting in READERS["sysu"].settings:
@@ -82,7 +82,7 @@ def test_sysu_settings_are_the_published_four() -> None:
 
 
 def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
-    """METHOD 4: gallery images with the query's identity and camera are left out."""
+    """METHOD 4.2: gallery images with the query's identity and camera are left out."""
     query = Annotations(np.array([7]), np.array([3]))
     gallery = Annotations(np.array([7, 7, 8]), np.array([3, 4, 3]))
     for setting in READERS["llcm"].settings:
@@ -91,7 +91,7 @@ def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
 
 
 def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:
-    """Hold the pictures of a ranking list against METHOD 4: none that the query must not see."""
+    """Hold the pictures of a ranking list against METHOD 4.2: none that the query must not see."""
     manifest = pd.read_csv(data / "manifest.csv").drop_duplicates(["modality", "row"])
     camera = manifest.set_index(["modality", "row"])["camera"]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")

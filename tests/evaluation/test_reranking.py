@@ -35,7 +35,7 @@ def two_modalities(
 
 
 def slow_aim(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int) -> np.ndarray:
-    """Return METHOD 4's AIM, row by row."""
+    """Return AIM (METHOD 4.3), row by row."""
 
     def cut(cosines: list[float]) -> np.ndarray:
         smallest = sorted(cosines, reverse=True)[:k1][-1]
@@ -65,7 +65,7 @@ def order(distance: np.ndarray) -> Ranks:
 def slow_encodings(
     distance: np.ndarray, forward: Ranks, backward: Ranks, columns: Ranks, rows: Ranks, k: int
 ) -> np.ndarray:
-    """Return float16 weights on expanded sets, averaged over `rows`, from METHOD 4's CMRR."""
+    """Return float16 weights on expanded sets, averaged over `rows`, from CMRR (METHOD 4.3)."""
     weights = np.zeros(distance.shape)
     half = round(k / 2) + 1
     for i in range(len(distance)):
@@ -108,7 +108,7 @@ def slow_within(distance: np.ndarray, k: int) -> Ranks:
 
 
 def slow_cmrr(query: np.ndarray, gallery: np.ndarray, k: int, eta: float) -> np.ndarray:
-    """Return METHOD 4's CMRR, set by set."""
+    """Return CMRR (METHOD 4.3), set by set."""
     sides = {"q": query, "g": gallery}
     names = [x + y for x in sides for y in sides]
     distance: dict[str, np.ndarray] = {}
@@ -167,7 +167,7 @@ def test_cmfp_is_the_distance_of_the_released_features(golden):
     [(7, 12, 4, 1), (12, 7, 3, 2), (9, 9, 5, 4), (6, 5, 30, 9), (1, 6, 2, 2), (4, 1, 3, 3)],
 )
 def test_aim_matches_a_loop(rng, num_queries, num_images, k1, k2):
-    """Cutting, averaging and scaling follow METHOD, also with a gallery of fewer than k1 images."""
+    """Cutting, averaging and scaling follow METHOD 4.3, also with fewer than k1 gallery images."""
     query, gallery = two_modalities(rng, num_queries, num_images)
     close(aim(query, gallery, k1=k1, k2=k2), slow_aim(query, gallery, k1, k2))
 
@@ -178,7 +178,7 @@ def test_aim_matches_a_loop(rng, num_queries, num_images, k1, k2):
 )
 @pytest.mark.parametrize("eta", [0.1, 0.6])
 def test_cmrr_matches_a_loop_over_sets(rng, num_queries, num_images, k, eta):
-    """The sparse algebra equals METHOD's sets, also with fewer images than k on a side."""
+    """The sparse algebra equals the sets of METHOD 4.3, also with fewer images than k on a side."""
     query, gallery = two_modalities(rng, num_queries, num_images)
     found = cmrr(query, gallery, k=k, eta=eta)
     close(found, slow_cmrr(query, gallery, k, eta), rtol=0, atol=1.5e-3)

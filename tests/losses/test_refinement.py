@@ -42,7 +42,7 @@ def slow_instance_mean(anchors: list[tuple[np.ndarray, set[int]]], memory: np.nd
 
 
 def slow_refine_global(features: np.ndarray, instances: np.ndarray, k: int) -> float:
-    """Return METHOD 3.3's global refinement loss in one memory, triplet by triplet."""
+    """Return the global refinement loss (METHOD 3.3) in one memory, triplet by triplet."""
     anchors = []
     for triplet in zip(*np.split(features, 3), strict=True):
         positives = set.intersection(*(nearest(f, instances, k) for f in triplet))
@@ -53,7 +53,7 @@ def slow_refine_global(features: np.ndarray, instances: np.ndarray, k: int) -> f
 def slow_refine_parts(
     features: np.ndarray, instances: np.ndarray, f: dict, part_instances: np.ndarray, k: int
 ) -> float:
-    """Return METHOD 3.3's part refinement loss; f[q, m][j] is [P, C], q and m in "var"."""
+    """Return the part refinement loss (METHOD 3.3); f[q, m][j] is [P, C], q and m in "var"."""
     found = []
     for part, memory in enumerate(part_instances):
         anchors = []
@@ -84,7 +84,7 @@ def stacked(f: dict, *pairs: str) -> torch.Tensor:
 
 
 def parts_of(f: dict, released: bool = False) -> dict[str, torch.Tensor]:
-    """Return f as the network hands it over, in the order of METHOD section 1, by side."""
+    """Return f as the network hands it over, in the order of METHOD 1, by side."""
     return refinement.part_rows(
         stacked(f, "vv", "aa", "rr"),
         stacked(f, "vr", "ar", "rv"),

@@ -142,7 +142,7 @@ def small(device) -> Network:
 
 @torch.no_grad()
 def test_aligned_batch_matches_the_equations(small, device):
-    """Own and cross patterns follow METHOD section 1, token by token; spare tokens drop out."""
+    """Own and cross patterns follow METHOD 1, token by token; spare tokens drop out."""
     small.train()
     v, a, r = torch.randn(3, 4, 3, 64, 32, device=device)
     found = small.forward_aligned(v, a, r)

@@ -21,7 +21,7 @@ ROLES = PseudoLabels._fields
 
 
 def slow_propagate(visible: np.ndarray, infrared: np.ndarray, k: int) -> np.ndarray:
-    """Return METHOD 3.1.2's propagated features, row by row, visible rows first."""
+    """Return the propagated features of METHOD 3.1.2, row by row, visible rows first."""
     stacked = np.concatenate([visible, infrared]).astype(np.float64)
     found = []
     for feature in stacked:

@@ -34,7 +34,7 @@ def stored(dense: np.ndarray, below: float) -> sparse.csr_matrix:
 
 
 def slow_encodings(features: np.ndarray, k1: int) -> np.ndarray:
-    """Return METHOD 2.2's weights on the expanded reciprocal sets, image by image."""
+    """Return the weights of METHOD 2.2 on the expanded reciprocal sets, image by image."""
     cosine = features.astype(np.float64) @ features.T.astype(np.float64)
     ranking = np.argsort(-cosine, axis=1, kind="stable")
 
@@ -56,7 +56,7 @@ def slow_encodings(features: np.ndarray, k1: int) -> np.ndarray:
 
 
 def slow_jaccard(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
-    """Return METHOD 2.2's distance, pair by pair."""
+    """Return the distance of METHOD 2.2, pair by pair."""
     cosine = features.astype(np.float64) @ features.T.astype(np.float64)
     ranking = np.argsort(-cosine, axis=1, kind="stable")[:, :k2]
     encodings = slow_encodings(features, k1)

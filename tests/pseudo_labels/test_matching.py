@@ -24,7 +24,7 @@ SIZES = [(4, 4), (5, 3), (3, 5), (7, 2), (2, 7), (6, 1), (1, 6), (1, 1), (6, 4),
 
 
 def slow_rounds(cost: np.ndarray) -> tuple[list[int], list[int]]:
-    """Return METHOD 5's PGM labels of the [K, L] matrix's rows and columns, K >= L."""
+    """Return the PGM labels (METHOD 5) of the [K, L] matrix's rows and columns, K >= L."""
     num_rows, num_columns = cost.shape
     found: dict[int, int] = {}
     first: dict[int, int] = {}

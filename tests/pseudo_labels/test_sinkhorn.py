@@ -14,7 +14,7 @@ from tests.support.helpers import close
 
 
 def slow_sinkhorn(cost: np.ndarray, strength: float, limit: int = 500) -> tuple[np.ndarray, int]:
-    """Return METHOD 3.1.3's plan, entry by entry, and the step at which it stopped."""
+    """Return the plan of METHOD 3.1.3, entry by entry, and the step at which it stopped."""
     num_images, num_clusters = cost.shape
     kernel = [[math.exp(-strength * float(c)) for c in row] for row in cost]
     beta = [1 / num_clusters] * num_clusters

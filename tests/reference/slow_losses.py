@@ -1,4 +1,4 @@
-"""METHOD.md's memory and losses a second time, row by row in float64; see slow_method.py."""
+"""Memory and losses (METHOD 2.7 and 3.3) again, row by row in float64; see slow_method.py."""
 
 from __future__ import annotations
 

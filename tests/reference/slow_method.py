@@ -1,7 +1,8 @@
-"""METHOD.md's clustering, association and metrics a second time: slow, float64, loop after loop.
+"""Clustering, association and metrics a second time: slow, float64, loop after loop.
 
-Nothing here comes from salcr. `slow_golden.py` makes reference values of other seeds and sizes with
-it, so an error would have to be made twice to go unseen.
+Written from docs/METHOD.md, sections 2.2, 2.3, 3.1, 4.1 and 5. Nothing here comes from salcr.
+`slow_golden.py` makes reference values of other seeds and sizes with it, so an error would have to
+be made twice to go unseen.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def overlap_distance(left: Array, right: Array) -> Array:
 
 
 def jaccard_distance(features: Array, k1: int, k2: int) -> Array:
-    """Return the distance of section 2, step 2."""
+    """Return the distance of METHOD 2.2."""
     cosine = unit(features) @ unit(features).T
     near = ranking(-cosine)
     images = range(len(features))
@@ -105,7 +106,7 @@ def clustering(data: Arrays) -> Arrays:
 
 
 def plan(cost: Array, strength: float) -> Array:
-    """Return section 3.1's transport plan, with the released rule for the last step."""
+    """Return the transport plan of METHOD 3.1.3, with the released rule for the last step."""
     kernel = np.exp(-strength * np.float64(cost))
     num_rows, num_columns = kernel.shape
     beta = np.full(num_columns, 1 / num_columns)
@@ -123,7 +124,7 @@ def transport(data: Arrays) -> Arrays:
 
 
 def propagated(visible: Array, infrared: Array, k: int) -> Array:
-    """Return section 3.1's propagated features, visible rows before infrared ones."""
+    """Return the propagated features of METHOD 3.1.2, visible rows before infrared ones."""
     both = [unit(visible), unit(infrared)]
     mixed = []
     for rows in both:

@@ -1,4 +1,4 @@
-"""METHOD.md's network a second time: torchvision's ResNet-50, then parts row by row in float64.
+"""The network (METHOD 1) again: torchvision's ResNet-50, then parts row by row in float64.
 
 Nothing here comes from salcr; see slow_method.py. The layers up to the map run in float32, as the
 format's values did: a neck divides six rows by their deviation and so magnifies the rounding of 53

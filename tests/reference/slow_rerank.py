@@ -1,4 +1,4 @@
-"""METHOD.md's re-rankings AIM and CMRR a second time, slowly; see slow_method.py."""
+"""The re-rankings AIM and CMRR (METHOD 4.3) a second time, slowly; see slow_method.py."""
 
 from __future__ import annotations
 
