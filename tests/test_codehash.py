@@ -1,8 +1,10 @@
-"""The hash of a stage's code: what changes it and what does not."""
+"""The hash of a stage's code: which modules and which edits of them change it."""
 
 from __future__ import annotations
 
+import ast
 import shutil
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -11,33 +13,32 @@ from salcr import codehash
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
-    """Return a copy of the package that the hash reads instead of the real one."""
-    copy = tmp_path / "salcr"
-    shutil.copytree(Path(codehash.__file__).parent, copy)
-    monkeypatch.setattr(codehash, "_PACKAGE", copy)
-    return copy
+def package(tmp_path: Path) -> Path:
+    """Return a copy of the package that a test may edit."""
+    return shutil.copytree(codehash.PACKAGE, tmp_path / "salcr")
 
 
-def fresh_hash(stage: str) -> str:
-    """Return the hash from the files as they are now."""
-    codehash._module.cache_clear()
-    return codehash.stage_hash(stage)
+@pytest.fixture
+def fresh_hash(package: Path) -> Callable[..., str]:
+    """Return stage_hash, of the copy's files as they are now."""
 
+    def of_stage(stage: str, unused: Collection[str] = ()) -> str:
+        codehash._module.cache_clear()
+        return codehash.stage_hash(stage, unused, package)
 
-@pytest.fixture(autouse=True)
-def forget() -> object:
-    """Drop what was read of the copy, before and after."""
-    codehash._module.cache_clear()
-    yield
-    codehash._module.cache_clear()
+    return of_stage
 
 
 def edit(path: Path, old: str, new: str) -> None:
     """Replace text that must occur in a file."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text, f"{path.name} does not hold {old!r}"
-    path.write_text(text.replace(old, new))
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def add_code(path: Path) -> None:
+    """Append a statement that changes no behavior but is code."""
+    path.write_text(path.read_text(encoding="utf-8") + "\nADDED = 1\n", encoding="utf-8")
 
 
 COSMETIC = {
@@ -49,14 +50,14 @@ COSMETIC = {
 
 
 @pytest.mark.parametrize("change", COSMETIC)
-def test_words_and_layout_do_not_count(package, change):
+def test_words_and_layout_do_not_count(package, fresh_hash, change):
     """An edit of comments, docstrings or layout leaves the hash as it was."""
     before = fresh_hash("associate")
     edit(package / "pseudo_labels/sinkhorn.py", *COSMETIC[change])
     assert fresh_hash("associate") == before
 
 
-def test_the_docstring_of_a_class_does_not_count(package):
+def test_the_docstring_of_a_class_does_not_count(package, fresh_hash):
     """Words on a class change nothing, its methods do."""
     before = fresh_hash("train")
     edit(package / "models/network.py", '"""SALCR\'s two-stream network.', '"""The network.')
@@ -78,7 +79,7 @@ def test_the_docstring_of_a_class_does_not_count(package):
         ("stages/associate.py", "from __future__ import annotations", "WORD = 1"),
     ],
 )
-def test_code_counts(package, module, old, new):
+def test_code_counts(package, fresh_hash, module, old, new):
     """A constant, an operator, a line inside a function, the stage itself and the entry count."""
     before = fresh_hash("associate")
     edit(package / module, old, new)
@@ -184,59 +185,91 @@ READS = {
 
 
 @pytest.mark.parametrize("stage", READS)
-def test_only_modules_that_a_stage_runs_count(package, stage):
+def test_only_modules_that_a_stage_runs_count(package, fresh_hash, stage):
     """Code added to a module changes the hash exactly if the stage imports it, however far off."""
     before = fresh_hash(stage)
     for names, counts in zip(READS[stage], (True, False), strict=True):
         for name in names:
             path = package / f"{name}.py"
-            text = path.read_text()
-            path.write_text(text + "\nADDED = 1\n")
+            content = path.read_bytes()
+            add_code(path)
             assert (fresh_hash(stage) != before) == counts, name
-            path.write_text(text)
+            path.write_bytes(content)
     assert fresh_hash(stage) == before
 
 
-def test_readers_of_other_data_sets_do_not_count(package):
-    """Preprocessing RegDB hangs on RegDB's reader, not on LLCM's."""
-    before = fresh_hash("preprocess"), unused_hash("preprocess")
+def test_readers_of_other_data_sets_do_not_count(package, fresh_hash):
+    """Preprocessing RegDB depends on RegDB's reader, not on LLCM's."""
+    others = {"datasets.llcm", "datasets.sysu"}
+    before = fresh_hash("preprocess"), fresh_hash("preprocess", others)
     for name, counts in (("llcm", False), ("regdb", True)):
-        path = package / f"datasets/{name}.py"
-        path.write_text(path.read_text() + "\nADDED = 1\n")
+        add_code(package / f"datasets/{name}.py")
         assert fresh_hash("preprocess") != before[0]
-        assert (unused_hash("preprocess") != before[1]) == counts
-
-
-def unused_hash(stage: str) -> str:
-    """Return the hash for RegDB, where the readers of the other data sets do not count."""
-    codehash._module.cache_clear()
-    return codehash.stage_hash(stage, unused={"datasets.llcm", "datasets.sysu"})
+        assert (fresh_hash("preprocess", others) != before[1]) == counts
 
 
 @pytest.mark.parametrize("name", ["config/schema", "config/loading"])
-def test_settings_do_not_count(package, name):
+def test_settings_do_not_count(package, fresh_hash, name):
     """What only carries settings to a stage does not rerun it; their values do so elsewhere."""
     before = fresh_hash("train")
     (package / f"{name}.py").write_text("NOTHING = 1\n")
     assert fresh_hash("train") == before
 
 
-def test_an_import_inside_a_function_counts(package):
-    """A module that is only imported when a function runs is read as well."""
+@pytest.mark.parametrize(
+    "statement", ["from salcr import late", "import salcr.late", "from ..late import X"]
+)
+def test_an_import_inside_a_function_counts(package, fresh_hash, statement):
+    """A module that is only imported when a function runs is read as well, however it is named."""
     new = package / "late.py"
     new.write_text("X = 1\n")
-    edit(
-        package / "pseudo_labels/sinkhorn.py",
-        "    kernel =",
-        "    from salcr import late\n    kernel =",
-    )
+    edit(package / "pseudo_labels/sinkhorn.py", "    kernel =", f"    {statement}\n    kernel =")
     before = fresh_hash("associate")
     new.write_text("X = 2\n")
     assert fresh_hash("associate") != before
 
 
-def test_stages_have_hashes_of_their_own(package):
+BLOCKS = """
+if x: import salcr.a
+else: from salcr import b
+for x in y:
+    while z:
+        with w: from salcr.c import anything
+try: import salcr.d as e
+except E:
+    async def f(): from salcr.e import g
+else:
+    class C: import salcr.f.g
+finally:
+    match x:
+        case 1: import os, salcr.h
+"""
+
+
+def test_an_import_in_any_block_is_seen(tmp_path):
+    """Branches, loops, handlers, cases, functions and classes are searched; packages count."""
+    names = ["a", "b", "c", "d", "e", "f/__init__", "f/g", "h", "unused", "blocks"]
+    (tmp_path / "f").mkdir()
+    for name in names:
+        (tmp_path / f"{name}.py").write_text(BLOCKS if name == "blocks" else "")
+    imported = codehash.imported_modules(tmp_path / "blocks.py", tmp_path)
+    assert set(imported) == {tmp_path / f"{name}.py" for name in names[:-2]}
+
+
+def test_stages_have_hashes_of_their_own(package, fresh_hash):
     """Different stages run different code; the same code gives the same hash."""
     hashes = [fresh_hash(stage) for stage in READS]
     assert len(set(hashes)) == len(READS)
     assert hashes == [fresh_hash(stage) for stage in READS]
+
+
+def test_a_module_is_parsed_once_for_all_stages(package, monkeypatch):
+    """Snakemake asks for every stage's hash at each start: no module is parsed twice."""
+    parsed = []
+    parse = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda text: parsed.append(text) or parse(text))
+    codehash._module.cache_clear()
+    for stage in codehash.stage_names(package):
+        codehash.stage_hash(stage, package=package)
+    assert len(parsed) > len(codehash.stage_names(package))
+    assert len(parsed) == len(set(parsed))

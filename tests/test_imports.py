@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import salcr
-from salcr.codehash import _module
+from salcr.codehash import imported_modules
 
 PACKAGE = Path(salcr.__file__).parent
 GROUND = "ground"  # the files beside the rooms
@@ -42,7 +42,7 @@ def module_names() -> list[str]:
 
 def imported_by(name: str) -> set[str]:
     """Return the modules of salcr that one imports itself, such as "stages.train"."""
-    _, paths = _module(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
+    paths = imported_modules(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
     parts = [path.relative_to(PACKAGE).with_suffix("").parts for path in paths]
     return {".".join(part) for part in parts if part[-1] != "__init__"} - {name}
 

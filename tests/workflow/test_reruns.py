@@ -81,6 +81,16 @@ def test_edited_code(place: Path, name: str) -> None:
     assert planned(place, repository=place) == CODE[name]
 
 
+def test_reworded_messages(place: Path) -> None:
+    """Other words of an error that every stage may raise, and of a message, plan nothing."""
+    for name, start in (("files.py", "raise SalcrError("), ("stages/train.py", "say(")):
+        path = place / "salcr" / name
+        text = path.read_text()
+        assert start in text
+        path.write_text(text.replace(start, f'{start}"In other words: " + '))
+    assert planned(place, repository=place) == {}
+
+
 def test_an_edited_comment(place: Path) -> None:
     """Words in a file that every stage uses, and one that only training does, plan nothing."""
     for name in ("files.py", "losses/refinement.py"):

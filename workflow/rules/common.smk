@@ -132,7 +132,11 @@ def folder_of_images(wildcards):
 def code(stage):
     """Return the hash of the stage's code, a param: editing the code reruns the stage."""
     others = READERS.keys() - {CONFIG.dataset.layout}
-    return codehash.stage_hash(stage, unused={f"datasets.{name}" for name in others})
+    unused = {f"datasets.{name}" for name in others}
+    try:
+        return codehash.stage_hash(stage, unused)
+    except SalcrError as error:
+        stop(error)
 
 
 def initial_weights(wildcards):

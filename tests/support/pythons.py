@@ -1,0 +1,28 @@
+"""The versions of Python that this machine has, for tests of what must not depend on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+_VERSION = "import sys; print(*sys.version_info[:2])"
+
+
+@cache
+def pythons() -> dict[tuple[int, int], str]:
+    """Return version -> command, of this interpreter and of each other one from 3.11 on."""
+    home = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    commands: list[str | Path | None] = [sys.executable]
+    commands += [shutil.which(f"python3.{minor}") for minor in range(11, 20)]
+    commands += sorted(home.glob("versions/3.*/bin/python"))
+    versions: dict[tuple[int, int], str] = {}
+    for command in filter(None, commands):
+        done = subprocess.run([command, "-c", _VERSION], capture_output=True, text=True)
+        if done.returncode == 0:  # pyenv's own python3.12 fails where 3.12 is not chosen
+            major, minor = map(int, done.stdout.split())
+            versions.setdefault((major, minor), str(command))
+    return {version: path for version, path in versions.items() if version >= (3, 11)}
