@@ -54,7 +54,7 @@ def _in_site(target: Path) -> str:
 
 def on_page_content(html: str, **_: Any) -> str:
     """Replace formulas, which the extension arithmatex has marked, by MathML."""
-    return _FORMULA.sub(lambda found: mathml(found[2], block=found[1] == "div"), html)
+    return _FORMULA.sub(lambda match: mathml(match[2], block=match[1] == "div"), html)
 
 
 def mathml(formula: str, *, block: bool) -> str:

@@ -23,8 +23,8 @@ WITH_VALUE = {"--cores", "--resources", "--profile", "--forcerun", "--until", "-
 
 def shown(program: str) -> list[Any]:
     """Return every command of a program in the documentation as a parameter of a test."""
-    found = {line.strip(): page for page, text in TEXTS.items() for line in commands(text, program)}
-    return [pytest.param(line, id=f"{page}: {line}"[:80]) for line, page in found.items()]
+    lines = {line.strip(): page for page, text in TEXTS.items() for line in commands(text, program)}
+    return [pytest.param(line, id=f"{page}: {line}"[:80]) for line, page in lines.items()]
 
 
 @cache
