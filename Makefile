@@ -79,6 +79,10 @@ lint: $(READY) ## style and types of the code, of the Snakefiles and of the work
 report: $(READY) ## the demo's results, figures and tables as one HTML page
 	snakemake report --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet reason host
 
+.PHONY: docs
+docs: $(READY) ## the documentation as a site in site/, without a warning
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
+
 .PHONY: lock
 lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \

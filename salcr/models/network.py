@@ -125,9 +125,9 @@ def generalized_mean(feature_map: Tensor) -> Tensor:
 
 
 def split_stripes(feature_map: Tensor, num_parts: int) -> Tensor:
-    """Return the map's tokens, row by row, as stripes [B, P, T, C] with T = H*W // P.
+    """Return the map's tokens, row by row, as stripes [B, P, T, C] with T = H * W // P.
 
-    Tokens beyond P*T, where H*W is no multiple of P, are left out.
+    Tokens beyond P * T, where H * W is not a multiple of P, are left out.
     """
     tokens = feature_map.flatten(2).mT
     length = tokens.shape[1] // num_parts
@@ -169,7 +169,7 @@ def inference_features(global_features: Tensor, parts: Tensor) -> tuple[Tensor, 
 
     Returns:
         the global feature [B, C], which the paper's numbers use, and the concatenation
-        [parts, global] [B, P*C + C].
+        [parts, global], of shape [B, P*C + C].
     """
     joint = torch.cat([parts.flatten(1), global_features], dim=1)
     return F.normalize(global_features, dim=1), F.normalize(joint, dim=1)
