@@ -138,7 +138,7 @@ rule report:
         runtime=10,
     params:
         code=code("report"),
-        drawn="--drawn" if CONFIG.dataset.synthetic else "",
+        drawn="--synthetic" if CONFIG.dataset.synthetic else "",
         data=subpath(input.images, parent=True),
         times=TIME,
     message:
