@@ -1,4 +1,4 @@
-"""What readers are told of each figure."""
+"""The titles and captions of all figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Caption(NamedTuple):
 
     title: str
     in_paper: str
-    """Number of the paper's figure that shows this; empty if none does."""
+    """Number of the paper's figure that shows the same; empty if none does."""
     text: str
 
 
@@ -25,19 +25,20 @@ CAPTIONS = {
         "mAP over the rounds",
         "",
         "Mean average precision on the held-out identities over the rounds of stage two, mean over "
-        "trials with the standard deviation as a band; round 0 is before it.",
+        "trials with the standard deviation as a band; round 0 is before stage two.",
     ),
     "refinement_weight": Caption(
         "Weight of the refinement loss",
         "5 and 6",
-        "Rank-1 and mAP over λ, the weight of the refinement loss: mean and standard deviation "
+        "Rank-1 and mAP against λ, the weight of the refinement loss: mean and standard deviation "
         "over trials. Gray, where given: as published.",
     ),
     "refinement_k": Caption(
         "Neighbors of the refinement loss",
         "5 and 6",
-        "Rank-1 and mAP over k, how many nearest instances may become positives of the refinement "
-        "loss: mean and standard deviation over trials. Gray, where given: as published.",
+        "Rank-1 and mAP against k, the number of nearest instances that may become positives of "
+        "the refinement loss: mean and standard deviation over trials. Gray, where given: as "
+        "published.",
     ),
     "label_quality": Caption(
         "Quality of the pseudo-labels",
@@ -51,35 +52,35 @@ CAPTIONS = {
         "Cluster centers before and after CMFP",
         "8",
         "t-SNE of the cluster centers of the training images before and after cross-modality "
-        "feature propagation, last round, first trial; each panel is a t-SNE of its own. A cluster "
+        "feature propagation, last round, first trial; each panel has its own t-SNE. A cluster "
         "belongs to the person of most of its images; lines join the centers of one person in the "
-        "two modalities. Green: among the other modality's centers the nearest (cosine of the "
-        "features) is of the same person, in percent above. Gray: the other modality has no "
-        "cluster of the person.",
+        "two modalities. Green: the nearest center of the other modality (cosine of the features) "
+        "is of the same person; their percentage is above the panel. Gray: the other modality has "
+        "no cluster of the person.",
     ),
     "distances": Caption(
         "Distances across modalities",
         "9",
         "Cosine distances of cross-modality pairs of test images of one person (positive) and of "
-        "two (negative), a panel for each network of the first trial; of more pairs than "
-        "analyze.pairs a random choice, the same in every panel. Vertical lines are the means, the "
-        "gap is between them.",
+        "two (negative), a panel for each network of the first trial; if there are more "
+        "than analyze.pairs, a random choice of them, the same in every panel. Vertical lines are "
+        "the means; the gap is the distance between them.",
     ),
     "tsne": Caption(
-        "Images of some people",
+        "t-SNE of test images",
         "10",
         "t-SNE of the test images of some people, evenly spread over all of them, in both "
         "modalities, before stage two and at its end. The number is a person's, the marker is "
-        "the modality; colors come again after eight people. Each panel is a t-SNE of its own.",
+        "the modality; colors repeat after eight people. Each panel has its own t-SNE.",
     ),
     "attention": Caption(
-        "Where a network looks",
+        "Attention maps",
         "11",
-        "Grad-CAM: of the cosine between the image's global feature (behind its batch norm) and "
-        "that of the first image of the same person in the other modality, held fixed, by the "
-        "trunk's last feature map; an image with no color laid over it has no position that "
-        "speaks for the match. Parts: the softmax attention with which each part's prototype "
-        "gathers its stripe. Each map is scaled to its own largest value.",
+        "Grad-CAM: the target is the cosine between the image's global feature (after batch "
+        "normalization) and that of the first image of the same person in the other modality, "
+        "held fixed; the layer is the trunk's last feature map. In an image without an overlay no "
+        "position supports the match. Parts: the softmax attention of each part's prototype over "
+        "its stripe. Each map is scaled to its own maximum.",
     ),
     "ranking": Caption(
         "Ranking lists",
@@ -96,4 +97,4 @@ CAPTIONS = {
         "refinement weighted with λ (gpcr.weight).",
     ),
 }
-"""Of every figure, in the order in which a report shows them."""
+"""Figure -> its caption, in the order of the report."""

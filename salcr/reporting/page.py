@@ -1,43 +1,34 @@
-"""HTML that opens without a network and without other files."""
+"""HTML pages that open without a network and without other files, from Jinja templates."""
 
 from __future__ import annotations
 
 import base64
-import html
-from collections.abc import Iterable, Sequence
+from typing import Any
 
-# Nothing may be loaded from anywhere, whatever a file is called.
-_HEAD = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>{title}</title>
-<style>
-{style}</style>
-"""
+import jinja2
+
+# Everything that a template shows is escaped unless it is markup itself; a name that a template
+# uses and does not get is an error.
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("salcr", "."),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
-def document(title: str, style: str, body: str) -> str:
+def render_page(template: str, **values: Any) -> str:
     """Return a whole page.
 
     Args:
-        title: plain text.
-        style: CSS.
-        body: HTML, all that is not markup escaped.
+        template: path of a template inside the package, such as "reporting/report.html.j2"; it
+            extends "reporting/page.html.j2".
+        values: what the template shows, `title` among them; text is escaped.
     """
-    return _HEAD.format(title=html.escape(title), style=style) + body + "</html>\n"
+    return _TEMPLATES.get_template(template).render(**values)
 
 
 def data_uri(picture: bytes, form: str) -> str:
     """Return a picture, "png" or "jpeg", as the address of an image."""
     return f"data:image/{form};base64,{base64.b64encode(picture).decode()}"
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of plain text."""
-    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
-    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows)
-    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody>\n</table>\n"

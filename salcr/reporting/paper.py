@@ -1,7 +1,8 @@
 """The paper's tables: their rows, and what here computes each.
 
-A row is told by its settings, not by the name of a variant: whatever a variant is called, its
-results stand in the row whose settings it ran with. Imports no torch, so the Snakefile can use it.
+A row is identified by its settings, not by the name of a variant: whatever a variant is called,
+its results are in the row whose settings it ran with. Does not import torch, so that the Snakefile
+can use it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ RERANKINGS = {
 
 
 class Ours(NamedTuple):
-    """What here computes a row of the paper."""
+    """What computes a row of the paper in this project."""
 
     settings: Mapping[str, Any]
     """Keys that the row fixes; all others are the configuration's."""
@@ -51,12 +52,12 @@ class Table(NamedTuple):
     """Its number, as published.csv has it."""
     title: str
     rows: Mapping[str, Ours | Transferred | None]
-    """Row of published.csv -> what computes it here; None: nothing does."""
+    """Row of published.csv -> what computes it here, if anything does."""
     note: str = ""
     borrowed: Mapping[str, str] = {}
-    """Row -> another table in which its published figures stand."""
+    """Row -> another table that has its published figures."""
     seconds: bool = False
-    """Also the seconds of each re-ranking?"""
+    """Does it also show the seconds of each re-ranking?"""
 
     @property
     def name(self) -> str:
@@ -85,7 +86,7 @@ def _method(**sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _combined(*, cmfp: bool = False, fgsal: bool = False, gpcr: bool = False) -> Ours:
-    """Return a row of the ablation. Without FGSAL nobody trains parts: GPCR is global there."""
+    """Return a row of the ablation. Without FGSAL parts are not trained: GPCR is then global."""
     mode = {(True, True): "both", (False, True): "global"}.get((fgsal, gpcr), "none")
     return Ours(_method(associate={"cmfp": cmfp}, fgsal={"enabled": fgsal}, gpcr={"mode": mode}))
 
@@ -129,12 +130,12 @@ def _refinement() -> dict[str, Ours]:
     return {"lambda=0": _NO_REFINEMENT, **weights, **neighbors}
 
 
-_TRANSDUCTIVE = "With CMFP at test, all queries are looked at together (transductive)."
+_TRANSDUCTIVE = "With CMFP at test, all queries are used together (transductive)."
 TABLES = (
     Table(
         "1", "SALCR and published unsupervised methods",
         {**dict.fromkeys(_OTHERS), "SALCR": _SALCR, _AT_TEST: Ours(_METHOD, rerank="cmfp")},
-        f"The other methods' figures are those that the paper quotes. {_TRANSDUCTIVE}",
+        f"The figures of other methods are those that the paper quotes. {_TRANSDUCTIVE}",
         borrowed={"SALCR": "3"},
     ),
     Table(
@@ -167,11 +168,11 @@ TABLES = (
     ),
     Table(
         "5", "Re-rankings on SYSU-MM01", _rerankings(15, 25),
-        "CMRR and CMFP look at all queries together (transductive).", seconds=True,
+        "CMRR and CMFP use all queries together (transductive).", seconds=True,
     ),
     Table(
         "6", "Re-rankings on RegDB", _rerankings(8, 15),
-        "CMRR and CMFP look at all queries together (transductive).", seconds=True,
+        "CMRR and CMFP use all queries together (transductive).", seconds=True,
     ),
     Table(
         "7", "Features that the refinement uses",
@@ -191,7 +192,7 @@ TABLES = (
         },
         "Ours is PGM's matching in this project's training, without part and refinement losses; "
         "the published row is PGM's own network. MULT and SDCL are not part of this project. "
-        "With CMFP at test, all queries are looked at together.",
+        "With CMFP at test, all queries are used together.",
     ),
     Table("9", "Number of parts, SYSU-MM01", _parts()),
     Table("10", "Number of parts, RegDB", _parts()),
@@ -215,7 +216,7 @@ TABLES = (
     Table("fig6", "Weight (lambda) and neighbors (k) of the refinement, RegDB", _refinement()),
 )  # fmt: skip
 
-# Table 15: row -> network of `count`, parameters in millions, multiply-accumulates in billions.
+# Table 15: row -> network of `complexity`, parameters in millions, operations in billions.
 SIZES = {"baseline": ("baseline", 25.57, 5.19), "SALCR": ("salcr", 25.92, 5.20)}
 # The network that they are of: backbone, width, parts, image.
 SIZES_OF = {"backbone": "resnet50", "width": 64, "parts": 3, "image": [288, 144]}
@@ -228,20 +229,20 @@ def matches(config: Config, variants: Mapping[str, Config]) -> dict[str, dict[st
         config: of the run.
         variants: name -> the configuration with the variant's overlay.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    matched: dict[str, dict[str, list[str]]] = {}
     values = config.model_dump()
     for table in TABLES:
         for row, ours in table.rows.items():
             if isinstance(ours, Ours) and (match := _match(values, ours, variants)):
-                found.setdefault(table.source, {})[row] = match
-    return found
+                matched.setdefault(table.source, {})[row] = match
+    return matched
 
 
 def departures(config: Config) -> list[str]:
     """Return the settings that are not the paper's, such as "rounds 2 instead of 40".
 
-    Only those that its results hang on: without rounds nothing of stage two counts, and nothing of
-    the training of a checkpoint that is given. LLCM, of which the paper has no figures, has none.
+    Only settings that affect the results count: without rounds none of stage two, and with a given
+    checkpoint none of its training. LLCM, for which the paper has no figures, has no departures.
 
     Args:
         config: of the run.
@@ -256,7 +257,7 @@ def departures(config: Config) -> list[str]:
         wanted.pop("pretrain", None)
         if not config.rounds:
             wanted = {key: wanted[key] for key in _NETWORK}
-    found = []
+    differing = []
     for section, values in wanted.items():
         ours = getattr(config, section)
         pairs = (
@@ -264,10 +265,10 @@ def departures(config: Config) -> list[str]:
             if isinstance(values, Mapping)
             else [(section, ours, values)]
         )
-        found += [f"{key} {is_} instead of {was}" for key, is_, was in pairs if is_ != was]
+        differing += [f"{key} {is_} instead of {was}" for key, is_, was in pairs if is_ != was]
     if config.model.weights == "random" and not config.pretrain.checkpoint:
-        found.append("model.weights random instead of imagenet")
-    return found
+        differing.append("model.weights random instead of imagenet")
+    return differing
 
 
 def _match(

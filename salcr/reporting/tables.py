@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -28,11 +27,19 @@ _SETTINGS = {
     "trial 1 visible-to-thermal": "trial 1, visible to thermal",
 }
 _NAMES = {"lambda": "λ", "k_train": "k", "k_test": "k"}
-_LATEX = {
+_LATEX = str.maketrans({
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "−": "$-$", "λ": r"$\lambda$", "—": "---", "×": r"$\times$",
-}  # fmt: skip
+})  # fmt: skip
+_DOCUMENT = r"""\documentclass{article}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs}
+\usepackage[a4paper,margin=15mm]{geometry}
+\begin{document}
+%s
+\end{document}
+"""
 
 
 class Score(NamedTuple):
@@ -41,8 +48,8 @@ class Score(NamedTuple):
     mean: float | None = None
     std: float | None = None
     published: float | None = None
-    trials: int = 0
-    """Or drawn galleries, over which mean and std are."""
+    num_trials: int = 0
+    """Or galleries, over which mean and std are."""
 
 
 class Line(NamedTuple):
@@ -72,97 +79,79 @@ class Sheet(NamedTuple):
 
 def as_csv(sheet: Sheet) -> pd.DataFrame:
     """Return a line per row, setting and score, each number in a column of its own."""
-    found = []
-    for line in sheet.lines:
-        for name in sheet.scores:
-            score = line.scores[name]
-            found.append(
-                {
-                    "table": sheet.heading,
-                    "row": line.row,
-                    "dataset": line.dataset,
-                    "setting": line.setting,
-                    "score": name,
-                    "status": NOT_RUN if score.mean is None else "run",
-                    "variant": line.variant,
-                    "num_trials": score.trials,
-                    "ours_mean": _rounded(score.mean),
-                    "ours_std": _rounded(score.std),
-                    "published": score.published,
-                    "difference": _rounded(_difference(sheet, score)),
-                }
-            )
-    return pd.DataFrame(found)
+    return pd.DataFrame(
+        {
+            "table": sheet.heading,
+            "row": line.row,
+            "dataset": line.dataset,
+            "setting": line.setting,
+            "score": name,
+            "status": NOT_RUN if score.mean is None else "run",
+            "variant": line.variant,
+            "num_trials": score.num_trials,
+            "ours_mean": _rounded(score.mean),
+            "ours_std": _rounded(score.std),
+            "published": score.published,
+            "difference": _rounded(_difference(sheet, score)),
+        }
+        for line in sheet.lines
+        for name in sheet.scores
+        for score in [line.scores[name]]
+    )
 
 
 def as_markdown(sheet: Sheet) -> str:
     """Return a heading, the first note, a GitHub table for each setting, the other notes."""
     parts = [f"## {sheet.heading}. {sheet.title}", sheet.notes[0]]
-    for place, lines in _panels(sheet):
-        rows = [["", *_titles(sheet)], [":--", *["--:"] * len(_titles(sheet))]]
-        rows += [[_label(line.row), *_cells(sheet, line)] for line in lines]
-        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        parts += [f"**{place}**", table] if place else [table]
+    for title, cells in _panels(sheet):
+        aligned = ["left", *["right"] * (len(cells.columns) - 1)]
+        table = cells.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+        parts += [f"**{title}**", table] if title else [table]
     parts.append("\n".join(f"- {note}" for note in sheet.notes[1:]))
     return "\n\n".join(parts) + "\n"
 
 
 def as_latex(sheet: Sheet) -> str:
     """Return a table environment, for a document that loads booktabs."""
-    columns = len(_titles(sheet)) + 1
-    body = [r"\toprule", _latex_row(["", *_titles(sheet)])]
-    for place, lines in _panels(sheet):
-        body.append(r"\midrule")
-        if place:
-            title = rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{escaped(place)}}}}} \\"
-            body += [title, r"\midrule"]
-        body += [_latex_row([_label(line.row), *_cells(sheet, line)]) for line in lines]
-    body.append(r"\bottomrule")
-    notes = " ".join(escaped(note.replace("**", "").replace("`", "")) for note in sheet.notes)
-    return "\n".join(
-        [
-            r"\begin{table}[htbp]",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{sheet.heading} of the paper: {escaped(sheet.title)}. {notes}}}",
-            rf"\label{{tab:salcr-{sheet.name}}}",
-            rf"\begin{{tabular}}{{l{'r' * (columns - 1)}}}",
-            *body,
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    notes = " ".join(note.replace("**", "").replace("`", "") for note in sheet.notes)
+    caption = f"{sheet.heading} of the paper: {sheet.title}. {notes}"
+    parts = [
+        r"\begin{table}[htbp]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{escape_latex(caption)}}}",
+        rf"\label{{tab:salcr-{sheet.name}}}",
+    ]
+    for title, cells in _panels(sheet):
+        table = cells.map(escape_latex).rename(columns=escape_latex)
+        if title:
+            table = pd.concat({escape_latex(title): table}, axis="columns")
+        columns = "l" + "r" * (len(table.columns) - 1)
+        text = table.to_latex(
+            index=False, escape=False, column_format=columns, multicolumn_format="l"
+        )
+        parts += [r"\medskip", text]
+    return "\n".join([*parts, r"\end{table}", ""])
 
 
 def document(names: Sequence[str]) -> str:
     """Return a LaTeX document that holds the tables of these names."""
-    inputs = [line for name in names for line in (rf"\input{{{name}}}", r"\clearpage")]
-    return "\n".join(
-        [
-            r"\documentclass{article}",
-            r"\usepackage[T1]{fontenc}",
-            r"\usepackage{booktabs}",
-            r"\usepackage[a4paper,margin=15mm]{geometry}",
-            r"\begin{document}",
-            *inputs,
-            r"\end{document}",
-            "",
-        ]
-    )
+    return _DOCUMENT % "\n".join(rf"\input{{{name}}}\clearpage" for name in names)
 
 
-def escaped(text: str) -> str:
-    """Return the text with what means something to LaTeX taken by its word."""
-    return "".join(_LATEX.get(letter, letter) for letter in text)
+def escape_latex(text: str) -> str:
+    """Return plain text as LaTeX, in ASCII."""
+    return text.translate(_LATEX)
 
 
-def _panels(sheet: Sheet) -> list[tuple[str, list[Line]]]:
-    """Return the lines by data set and setting, each with its title."""
-    panels: dict[str, list[Line]] = {}
+def _panels(sheet: Sheet) -> list[tuple[str, pd.DataFrame]]:
+    """Return the cells as text, a frame for each data set and setting, each with its title."""
+    columns = ["", *_titles(sheet)]
+    panels: dict[str, list[list[str]]] = {}
     for line in sheet.lines:
         words = [line.dataset, _SETTINGS.get(line.setting, line.setting)]
-        panels.setdefault(", ".join(filter(None, words)), []).append(line)
-    return list(panels.items())
+        row = [_label(line.row), *_cells(sheet, line)]
+        panels.setdefault(", ".join(filter(None, words)), []).append(row)
+    return [(title, pd.DataFrame(rows, columns=columns)) for title, rows in panels.items()]
 
 
 def _titles(sheet: Sheet) -> list[str]:
@@ -211,9 +200,5 @@ def _label(row: str) -> str:
     return row
 
 
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(escaped(cell) for cell in cells) + r" \\"
-
-
 def _rounded(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else round(value, 4)
+    return None if value is None else round(value, 4)

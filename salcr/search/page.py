@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from salcr.reporting import page
 from salcr.search.images import printable, thumbnail
 
 _HEIGHT = 160  # pixels of a picture
-
-_STYLE = """:root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
-body { margin: 1.5rem auto; max-width: 90rem; padding: 0 1rem; }
-section { border-top: 1px solid #8886; display: flex; gap: 1.2rem; padding: 1rem 0; }
-ol { display: flex; flex-wrap: wrap; gap: .6rem; list-style: none; margin: 0; padding: 0; }
-figure { margin: 0; width: 5.5rem; }
-img { display: block; height: 160px; max-width: 100%; object-fit: contain; }
-.query img { outline: 3px solid; outline-offset: 2px; }
-figcaption { font-size: .75rem; margin-top: .4rem; overflow-wrap: anywhere; }
-figcaption b { display: block; font-size: .95rem; }
-"""
 
 
 class Shown(NamedTuple):
@@ -34,7 +20,7 @@ class Shown(NamedTuple):
     caption: str
     """What it is, such as its rank and score."""
     name: str
-    """What its file is called on the page."""
+    """Name of its file on the page."""
 
 
 def hits_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
@@ -44,25 +30,17 @@ def hits_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> st
         summary: a sentence above them.
         rows: query and hits, nearest first.
     """
-    parts = [f"<h1>SALCR search</h1>\n<p>{html.escape(summary)}</p>\n"]
-    for query, hits in rows:
-        parts.append(f'<section>\n<div class="query">{_figure(query)}</div>\n<ol>\n')
-        parts += [f"<li>{_figure(hit)}</li>\n" for hit in hits]
-        parts.append("</ol>\n</section>\n")
-    return page.document("SALCR search", _STYLE, "".join(parts))
-
-
-def _figure(shown: Shown) -> str:
-    caption, name = html.escape(shown.caption), html.escape(printable(shown.name))
-    breaks = name.replace("/", "/<wbr>").replace("_", "_<wbr>")
-    picture = _data_uri(thumbnail(shown.path, _HEIGHT))
-    return (
-        f'<figure><img src="{picture}" alt="{caption}: {name}">'
-        f"<figcaption><b>{caption}</b>{breaks}</figcaption></figure>"
+    figures = [(_figure(query), [_figure(hit) for hit in hits]) for query, hits in rows]
+    return page.render_page(
+        "search/hits.html.j2", title="SALCR search", summary=summary, rows=figures
     )
 
 
-def _data_uri(picture: Image.Image) -> str:
+def _figure(shown: Shown) -> dict[str, str]:
     content = io.BytesIO()
-    picture.save(content, "JPEG", quality=85)
-    return page.data_uri(content.getvalue(), "jpeg")
+    thumbnail(shown.path, _HEIGHT).save(content, "JPEG", quality=85)
+    return {
+        "uri": page.data_uri(content.getvalue(), "jpeg"),
+        "caption": shown.caption,
+        "name": printable(shown.name),
+    }

@@ -1,4 +1,4 @@
-"""One figure from its small files, as png and pdf. Nothing is computed here but means."""
+"""One figure from its small files, as png and pdf. Only means are computed here."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from salcr import files
 from salcr.config.schema import Config
 from salcr.log import say
 from salcr.reporting.figures import curves, pictures, points
-from salcr.reporting.figures.style import Sources, settings_of
+from salcr.reporting.figures.style import Sources, rc_settings
 
 FIGURES: dict[str, Callable[[Sources], Figure]] = {
-    "losses": curves.losses,
-    "label_quality": curves.label_quality,
-    "cmc": curves.cmc,
-    "map": curves.mean_precision,
-    "refinement_weight": partial(curves.sweep, key="weight"),
-    "refinement_k": partial(curves.sweep, key="k"),
-    "distances": curves.distances,
-    "cluster_centers": points.cluster_centers,
-    "tsne": points.tsne,
-    "ranking": pictures.ranking,
-    "attention": pictures.attention,
+    "losses": curves.plot_losses,
+    "label_quality": curves.plot_label_quality,
+    "cmc": curves.plot_cmc,
+    "map": curves.plot_map,
+    "refinement_weight": partial(curves.plot_sweep, key="weight"),
+    "refinement_k": partial(curves.plot_sweep, key="k"),
+    "distances": curves.plot_distances,
+    "cluster_centers": points.plot_cluster_centers,
+    "tsne": points.plot_tsne,
+    "ranking": pictures.plot_ranking,
+    "attention": pictures.plot_attention,
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
-    parser.add_argument("--figure", choices=list(FIGURES), required=True, help="which one")
+    parser.add_argument("--figure", choices=list(FIGURES), required=True, help="name of the figure")
     parser.add_argument(
-        "--sources", type=Path, nargs="+", required=True, help="files that it is drawn from"
+        "--sources", type=Path, nargs="+", required=True, help="files that it is plotted from"
     )
     parser.add_argument(
         "--names", nargs="*", default=[],
-        help="of the networks that the files are of; for a sweep, VARIANT=VALUE",
+        help="names of the networks of the files; for a sweep, VARIANT=VALUE",
     )  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
     parser.add_argument("--png", type=Path, required=True, help="picture to write")
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Draw the figure and write it in both formats."""
+    """Plot the figure and write it in both formats."""
     sources = Sources(arguments.sources, arguments.names, arguments.data, settings.plot.variants)
-    with plt.rc_context(settings_of(settings.plot.font_size)):
+    with plt.rc_context(rc_settings(settings.plot.font_size)):
         figure = FIGURES[arguments.figure](sources)
         for path in (arguments.png, arguments.pdf):
             # Without a date, two runs on equal results write equal files.

@@ -1,4 +1,4 @@
-"""What figures show: every line, mark and picture is the number or image that it stands for."""
+"""What figures show: every line, mark and picture is the number or image that it represents."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Made = Callable[..., Sources]
 
 @pytest.fixture(autouse=True)
 def print_style() -> Iterator[None]:
-    """Draw with the settings of all figures, and close what was drawn."""
-    with plt.rc_context(style.settings_of(9)):
+    """Plot with the settings of all figures, and close the figures afterwards."""
+    with plt.rc_context(style.rc_settings(9)):
         yield
     plt.close("all")
 
@@ -55,7 +55,7 @@ def test_cmc_is_the_share_of_the_table(made: Made) -> None:
         for rerank in ("none", "aim")
         for rank in (1, 2)
     ]
-    figure = curves.cmc(made(rows, "variant stage setting rerank rank mean"))
+    figure = curves.plot_cmc(made(rows, "variant stage setting rerank rank mean"))
     wanted = {"before stage two": [[1, 51], [2, 52]], "salcr": [[1, 71], [2, 72]]}
     assert lines_of(figure) == wanted
 
@@ -67,7 +67,7 @@ def test_map_and_losses_are_means_with_their_deviation(made: Made) -> None:
         for round_ in (0, 1)
         for trial in (1, 2)
     ]
-    figure = curves.mean_precision(made(rows, "variant setting rerank round trial rank1 map"))
+    figure = curves.plot_map(made(rows, "variant setting rerank round trial rank1 map"))
     assert lines_of(figure) == {"salcr": [[0, 41.5], [1, 47.0]]}
     (band,) = figure.axes[0].collections
     deviation = statistics.stdev([46, 48])
@@ -75,8 +75,10 @@ def test_map_and_losses_are_means_with_their_deviation(made: Made) -> None:
     assert ends == {round(47 - deviation, 6), round(47 + deviation, 6)}
     rows = [("a", "salcr", 1, 1, 0.1, 3.0, 5.0, None), ("b", "salcr", 1, 1, 0.1, 9.0, 9.0, None)]
     columns = "variant stage trial step learning_rate mine total visible"
-    assert lines_of(curves.losses(made(rows, columns))) == {"mine": [[1, 3]], "total": [[1, 5]]}
-    assert lines_of(curves.losses(made(rows, columns)._replace(variants=["b"])))["mine"] == [[1, 9]]
+    sources = made(rows, columns)
+    assert lines_of(curves.plot_losses(sources)) == {"mine": [[1, 3]], "total": [[1, 5]]}
+    other = curves.plot_losses(sources._replace(variants=["b"]))
+    assert lines_of(other)["mine"] == [[1, 9]]
 
 
 def test_distances_are_the_shares_of_each_kind(tmp_path: Path) -> None:
@@ -87,7 +89,7 @@ def test_distances_are_the_shares_of_each_kind(tmp_path: Path) -> None:
         "negative": {"counts": [1, 4], "mean": 0.9},
     }
     files.write_json(tmp_path / "a.json", pairs)
-    figure = curves.distances(Sources([tmp_path / "a.json"], ["net"], tmp_path, []))
+    figure = curves.plot_distances(Sources([tmp_path / "a.json"], ["net"], tmp_path, []))
     (axes,) = figure.axes
     assert axes.get_title() == "net\ngap of means 0.60"
     shown = {
@@ -110,7 +112,7 @@ def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> N
             ("infrared", 1, 1, 3.0), ("infrared", 2, 2, 4.0),
         )
     ]  # fmt: skip
-    figure = points.cluster_centers(made(rows, "when modality identity nearest_identity x y"))
+    figure = points.plot_cluster_centers(made(rows, "when modality identity nearest_identity x y"))
     for axes in figure.axes:
         assert "(60% right)" in axes.get_title()
         visible, infrared = axes.collections
@@ -139,7 +141,7 @@ def test_a_ranking_shows_its_images_and_marks(
     for name in "ab":
         files.write_json(tmp_path / f"{name}.json", {"settings": {"all": setting}})
     paths = [tmp_path / "a.json", tmp_path / "b.json"]
-    figure = pictures.ranking(Sources(paths, ["a", "b"], tmp_path, []))
+    figure = pictures.plot_ranking(Sources(paths, ["a", "b"], tmp_path, []))
     rows = np.array(figure.axes).reshape(-1, 4)
     assert [row[0].get_ylabel() for row in rows] == ["a", "b"] * (len(rows) // 2)
     for query, *found in rows:
@@ -159,7 +161,7 @@ def test_attention_lies_over_its_own_image(tmp_path: Path, images: dict[str, np.
         for modality, row in (("visible", 1), ("infrared", 3))
     ]  # fmt: skip
     files.write_json(tmp_path / "a.json", {"images": shown})
-    figure = pictures.attention(Sources([tmp_path / "a.json"], ["net"], tmp_path, []))
+    figure = pictures.plot_attention(Sources([tmp_path / "a.json"], ["net"], tmp_path, []))
     rows = np.array(figure.axes).reshape(3, 2)
     for column, image in enumerate(shown):
         pixels = images[str(image["modality"])][image["row"]]

@@ -1,4 +1,4 @@
-"""Figures: planned where there are results, drawn from small files alone, in both formats."""
+"""Figures: planned where there are results, plotted from small files alone, in both formats."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def sources_of(figure: str, root: Path) -> list[object]:
     return ["--sources", *(root / one / name for one in networks), "--names", *names]
 
 
-def draw(figure: str, sources: list[object], data: Path, to: Path, *extra: object) -> int:
-    """Draw a figure as png and pdf into a folder."""
+def plot(figure: str, sources: list[object], data: Path, to: Path, *extra: object) -> int:
+    """Plot a figure as png and pdf into a folder and return the exit status."""
     words = ["--data", data, "--png", to / f"{figure}.png", "--pdf", to / f"{figure}.pdf"]
     return tiny.run("plot", "--figure", figure, *sources, *words, *extra)
 
@@ -59,9 +59,9 @@ def draw(figure: str, sources: list[object], data: Path, to: Path, *extra: objec
 def test_pictures_are_of_print_size_and_equal_bytes(
     finished: Path, tmp_path: Path, figure: str
 ) -> None:
-    """One or two columns wide, fonts embedded, not blank; the bytes that the workflow drew."""
+    """One or two columns wide, fonts embedded, not blank; the bytes that the workflow wrote."""
     root = finished / ROOT
-    assert draw(figure, sources_of(figure, root), root / "preprocess", tmp_path) == 0
+    assert plot(figure, sources_of(figure, root), root / "preprocess", tmp_path) == 0
     for form in ("png", "pdf"):
         name = f"{figure}.{form}"
         assert (tmp_path / name).read_bytes() == (root / "figures" / name).read_bytes()
@@ -72,14 +72,14 @@ def test_pictures_are_of_print_size_and_equal_bytes(
     assert pdf.startswith(b"%PDF") and b"/FontFile2" in pdf and b"/Type3" not in pdf
 
 
-def test_drawing_needs_no_torch() -> None:
+def test_plotting_needs_no_torch() -> None:
     """Restyling starts without the library that computes, whose import takes seconds."""
     code = "import sys, salcr.stages.plot; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_colors_are_told_apart_in_gray() -> None:
-    """The first four lines differ in dashes and markers, so that print without color reads."""
+def test_lines_differ_in_gray() -> None:
+    """The first four lines differ in dashes and markers, so that gray print is readable."""
     styles = [style.line_style(number) for number in range(6)]
     assert len({(one["linestyle"], one["marker"]) for one in styles}) == 6
     assert len({one["color"] for one in styles}) == 6
@@ -112,8 +112,8 @@ def test_a_sweep_shows_means_deviations_and_what_is_published(tmp_path: Path) ->
     published.assign(source="fig6").to_csv(tmp_path / "published.csv", index=False)
     files = [tmp_path / "summary.csv", tmp_path / "published.csv"]
     sources = Sources(files, ["high=1.0", "plain=0.5"], tmp_path, [])
-    with plt.rc_context(style.settings_of(9)):
-        figure = curves.sweep(sources, "weight")
+    with plt.rc_context(style.rc_settings(9)):
+        figure = curves.plot_sweep(sources, "weight")
     (axes,) = figure.axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.get_lines()}
     assert lines["rank-1, published"] == [[0.5, 90.6], [1.0, 90.3]]
@@ -124,8 +124,8 @@ def test_a_sweep_shows_means_deviations_and_what_is_published(tmp_path: Path) ->
     assert ends["rank-1"].tolist() == [69.0, 71.0] and ends["mAP"].tolist() == [64.5, 65.5]
     plt.close(figure)
     words = ["--sources", *files, "--names", *sources.names]
-    assert draw("refinement_weight", words, tmp_path, tmp_path) == 0
-    assert draw("refinement_k", [*words[:2], *words[3:]], tmp_path, tmp_path) == 0
+    assert plot("refinement_weight", words, tmp_path, tmp_path) == 0
+    assert plot("refinement_k", [*words[:2], *words[3:]], tmp_path, tmp_path) == 0
 
 
 def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
     columns = ["variant", "round", "trial", "space", "ari", "ami", "fmi", "v_measure"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "label_quality.csv", index=False)
     sources = Sources([tmp_path / "label_quality.csv"], [], tmp_path, ["dagl", "salcr"])
-    figure = curves.label_quality(sources)
+    figure = curves.plot_label_quality(sources)
     for axes in figure.axes:
         salcr, dagl = axes.get_lines()
         assert [line.get_label() for line in (salcr, dagl)] == ["salcr", "dagl"]
@@ -151,7 +151,7 @@ def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
 
 
 def figures_in(output: str) -> set[str]:
-    """Return the figures that a dry run plans to draw."""
+    """Return the figures that a dry run plans to plot."""
     return set(re.findall(r"figures/(\w+)\.pdf", output))
 
 

@@ -1,4 +1,4 @@
-"""Which of our variants stands in which row of the paper, and how large the networks are."""
+"""Which of our variants is in which row of the paper, and how large the networks are."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_the_shipped_configurations_fill_their_tables(
                     assert paper.RERANKINGS[dataset].get(ours.rerank, ours.rerank) in asked
 
 
-def test_names_of_the_ablation_stand_in_its_rows() -> None:
+def test_names_of_the_ablation_are_those_of_its_rows() -> None:
     """The row of Table 3 says with its own words what its variant is called."""
     rows = matches("ablation")["3"]
     for row, (name, stage) in rows.items():
@@ -90,7 +90,7 @@ def test_a_name_in_two_configurations_means_the_same() -> None:
 
 
 def test_settings_decide_and_not_names() -> None:
-    """A `dagl` that has CMFP stands beside DAGL+CMFP, a `k_8` with another k nowhere."""
+    """A `dagl` that has CMFP is in the row DAGL+CMFP, a `k_8` with another k in none."""
     cmfp = {"fgsal": {"enabled": False}, "gpcr": {"mode": "none"}}
     found = matches(variants={"dagl": cmfp, "k_8": {"associate": {"cmfp_k": 9}}})
     assert found["3"]["DAGL+CMFP"] == ["dagl", "salcr"] and "DAGL" not in found["3"]
@@ -99,8 +99,8 @@ def test_settings_decide_and_not_names() -> None:
     assert "SALCR" not in found["3"] and found["3"]["DAGL+FGSAL+GPCR"] == ["salcr", "salcr"]
 
 
-def test_a_given_checkpoint_is_no_stage_one() -> None:
-    """Evaluated alone it stands as the method; with rounds, its stage one is nobody's row."""
+def test_a_given_checkpoint_is_not_stage_one() -> None:
+    """Evaluated alone it is in the method's row; with rounds, its stage one is in none."""
     given = {"pretrain": {"checkpoint": "given.pt"}}
     found = matches(**given, rounds=0)
     assert found["3"] == {"SALCR": ["salcr", "pretrain"]}
@@ -135,7 +135,7 @@ def test_the_shipped_configurations_are_the_paper_s() -> None:
 def test_settings_that_are_not_the_paper_s_are_named(
     overlay: dict[str, Any], wanted: list[str]
 ) -> None:
-    """Only those on which the results hang."""
+    """Only those that affect the results."""
     assert paper.departures(configured(**overlay)) == wanted
 
 

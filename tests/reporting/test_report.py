@@ -63,7 +63,7 @@ def _word(name: str, value: object) -> list[object]:
 
 
 def test_the_page_opens_alone_with_every_figure(reported: Path, page: Page) -> None:
-    """Pictures are inside, the very ones that were drawn, with captions; nothing is loaded."""
+    """Pictures are inside, byte for byte those of the figures, with captions; nothing is loaded."""
     images = page.all("img")
     for name, image in zip(SHOWN, images, strict=True):
         head, _, content = str(image["src"]).partition(",")
@@ -79,7 +79,7 @@ def test_the_page_opens_alone_with_every_figure(reported: Path, page: Page) -> N
 
 
 def test_every_figure_has_a_caption() -> None:
-    """A figure without words would be left out of the page."""
+    """A figure without a caption would be left out of the page."""
     assert set(CAPTIONS) == set(FIGURES)
 
 
@@ -102,21 +102,21 @@ def test_results_are_those_of_the_metrics(reported: Path, page: Page) -> None:
 
 
 def test_the_front_says_what_was_run_on_what(page: Page) -> None:
-    """Images, variants, trials, network and device; that people are drawn; no made-up commit."""
+    """Images, variants, trials, network and device; synthetic people; no made-up commit."""
     facts = dict(line for line in page.rows if len(line) == 2)
     assert facts["images"] == "60 visible, 60 infrared"
     assert (facts["variants"], facts["trials"], facts["seed"]) == ("salcr, dagl", "1, 2", "0")
     assert facts["stage one"] == "trained here"
-    assert facts["network"].startswith("resnet18, width 8, first weights: random")
+    assert facts["network"].startswith("resnet18, width 8, initial weights: random")
     assert facts["computed on"].startswith("CPU, Linux")
-    assert facts["code"] == "of no known commit"
+    assert facts["code"] == "unknown commit"
     assert facts["dagl"] == "fgsal.enabled: False; gpcr.mode: none"
-    assert "drawn people, not a published data set" in page.text
+    assert "synthetic people, not a published data set" in page.text
     assert "instances: 3" in page.text  # the configuration itself
 
 
 def test_tables_in_which_something_was_run_are_open(reported: Path, page: Page) -> None:
-    """Their rows stand on the page; the others are folded, and say that they were not run."""
+    """Their rows are on the page; the others are folded, and say that they were not run."""
     tables = sorted((reported / RESULTS / "tables").glob("*.csv"))
     ran = {path.stem for path in tables if (pd.read_csv(path)["status"] == "run").any()}
     assert 0 < len(ran) < len(tables) == 18
@@ -132,7 +132,7 @@ def test_tables_in_which_something_was_run_are_open(reported: Path, page: Page) 
 
 
 def test_times_are_the_sum_of_snakemakes(reported: Path, page: Page) -> None:
-    """Four jobs trained; the time of a variant that is no longer there does not count."""
+    """Four jobs trained; the time of a variant that no longer exists does not count."""
     paths = (reported / RESULTS / "benchmarks/train").glob("*-trial0?-round01.tsv")
     seconds = [pd.read_csv(p, sep="\t")["s"].item() for p in paths if "gone" not in p.name]
     rows = {line[0]: line[1:4] for line in page.rows if len(line) == 5}
@@ -140,16 +140,16 @@ def test_times_are_the_sum_of_snakemakes(reported: Path, page: Page) -> None:
     assert rows["preprocess"][0] == "1"
 
 
-def test_a_restyled_figure_makes_the_page_anew_and_nothing_else(reported: Path) -> None:
-    """Nothing is to be done after it; other letters draw the figures, and the page follows."""
+def test_a_restyled_figure_remakes_the_page_and_nothing_else(reported: Path) -> None:
+    """Nothing is planned after it; another font size plots the figures, and the page follows."""
     assert planned(reported, repository=reported, target="report") == {}
     words = ("--config", "plot={font_size: 8}")
     plan = planned(reported, *words, repository=reported, target="report")
     assert plan == {"plot": len(SHOWN), "report": 1}
 
 
-def test_edited_captions_make_the_page_anew(reported: Path, tmp_path: Path) -> None:
-    """Other words below a figure: the page alone follows."""
+def test_edited_captions_remake_the_page(reported: Path, tmp_path: Path) -> None:
+    """Another caption of a figure: the page alone is made again."""
     shutil.copytree(reported, tmp_path / "copy")
     path = tmp_path / "copy/salcr/reporting/captions.py"
     path.write_text(path.read_text().replace("Ranking lists", "Lists"))

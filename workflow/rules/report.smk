@@ -50,7 +50,7 @@ rule tables:
     params:
         code=code("tables"),
         layout=CONFIG.dataset.layout,
-        drawn="--drawn" if CONFIG.dataset.synthetic else "",
+        drawn="--synthetic" if CONFIG.dataset.synthetic else "",
         departures=shlex.join(["--departures", *DEPARTURES] if DEPARTURES else []),
         matches=json.dumps(PAPER),
         jobs=lambda wildcards, input: shlex.join(
@@ -138,7 +138,7 @@ rule report:
         runtime=10,
     params:
         code=code("report"),
-        drawn="--drawn" if CONFIG.dataset.synthetic else "",
+        drawn="--synthetic" if CONFIG.dataset.synthetic else "",
         data=subpath(input.images, parent=True),
         times=TIME,
     message:

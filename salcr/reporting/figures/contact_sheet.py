@@ -30,12 +30,12 @@ def picture_rows(rows: Sequence[Sequence[Framed]]) -> Figure:
     for line, row in zip(grid, rows, strict=True):
         for axes in line:
             axes.set_axis_off()
-        for axes, framed in zip(line, row, strict=False):  # shorter rows leave places empty
-            _draw(axes, framed)
+        for axes, framed in zip(line, row, strict=False):  # shorter rows leave cells empty
+            _show(axes, framed)
     return figure
 
 
-def _draw(axes: Axes, framed: Framed) -> None:
+def _show(axes: Axes, framed: Framed) -> None:
     axes.set_axis_on()
     axes.grid(visible=False)
     axes.imshow(framed.image)

@@ -19,13 +19,13 @@ from salcr.reporting.figures.style import (
     GRAY,
     ORANGE,
     Sources,
-    band,
-    legend_above,
+    add_legend_above,
     line_style,
-    names_of,
-    panels,
-    setting_panels,
-    whole_numbers,
+    make_panels,
+    make_setting_panels,
+    numbered_variants,
+    plot_band,
+    use_integer_ticks,
 )
 
 _SCORES = {"ari": "ARI", "ami": "AMI", "fmi": "FMI", "v_measure": "V-measure"}
@@ -33,30 +33,30 @@ _NO_LOSSES = ("variant", "stage", "trial", "step", "learning_rate")
 _SWEPT = {"weight": "λ, weight of the refinement loss", "k": "k, instances of the refinement loss"}
 
 
-def losses(sources: Sources) -> Figure:
+def plot_losses(sources: Sources) -> Figure:
     """Return every training loss of the first shown variant, a panel for each stage."""
     table = sources.table()
     first = runs.shown(table["variant"], sources.variants)[0]
     table = table[table["variant"] == first]
     stages = [stage for stage in ("pretrain", "salcr") if (table["stage"] == stage).any()]
     titles = {"pretrain": "stage one", "salcr": "stage two"}
-    figure, grid = panels(len(stages), height=2.6)
+    figure, grid = make_panels(len(stages), height=2.6)
     for axes, stage in zip(grid, stages, strict=True):
         lines = table[table["stage"] == stage]
         names = lines.dropna(axis="columns", how="all").columns.drop([*_NO_LOSSES, "total"])
         for number, name in enumerate(names):
             label = "refinement" if name == "refine" else name
-            band(axes, lines, "step", name, label=label, **line_style(number))
-        band(axes, lines, "step", "total", label="total", color="black", marker=".")
+            plot_band(axes, lines, "step", name, label=label, **line_style(number))
+        plot_band(axes, lines, "step", "total", label="total", color="black", marker=".")
         axes.set(title=titles[stage], xlabel="epoch" if stage == "pretrain" else "round")
         axes.set_ylim(bottom=0)
-        whole_numbers(axes)
+        use_integer_ticks(axes)
         axes.legend()
     grid[0].set_ylabel("loss (mean over the epoch)")
     return figure
 
 
-def label_quality(sources: Sources) -> Figure:
+def plot_label_quality(sources: Sources) -> Figure:
     """Return ARI, AMI, FMI and V-measure over the rounds, a panel for each label space."""
     table = sources.compared()
     spaces = ("visible", "infrared")
@@ -66,58 +66,58 @@ def label_quality(sources: Sources) -> Figure:
     for row, (score, title) in zip(grid, _SCORES.items(), strict=True):
         for axes, space in zip(row, spaces, strict=True):
             here = table[table["space"] == space]
-            for number, variant in names_of(here):
+            for number, variant in numbered_variants(here):
                 lines = here[here["variant"] == variant]
-                band(axes, lines, "round", score, label=variant, **line_style(number))
-            whole_numbers(axes)
+                plot_band(axes, lines, "round", score, label=variant, **line_style(number))
+            use_integer_ticks(axes)
         row[0].set_ylabel(title)
     for axes, space in zip(grid[0], spaces, strict=True):
         axes.set_title(f"{space} label space")
     for axes in grid[-1]:
         axes.set_xlabel("round")
-    legend_above(figure, grid[0][0])
+    add_legend_above(figure, grid[0][0])
     return figure
 
 
-def cmc(sources: Sources) -> Figure:
+def plot_cmc(sources: Sources) -> Figure:
     """Return the cumulative matching characteristic of every variant, and of its stage one."""
     table = sources.compared()
-    figure, grid = setting_panels(table[table["rerank"] == "none"], "matching rate (%)")
+    figure, grid = make_setting_panels(table[table["rerank"] == "none"], "matching rate (%)")
     for axes, here in grid:
-        drawn: set[tuple[float, ...]] = set()
-        for number, variant in names_of(here):
+        plotted: set[tuple[float, ...]] = set()
+        for number, variant in numbered_variants(here):
             lines = here[here["variant"] == variant]
             for stage, curve in lines.groupby("stage", sort=False):
-                if tuple(curve["mean"]) in drawn:
+                if tuple(curve["mean"]) in plotted:
                     continue  # variants that share a stage one share its curve
                 is_start = stage == "pretrain" and lines["stage"].nunique() > 1
                 style = {**line_style(number), "marker": None, "label": variant}
                 if is_start:
-                    of_whom = "before stage two" if not drawn else f"{variant}, before it"
+                    of_whom = "before stage two" if not plotted else f"{variant}, before it"
                     style |= {"color": GRAY, "linestyle": ":", "label": of_whom}
-                drawn.add(tuple(curve["mean"]))
+                plotted.add(tuple(curve["mean"]))
                 axes.plot(curve["rank"], curve["mean"], **style)
         axes.set(xlabel="rank", ylim=(0, 101), xticks=[1, 5, 10, 15, 20])
         axes.legend(loc="lower right")
     return figure
 
 
-def mean_precision(sources: Sources) -> Figure:
+def plot_map(sources: Sources) -> Figure:
     """Return mAP over the rounds of stage two; round 0 is the end of stage one."""
     table = sources.compared()
-    figure, grid = setting_panels(table[table["rerank"] == "none"], "mAP (%)")
+    figure, grid = make_setting_panels(table[table["rerank"] == "none"], "mAP (%)")
     for axes, here in grid:
-        for number, variant in names_of(here):
+        for number, variant in numbered_variants(here):
             lines = here[here["variant"] == variant]
-            band(axes, lines, "round", "map", label=variant, **line_style(number))
+            plot_band(axes, lines, "round", "map", label=variant, **line_style(number))
         axes.set(xlabel="round (0: before stage two)", ylim=(0, 101))
-        whole_numbers(axes)
+        use_integer_ticks(axes)
         axes.legend(loc="lower right")
     return figure
 
 
-def sweep(sources: Sources, key: str) -> Figure:
-    """Return rank-1 and mAP over the values of a key, the published ones beside where given.
+def plot_sweep(sources: Sources, key: str) -> Figure:
+    """Return rank-1 and mAP over the values of a key, with the published ones where given.
 
     The names of the sources say which variant has which value: `lambda_0_5=0.5`.
     """
@@ -127,7 +127,7 @@ def sweep(sources: Sources, key: str) -> Figure:
     last = table.groupby(["variant", "setting"], sort=False).tail(1)
     last = last.assign(value=last["variant"].map(value_of))
     published = _published(sources.files[1:], key)
-    figure, grid = setting_panels(last, "percent")
+    figure, grid = make_setting_panels(last, "percent")
     for axes, lines in grid:
         here = lines.sort_values("value")
         given = published[published["setting"] == here["setting"].iloc[0]]
@@ -141,21 +141,21 @@ def sweep(sources: Sources, key: str) -> Figure:
                 style |= {"color": GRAY, "markerfacecolor": "white", "linestyle": ":"}
                 axes.plot(given["value"], given[score], label=f"{name}, published", **style)
         axes.set(xlabel=_SWEPT[key])
-    legend_above(figure, grid[0][0])
+    add_legend_above(figure, grid[0][0])
     return figure
 
 
-def distances(sources: Sources) -> Figure:
+def plot_distances(sources: Sources) -> Figure:
     """Return histograms of cross-modality distances, positive and negative, a panel a network."""
-    found = {name: files.read_json(path) for name, path in sources.by_name().items()}
-    columns = min(3, len(found))
-    rows = -(-len(found) // columns)
+    networks = {name: files.read_json(path) for name, path in sources.by_name().items()}
+    columns = min(3, len(networks))
+    rows = -(-len(networks) // columns)
     figure, grid = plt.subplots(
         rows, columns, figsize=(DOUBLE, 2.3 * rows + 0.2), sharex=True, sharey=True, squeeze=False
     )
-    for axes in grid.flat[len(found) :]:
+    for axes in grid.flat[len(networks) :]:
         axes.set_visible(False)
-    for axes, (name, pairs) in zip(grid.flat, found.items(), strict=False):
+    for axes, (name, pairs) in zip(grid.flat, networks.items(), strict=False):
         for kind, color, dashes in (("positive", BLUE, "-"), ("negative", ORANGE, "--")):
             _histogram(axes, pairs, kind, color=color, linestyle=dashes)
         gap = pairs["negative"]["mean"] - pairs["positive"]["mean"]
@@ -163,9 +163,9 @@ def distances(sources: Sources) -> Figure:
         axes.tick_params(labelbottom=True)  # the panel below may be an empty place
     for row in grid:
         row[0].set_ylabel("pairs (%)")
-    axes.set_xlim(*_occupied(list(found.values())))
+    axes.set_xlim(*_occupied(list(networks.values())))
     axes.set_ylim(bottom=0)
-    legend_above(figure, grid[0][0])
+    add_legend_above(figure, grid[0][0])
     return figure
 
 
@@ -177,21 +177,21 @@ def _histogram(axes: Axes, pairs: dict[str, Any], kind: str, **style: Any) -> No
     axes.axvline(pairs[kind]["mean"], **{**style, "linewidth": 0.9})
 
 
-def _occupied(found: list[dict[str, Any]]) -> tuple[float, float]:
+def _occupied(networks: list[dict[str, Any]]) -> tuple[float, float]:
     """Return the range of distances in which there are pairs."""
-    edges = np.array(found[0]["edges"])
+    edges = np.array(networks[0]["edges"])
     counts = sum(
-        np.array(pairs[kind]["counts"]) for pairs in found for kind in ("positive", "negative")
+        np.array(pairs[kind]["counts"]) for pairs in networks for kind in ("positive", "negative")
     )
     full = np.flatnonzero(counts)
     return float(edges[full[0]]), float(edges[full[-1] + 1])
 
 
 def _published(paths: list[Path], key: str) -> pd.DataFrame:
-    """Return setting, value, rank1 and map of the published sweep, no line without a file.
+    """Return setting, value, rank1 and map of the published sweep, empty without a file.
 
-    A line belongs to it by its variant, `lambda=0.5` or `k=30`. Settings have other names in every
-    data set.
+    A line belongs to it by its variant, `lambda=0.5` or `k=30`. Names of settings differ
+    between data sets.
     """
     columns = ["variant", "setting", "rank1", "map"]
     if not paths:

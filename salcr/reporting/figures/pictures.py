@@ -1,4 +1,4 @@
-"""Figures of images: ranking lists, and where the network looks."""
+"""Figures of images: ranking lists and attention maps."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from salcr.reporting.figures.style import (
     RIGHT,
     WRONG,
     Sources,
-    bare,
-    image_grid,
+    hide_ticks,
+    make_image_grid,
 )
 from salcr.types import MODALITIES, evenly_spread
 
 _QUERIES = 4  # in all
-_HEAT = "inferno"  # rises evenly in brightness, so it reads in gray and to the color-blind
+_HEAT = "inferno"  # rises evenly in brightness, so it is readable in gray and for the color-blind
 
 
-def ranking(sources: Sources) -> Figure:
+def plot_ranking(sources: Sources) -> Figure:
     """Return some queries with their ten nearest gallery images, one network below the other."""
-    found = {n: files.read_json(p)["settings"] for n, p in sources.by_name().items()}
-    chosen = _queries(next(iter(found.values())))
+    networks = {n: files.read_json(p)["settings"] for n, p in sources.by_name().items()}
+    chosen = _queries(next(iter(networks.values())))
     arrays = _arrays(sources.data)
     lines = [
         (name, settings[setting], settings[setting]["queries"][index])
         for setting, index in chosen
-        for name, settings in found.items()
+        for name, settings in networks.items()
     ]
     columns = 1 + max(len(one["gallery"]) for _, _, one in lines)
     cell = DOUBLE / columns
     height, width = arrays["visible"].shape[1:3]
     rise = cell * 0.9 * height / width + 0.2
-    figure, grid = image_grid(len(lines), columns, height=len(lines) * rise)
+    figure, grid = make_image_grid(len(lines), columns, height=len(lines) * rise)
     for number, (row, (name, setting, one)) in enumerate(zip(grid, lines, strict=True)):
         query, gallery = setting["query_modality"], setting["gallery_modality"]
         for axes in row:
             axes.set_axis_off()
-        title = "query" if number % len(found) == 0 else ""
+        title = "query" if number % len(networks) == 0 else ""
         _picture(row[0], arrays[query][one["query"]], title, BLACK)
         row[0].set_ylabel(name)
         for axes, place, right in zip(row[1:], one["gallery"], one["right"], strict=False):
@@ -54,21 +54,21 @@ def ranking(sources: Sources) -> Figure:
     return figure
 
 
-def attention(sources: Sources) -> Figure:
-    """Return test images of both modalities and, over them, where each network looks."""
-    found = {n: files.read_json(p)["images"] for n, p in sources.by_name().items()}
-    shown = _pairwise(next(iter(found.values())))
+def plot_attention(sources: Sources) -> Figure:
+    """Return test images of both modalities and, over them, the attention of each network."""
+    networks = {n: files.read_json(p)["images"] for n, p in sources.by_name().items()}
+    shown = _pairwise(next(iter(networks.values())))
     heats = [
         (f"{title}\n{name}", key, _pairwise(images))
         for key, title in (("grad_cam", "Grad-CAM"), ("attention", "parts"))
-        for name, images in found.items()
+        for name, images in networks.items()
         if images[0][key] is not None
     ]
     arrays = _arrays(sources.data)
     height, width = arrays["visible"].shape[1:3]
     cell = DOUBLE / (len(shown) + 0.5)
     rise = (len(heats) + 1) * cell * height / width
-    figure, grid = image_grid(len(heats) + 1, len(shown), height=rise + 0.3)
+    figure, grid = make_image_grid(len(heats) + 1, len(shown), height=rise + 0.3)
     for axes, image in zip(grid[0], shown, strict=True):
         _picture(axes, arrays[image["modality"]][image["row"]], image["modality"], BLACK, 0.5)
     grid[0][0].set_ylabel("image")
@@ -92,7 +92,7 @@ def _queries(settings: dict[str, Any]) -> list[tuple[str, int]]:
 
 
 def _pairwise(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the images so that the two of one person stand side by side."""
+    """Return the images so that the two of one person are next to each other."""
     half = len(images) // 2
     return [image for pair in zip(images[:half], images[half:], strict=True) for image in pair]
 
@@ -105,7 +105,7 @@ def _picture(
     axes: Axes, image: NDArray[np.uint8], title: str, color: str, linewidth: float = 2
 ) -> None:
     axes.set_axis_on()
-    bare(axes)
+    hide_ticks(axes)
     axes.imshow(image)
     axes.set_title(title, color=color, pad=3)
     for spine in axes.spines.values():
@@ -113,14 +113,14 @@ def _picture(
 
 
 def _overlay(axes: Axes, image: NDArray[np.uint8], heat: NDArray[np.float64]) -> None:
-    """Draw an image in gray and a heat map [H', W'] over it, each position as large as it is."""
+    """Show an image in gray and a heat map [H', W'] over it, each position as large as it is."""
     height, width = image.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(image.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     share = heat / max(heat.max(), np.finfo(float).tiny)
-    # What counts for nothing is seen through: a cold place is the image itself.
+    # Low values are transparent: there the image itself shows.
     axes.imshow(
         share, cmap=_HEAT, vmin=0, vmax=1, alpha=0.75 * share, extent=extent,
         interpolation="bilinear",
     )  # fmt: skip
-    bare(axes)
+    hide_ticks(axes)

@@ -24,28 +24,28 @@ from salcr.reporting.figures.style import (
     WRONG,
     YELLOW,
     Sources,
-    bare,
-    panels,
+    hide_ticks,
+    make_panels,
 )
 
 _PEOPLE = [BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY, YELLOW, BLACK]
 _PANEL = 3.3  # inches
-_NEAR = 0.1  # of the panel's width: two groups of images with one number
+_ONE_NUMBER = 0.1  # of the panel's width: two groups this close get one number
 _MARKED = {"nearest is the same person": RIGHT, "nearest is another": WRONG,
            "person has none": GRAY}  # fmt: skip
 
 
-def tsne(sources: Sources) -> Figure:
+def plot_tsne(sources: Sources) -> Figure:
     """Return the images of some people in the plane, a panel for each network.
 
-    More people than a color-blind reader has colors: each also has a number, written above its
-    images, once where both modalities lie together.
+    There are more people than colors that a color-blind reader can distinguish, so each person also
+    has a number above the images, a single one where both modalities are close together.
     """
-    figure, grid = panels(len(sources.files), height=_PANEL)
+    figure, grid = make_panels(len(sources.files), height=_PANEL)
     for axes, (name, path) in zip(grid, sources.by_name().items(), strict=True):
         table = files.read_table(path)
         numbers = {one: number for number, one in enumerate(sorted(table["identity"].unique()))}
-        near = _NEAR * (table[["x", "y"]].max() - table[["x", "y"]].min()).max()
+        closest = _ONE_NUMBER * (table[["x", "y"]].max() - table[["x", "y"]].min()).max()
         for one, lines in table.groupby("identity"):
             color = _PEOPLE[numbers[one] % len(_PEOPLE)]
             sides = [side for _, side in lines.groupby("modality")]
@@ -55,7 +55,7 @@ def tsne(sources: Sources) -> Figure:
                     edgecolor="white" if color == BLACK else "black", linewidth=0.3,
                 )  # fmt: skip
             middles = lines.groupby("modality")[["x", "y"]].median()
-            together = (middles.max() - middles.min()).max() < near
+            together = (middles.max() - middles.min()).max() < closest
             for labeled in [lines] if together else sides:
                 axes.text(
                     labeled["x"].median(), labeled["y"].max(), str(numbers[one] + 1),
@@ -64,15 +64,15 @@ def tsne(sources: Sources) -> Figure:
                 )  # fmt: skip
         axes.margins(y=0.08)  # room for the highest number
         axes.set_title(name)
-        bare(axes)
+        hide_ticks(axes)
     _legend(figure, {})
     return figure
 
 
-def cluster_centers(sources: Sources) -> Figure:
+def plot_cluster_centers(sources: Sources) -> Figure:
     """Return the clusters' centers in the plane before and after CMFP, lines between a person's."""
     table = sources.table()
-    figure, grid = panels(2, height=_PANEL)
+    figure, grid = make_panels(2, height=_PANEL)
     for axes, when in zip(grid, ("before", "after"), strict=True):
         lines = table[table["when"] == when]
         sides = {m: lines[lines["modality"] == m] for m in MARKERS}
@@ -88,7 +88,7 @@ def cluster_centers(sources: Sources) -> Figure:
                 edgecolor="black", zorder=2,
             )  # fmt: skip
         axes.set_title(f"{when} CMFP ({right.mean():.0%} right)")
-        bare(axes)
+        hide_ticks(axes)
     _legend(figure, _MARKED)
     return figure
 

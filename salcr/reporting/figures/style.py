@@ -1,4 +1,4 @@
-"""What all figures share: sizes, colors that color-blind readers tell apart, panels, lines."""
+"""What all figures share: sizes, colors that color-blind readers can distinguish, panels, lines."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ COLORS = [BLUE, ORANGE, GREEN, PURPLE, AMBER, SKY]
 GRAY = "#666666"
 RIGHT, WRONG = GREEN, ORANGE
 MARKERS = {"visible": "o", "infrared": "^"}
-# Lines differ in more than their color: in print, too, they are told apart.
+# Lines differ in more than their color, so that they can be distinguished in gray print.
 _LINES = [("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"), ("-", "v"), ("--", "P")]
 
 
 class Sources(NamedTuple):
-    """What a figure is drawn from."""
+    """What a figure is plotted from."""
 
     files: list[Path]
     """The figure's own small files."""
     names: list[str]
-    """What each of the files, or of the variants, is to be called."""
+    """The name of each file, or of each variant."""
     data: Path
     """Folder of the stored images."""
     variants: list[str]
-    """Variants to set side by side; none: the first four."""
+    """Variants to compare; if empty, the first four."""
 
     def table(self) -> pd.DataFrame:
         """Return the only file, a table."""
@@ -59,7 +59,7 @@ class Sources(NamedTuple):
         return dict(zip(self.names, self.files, strict=True))
 
 
-def settings_of(font_size: float) -> Any:
+def rc_settings(font_size: float) -> Any:
     """Return matplotlib's settings of all figures."""
     return {
         "font.size": font_size,
@@ -79,12 +79,12 @@ def settings_of(font_size: float) -> Any:
         "lines.markersize": 3,
         "legend.frameon": False,
         "figure.constrained_layout.use": True,
-        "pdf.fonttype": 42,  # outlines that can be searched and edited, not pictures of letters
+        "pdf.fonttype": 42,  # TrueType, so that text can be searched and edited
     }
 
 
-def panels(count: int, *, height: float, **words: Any) -> tuple[Figure, list[Axes]]:
-    """Return a figure of so many panels, two side by side, each so many inches high."""
+def make_panels(count: int, *, height: float, **words: Any) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `count` panels in two columns, each `height` inches high."""
     columns = min(2, count)
     rows = -(-count // columns)
     figure, grid = plt.subplots(
@@ -95,7 +95,7 @@ def panels(count: int, *, height: float, **words: Any) -> tuple[Figure, list[Axe
     return figure, list(grid.flat[:count])
 
 
-def image_grid(rows: int, columns: int, *, height: float) -> tuple[Figure, Any]:
+def make_image_grid(rows: int, columns: int, *, height: float) -> tuple[Figure, Any]:
     """Return a figure of two columns' width and its panels [rows, columns], close together."""
     return plt.subplots(
         rows, columns, figsize=(DOUBLE, min(height, PAGE)), squeeze=False,
@@ -103,7 +103,7 @@ def image_grid(rows: int, columns: int, *, height: float) -> tuple[Figure, Any]:
     )  # fmt: skip
 
 
-def setting_panels(
+def make_setting_panels(
     table: pd.DataFrame, title: str
 ) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     """Return a figure with a panel for each setting, and of each panel the table's lines.
@@ -112,12 +112,12 @@ def setting_panels(
         table: with a column `setting`.
         title: of the y axis, at the first panel.
     """
-    found = list(table.groupby("setting", sort=False))
-    figure, grid = panels(len(found), height=2.6, sharey=True)
-    for axes, (setting, _) in zip(grid, found, strict=True):
+    settings = list(table.groupby("setting", sort=False))
+    figure, grid = make_panels(len(settings), height=2.6, sharey=True)
+    for axes, (setting, _) in zip(grid, settings, strict=True):
         axes.set_title(str(setting).replace("-", " "))
     grid[0].set_ylabel(title)
-    return figure, [(axes, lines) for axes, (_, lines) in zip(grid, found, strict=True)]
+    return figure, [(axes, lines) for axes, (_, lines) in zip(grid, settings, strict=True)]
 
 
 def line_style(number: int) -> dict[str, Any]:
@@ -126,33 +126,33 @@ def line_style(number: int) -> dict[str, Any]:
     return {"color": COLORS[number % len(COLORS)], "linestyle": dashes, "marker": marker}
 
 
-def band(axes: Axes, lines: pd.DataFrame, x: str, y: str, **style: Any) -> None:
-    """Draw the mean over trials, and its standard deviation as a band."""
+def plot_band(axes: Axes, lines: pd.DataFrame, x: str, y: str, **style: Any) -> None:
+    """Plot the mean over trials, and the standard deviation as a band."""
     over = lines.groupby(x)[y].agg(["mean", "std"]).fillna(0)
-    (drawn,) = axes.plot(over.index, over["mean"], **style)
+    (line,) = axes.plot(over.index, over["mean"], **style)
     low, high = over["mean"] - over["std"], over["mean"] + over["std"]
-    axes.fill_between(over.index, low, high, color=drawn.get_color(), alpha=0.15, linewidth=0)
+    axes.fill_between(over.index, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
 
 
-def whole_numbers(axes: Axes) -> None:
-    """Put ticks of the x axis at whole numbers, which rounds and epochs are."""
+def use_integer_ticks(axes: Axes) -> None:
+    """Put the ticks of the x axis at whole numbers, for rounds and epochs."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def legend_above(figure: Figure, axes: Axes) -> None:
-    """Put the legend of one panel above all of them, where it hides no line."""
+def add_legend_above(figure: Figure, axes: Axes) -> None:
+    """Put the legend of one panel above all panels, where it does not cover lines."""
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=min(4, len(names)))
 
 
-def bare(axes: Axes) -> None:
-    """Put a thin frame in place of ticks and grid: the numbers mean nothing."""
+def hide_ticks(axes: Axes) -> None:
+    """Replace ticks and grid by a thin frame, where the numbers have no meaning."""
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set(visible=True, color="#999999")
 
 
-def names_of(table: pd.DataFrame) -> Iterable[tuple[int, str]]:
-    """Return the variants of a table with their numbers, from which their colors follow."""
+def numbered_variants(table: pd.DataFrame) -> Iterable[tuple[int, str]]:
+    """Return the variants of a table with their numbers, which determine their colors."""
     return enumerate(str(name) for name in table["variant"].unique())

@@ -1,0 +1,211 @@
+"""The values of a data set's report, gathered for its template."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from markupsafe import Markup
+
+from salcr.config.runs import trial_name
+from salcr.config.stages import STAGES
+from salcr.reporting import page, tables
+from salcr.reporting.captions import CAPTIONS
+
+_SCORES = {
+    "rank1": "rank-1",
+    "rank10": "rank-10",
+    "rank20": "rank-20",
+    "map": "mAP",
+    "minp": "mINP",
+}
+_STAGES = {"pretrain": "after stage one", "salcr": "at the end"}
+_COMMIT = 12  # of the forty digits of a commit; provenance.csv has all
+_PER_GB = 1024  # Snakemake measures memory in MB
+
+Trial = Mapping[str, Any]
+
+
+def benchmarks_by_stage(folder: Path, trials: Sequence[Trial]) -> dict[str, list[Path]]:
+    """Return stage -> the benchmarks of its jobs, as Snakemake wrote them into a folder.
+
+    Those of an earlier configuration, such as rounds that are no longer run, are left out.
+    """
+    last = {f"{one['variant']}-{trial_name(one['trial'])}": one["rounds"] for one in trials}
+    jobs: dict[str, list[Path]] = {}
+    for path in sorted(folder.rglob("*.tsv")):
+        stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        run, _, round_ = path.stem.partition("-round")
+        is_current = "-trial" not in run or int(round_ or 0) <= last.get(run, -1)
+        if is_current and stage in STAGES:
+            jobs.setdefault(stage, []).append(path)
+    return jobs
+
+
+def render_report(
+    trials: Sequence[Trial],
+    *,
+    summary: pd.DataFrame,
+    provenance: pd.DataFrame,
+    shapes: Mapping[str, Sequence[int]],
+    figures: Mapping[str, bytes],
+    paper_tables: Iterable[tuple[pd.DataFrame, str]],
+    benchmarks: Mapping[str, pd.DataFrame],
+    synthetic: bool,
+) -> str:
+    """Return the page: what was run on what, results, figures, tables, provenance, times.
+
+    Args:
+        trials: what made each trial of each variant, in the order of the variants.
+        summary: the table of scores that `aggregate` wrote.
+        provenance: the table that `provenance` wrote, a line per trial.
+        shapes: modality -> [N, H, W, 3] of the stored images.
+        figures: name -> content of a png.
+        paper_tables: each as numbers and as Markdown.
+        benchmarks: stage -> what Snakemake measured, a line per job.
+        synthetic: are the images of synthetic people?
+    """
+    checkpoints = {one["variant"]: one["config"]["pretrain"]["checkpoint"] for one in trials}
+    return page.render_page(
+        "reporting/report.html.j2",
+        title=f"SALCR on {trials[0]['dataset']}",
+        synthetic=synthetic,
+        facts=_facts(trials, provenance, shapes),
+        score_names=list(_SCORES.values()),
+        results=_results(summary, checkpoints),
+        figures=[
+            {"name": name, "caption": caption, "uri": page.data_uri(figures[name], "png")}
+            for name, caption in CAPTIONS.items()
+            if name in figures
+        ],
+        tables=[_paper_table(numbers, text) for numbers, text in paper_tables],
+        provenance=_provenance(provenance, trials),
+        times=_times(benchmarks),
+    )
+
+
+def _facts(
+    trials: Sequence[Trial], provenance: pd.DataFrame, shapes: Mapping[str, Sequence[int]]
+) -> dict[str, str]:
+    """Return what was run, in words: name -> fact."""
+    config = trials[0]["config"]
+    model, size = config["model"], config["preprocess"]
+    jobs = [job for trial in trials for job in trial["jobs"]]
+    return {
+        "images": ", ".join(f"{shape[0]} {modality}" for modality, shape in shapes.items()),
+        "variants": _distinct(trial["variant"] for trial in trials),
+        "trials": _distinct(trial["trial"] for trial in trials),
+        "seed": _distinct(trial["seed"] for trial in trials),
+        "stage one": _distinct(
+            _origin(trial["config"]["pretrain"]["checkpoint"]) for trial in trials
+        ),
+        "rounds of stage two": _distinct(trial["rounds"] for trial in trials),
+        "network": f"{model['backbone']}, width {model['width']}, initial weights: "
+        f"{model['weights']}; images of {size['height']} × {size['width']}",
+        "computed on": _distinct([*provenance["device"], *provenance["machine"]]),
+        "code": _distinct(map(_code, jobs)),
+        "finished": provenance["finished"].max(),
+    }
+
+
+def _origin(checkpoint: str | None) -> str:
+    return f"not trained here: {checkpoint}" if checkpoint else "trained here"
+
+
+def _code(job: Mapping[str, Any]) -> str:
+    """Return the commit that a job ran, and whether its code was that of the commit."""
+    if job["commit"] is None:
+        return "unknown commit"
+    edited = {True: ", as committed", False: ", edited since"}.get(job["clean"], "")
+    return f"{job['commit'][:_COMMIT]}{edited}"
+
+
+def _distinct(values: Iterable[Any]) -> str:
+    """Return the distinct values, in their order."""
+    return ", ".join(dict.fromkeys(map(str, values)))
+
+
+def _results(
+    summary: pd.DataFrame, checkpoints: Mapping[str, str | None]
+) -> dict[str, list[list[str]]]:
+    """Return the rows of scores of each direction or kind of search.
+
+    Args:
+        summary: the table that `aggregate` wrote.
+        checkpoints: variant -> the checkpoint that replaced its stage one, if one did.
+    """
+    return {
+        str(setting).replace("-", " "): [
+            [_row_name(line, checkpoints), *(_with_deviation(line, score) for score in _SCORES)]
+            for line in lines.to_dict("records")
+        ]
+        for setting, lines in summary.groupby("setting", sort=False)
+    }
+
+
+def _row_name(line: Mapping[Any, Any], checkpoints: Mapping[str, str | None]) -> str:
+    as_given = line["stage"] == "pretrain" and checkpoints.get(line["variant"])
+    name = f"{line['variant']}, {'as given' if as_given else _STAGES[line['stage']]}"
+    return name if line["rerank"] == "none" else f"{name}, {line['rerank']}"
+
+
+def _with_deviation(line: Mapping[Any, Any], score: str) -> str:
+    mean, deviation = line[f"{score}_mean"], line[f"{score}_std"]
+    return f"{mean:.2f}" if pd.isna(deviation) else f"{mean:.2f} ± {deviation:.2f}"
+
+
+def _paper_table(numbers: pd.DataFrame, text: str) -> dict[str, Any]:
+    """Return a table of the paper: its heading, whether anything of it was run, its content."""
+    import markdown
+
+    heading, _, rest = text.partition("\n")
+    content = markdown.markdown(html.escape(rest, quote=False), extensions=["tables"])
+    was_run = bool((numbers["status"] != tables.NOT_RUN).any())
+    return {"heading": heading.strip("# "), "was_run": was_run, "content": Markup(content)}
+
+
+def _provenance(table: pd.DataFrame, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return what made each trial, the first one's configuration, and how variants differ."""
+    known = table.astype(object).where(table.notna(), "unknown")
+    known["commit"] = [
+        "; ".join(one[:_COMMIT] for one in str(commits).split("; ")) for commits in known["commit"]
+    ]
+    first = trials[0]
+    differences = {trial["variant"]: _differences(trial, first) for trial in trials}
+    return {
+        "titles": list(known),
+        "rows": known.to_numpy(),
+        "versions": ", ".join(map(" ".join, first["jobs"][-1]["versions"].items())),
+        "differences": [(name, keys) for name, keys in differences.items() if keys],
+        "variant": first["variant"],
+        "config": yaml.safe_dump(first["config"], sort_keys=False),
+    }
+
+
+def _differences(trial: Trial, first: Trial) -> str:
+    """Return the keys in which a trial ran with other values, where both ran such jobs."""
+    other = {"rounds": {"": first["rounds"]}, **first["config"]}
+    config = {"rounds": {"": trial["rounds"]}, **trial["config"]}
+    return "; ".join(
+        f"{section}.{key}: {value}".replace(".:", ":")
+        for section, values in config.items()
+        for key, value in values.items()
+        if section in other and other[section][key] != value
+    )
+
+
+def _times(benchmarks: Mapping[str, pd.DataFrame]) -> list[list[str]]:
+    """Return seconds and memory of each stage's jobs."""
+    rows = []
+    for stage, jobs in benchmarks.items():
+        peak = pd.to_numeric(jobs["max_rss"], errors="coerce").max() / _PER_GB
+        memory = "unknown" if pd.isna(peak) else f"{peak:.2f}"
+        seconds = jobs["s"]
+        rows.append(
+            [stage, f"{len(jobs)}", f"{seconds.median():.1f}", f"{seconds.sum():.0f}", memory]
+        )
+    return rows
