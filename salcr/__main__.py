@@ -1,4 +1,4 @@
-"""The command line: `python -m salcr STAGE ...`, one sub-command per stage."""
+"""The command line: `salcr STAGE ...` or `python -m salcr STAGE ...`, one command per stage."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ def main(words: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stopped)  # first of all: the imports below take seconds
     words = sys.argv[1:] if words is None else words
     complete = _COMPLETION in words
+    is_script = Path(sys.argv[0]).stem == "salcr"  # else it is the path of this file
     parser = argparse.ArgumentParser(
-        prog="salcr" if complete else "python -m salcr",
+        prog="salcr" if complete or is_script else "python -m salcr",
         description="SALCR: unsupervised visible-infrared person re-identification. The "
         "workflow calls these stages; `STAGE --help` explains one.",
     )

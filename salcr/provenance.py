@@ -15,7 +15,9 @@ from typing import Any
 
 from salcr import __version__, codehash
 
-_CHECKOUT = Path(__file__).parent.parent
+_PARENT = Path(__file__).parent.parent
+CHECKOUT = _PARENT if (_PARENT / "Snakefile").is_file() else None
+"""The clone of the repository that this package is in; None where it is installed elsewhere."""
 # What a result may differ by in its last digits, or more.
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "scikit-learn", "pandas", "pillow")
 
@@ -57,8 +59,10 @@ def _commit() -> dict[str, Any]:
 
 
 def _git(*words: str) -> str | None:
+    if CHECKOUT is None:  # an environment may lie in a repository of something else
+        return None
     # Without optional locks, jobs that run side by side are not in each other's way.
-    command = ["git", "--no-optional-locks", "-C", str(_CHECKOUT), *words]
+    command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
     try:
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):  # no git, or no clone of it

@@ -76,13 +76,15 @@ def test_commit_and_whether_its_files_are_as_committed(
     (tmp_path / "code.py").write_text("x = 1\n")
     for words in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *words], check=True)
-    monkeypatch.setattr(provenance, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(provenance, "CHECKOUT", tmp_path)
     head = (tmp_path / ".git/HEAD").read_text().split()[1]
     commit = (tmp_path / ".git" / head).read_text().strip()
     (tmp_path / "notes.txt").write_text("mine")
     assert provenance._commit() == {"commit": commit, "clean": True}
     (tmp_path / "code.py").write_text("x = 2\n")
     assert provenance._commit() == {"commit": commit, "clean": False}
+    monkeypatch.setattr(provenance, "CHECKOUT", None)  # installed without the repository
+    assert provenance._commit() == {"commit": None, "clean": None}
 
 
 def test_jobs_of_different_settings_are_refused(

@@ -19,9 +19,8 @@ from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.files import read_yaml
-from salcr.provenance import processor
+from salcr.provenance import CHECKOUT, processor
 
-_CHECKOUT = Path(__file__).parents[2]
 _PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "snakemake", "dvc")
 _TOOLS = {"git": "versions of code and data", "sbatch": "submits to SLURM", "dot": "draws --dag"}
 
@@ -53,6 +52,11 @@ def _machine(directory: Path) -> Iterator[str]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     disk = shutil.disk_usage(directory)
     yield f"SALCR {__version__}, Python {platform.python_version()}, {platform.platform()}"
+    if CHECKOUT is None:
+        yield (
+            f"installed in {Path(__file__).parents[2]}, not in a clone of the repository: the "
+            "workflow, its configurations and its locked versions are not here"
+        )
     yield (
         f"{os.cpu_count()} CPU cores ({processor()}), {memory:.0f} GB memory, "
         f"{disk.free / 1e9:.0f} GB of {disk.total / 1e9:.0f} GB disk free"
@@ -72,24 +76,31 @@ def _devices() -> Iterator[str]:
 
 def _packages() -> Iterator[str]:
     """Yield a line of versions, and one for each package that is not the locked one."""
-    installed, others = {}, []
-    for name, locked in _locked():
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
+    installed = {name: found for name in _PACKAGES if (found := _version(name)) is not None}
+    yield ", ".join(f"{name} {found}" for name, found in installed.items())
+    if CHECKOUT is None:
+        return
+    others = []
+    for name, locked in _locked(CHECKOUT):
+        if (found := _version(name)) is None:
             others.append(f"{name} {locked} is missing")
-            continue
-        if installed[name] != locked:
-            others.append(f"{name} {installed[name]} is not the locked {locked}")
-    yield ", ".join(f"{name} {installed[name]}" for name in _PACKAGES if name in installed)
+        elif found != locked:
+            others.append(f"{name} {found} is not the locked {locked}")
     yield from (f"{line}; run make venv" for line in others)
     if not others:
         yield "all as in requirements.lock"
 
 
-def _locked() -> Iterator[tuple[str, str]]:
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _locked(checkout: Path) -> Iterator[tuple[str, str]]:
     """Yield name and version of the packages that are locked for this platform."""
-    for line in (_CHECKOUT / "requirements.lock").read_text().splitlines():
+    for line in (checkout / "requirements.lock").read_text().splitlines():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate():
             yield requirement.name, next(iter(requirement.specifier)).version
@@ -102,9 +113,10 @@ def _tools() -> Iterator[str]:
 
 
 def _data(directory: Path) -> Iterator[str]:
-    """Yield what lies where the configurations look for their data sets."""
+    """Yield what is where the configurations expect their data sets."""
+    paths = [DEFAULT_CONFIG] if CHECKOUT is None else sorted((CHECKOUT / "config").glob("*.yaml"))
     seen = set()
-    for path in sorted((_CHECKOUT / "config").glob("*.yaml")):
+    for path in paths:
         dataset = merge(read_yaml(DEFAULT_CONFIG), read_yaml(path))["dataset"]
         root = directory / dataset["root"]
         if root in seen:
@@ -115,7 +127,7 @@ def _data(directory: Path) -> Iterator[str]:
 
 def _found(dataset: dict[str, object], root: Path) -> str:
     if dataset["synthetic"]:
-        return "drawn people" if root.is_dir() else "not there; drawn when it is needed"
+        return "synthetic people" if root.is_dir() else "not there; made when it is needed"
     layout = str(dataset["layout"])
     try:
         records = READERS[layout].read_records(root)
@@ -145,4 +157,4 @@ def _results(directory: Path) -> Iterator[str]:
             f"trial{'s' * (count > 1)}"
         )
     if not found:
-        yield "none yet; `make demo` makes some in minutes"
+        yield "none yet" if CHECKOUT is None else "none yet; `make demo` makes some in minutes"

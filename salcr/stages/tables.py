@@ -9,7 +9,7 @@ import argparse
 import json
 from pathlib import Path
 
-from salcr import files
+from salcr import files, reporting
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.log import say
@@ -29,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--complexity", type=Path, required=True, help="json that complexity wrote")
     parser.add_argument("--jobs", type=Path, nargs="*", default=[], help="of evaluate, for seconds")
     parser.add_argument("--transfer", type=Path, help="json that transfer wrote")
-    parser.add_argument("--published", type=Path, required=True, help="csv of published figures")
+    parser.add_argument(
+        "--published", type=Path, default=Path(reporting.__file__).with_name("published.csv"),
+        help="csv of published figures (default: the paper's)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add where the reference values are."""
     parser.add_argument(
         "--golden", type=Path, default=OWN_GOLDEN,
-        help="folder in the format of tests/golden/README.md (default: the project's own)",
+        help="folder in the format of salcr/verification/golden (default: that one)",
     )  # fmt: skip
     cli.add_compute(parser)
 

@@ -60,7 +60,7 @@ def test_packages_other_than_locked_are_named(
     """One that is older and one that is not installed; markers of other platforms do not count."""
     locked = ["torch==99.0", "no-such-package==1.0", "other==1.0 ; sys_platform == 'none'"]
     (tmp_path / "requirements.lock").write_text("\n".join(locked))
-    monkeypatch.setattr(info, "_CHECKOUT", tmp_path)
+    monkeypatch.setattr(info, "CHECKOUT", tmp_path)
     lines = list(info._packages())
     assert [line for line in lines if line.endswith("; run make venv")] == [
         f"torch {torch.__version__.split('+')[0]} is not the locked 99.0; run make venv",
@@ -68,8 +68,20 @@ def test_packages_other_than_locked_are_named(
     ]
 
 
+def test_outside_a_clone_it_says_what_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a package that is installed alone: versions and the default data set, no `make`."""
+    monkeypatch.setattr(info, "CHECKOUT", None)
+    text = said(capsys, tmp_path)
+    assert f"installed in {REPOSITORY}, not in a clone of the repository" in text
+    assert f"regdb, {tmp_path / 'data/RegDB'}: not there" in text and "sysu" not in text
+    assert f"torch {torch.__version__.split('+')[0]}" in text
+    assert "make venv" not in text and "make demo" not in text
+
+
 def test_the_lock_can_be_read() -> None:
     """Every line of the lock names one package with one version."""
     lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
-    names = [name for name, _ in info._locked()]
+    names = [name for name, _ in info._locked(REPOSITORY)]
     assert {"torch", "snakemake", "dvc"} <= set(names) and len(names) <= len(lines)

@@ -1,0 +1,230 @@
+"""`pip install .`: what the wheel holds and needs, and that it works far from the clone."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import salcr
+from salcr.config.schema import Config
+from salcr.models.checkpoint import write_model
+from salcr.models.network import Network
+from salcr.stages import tables
+from tests.support.plans import REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+SYNTHESIZE = [
+    "--synthesize-num-identities", "4", "--synthesize-images-per-identity", "2",
+    "--synthesize-num-trials", "1", "--synthesize-height", "64", "--synthesize-width", "32",
+]  # fmt: skip
+
+
+def run(*words: object, **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run a command without this process's Python path, and return it with its output."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [str(word) for word in words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, **how)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the wheel of a copy of the clone, where links are links, built without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    unneeded = shutil.ignore_patterns("__pycache__")
+    for name in ("salcr", "config", "workflow"):
+        shutil.copytree(REPOSITORY / name, folder / "clone" / name, symlinks=True, ignore=unneeded)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, folder / "clone")
+    words = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder]
+    done = run(sys.executable, "-m", "pip", "wheel", *words, folder / "clone")
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+def test_the_wheel_is_the_package(wheel: Path) -> None:
+    """Every file below salcr/ is in it with the bytes that it has here, links followed."""
+    package = REPOSITORY / "salcr"
+    wanted = {
+        path.relative_to(REPOSITORY).as_posix(): path.read_bytes()
+        for path in package.rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    assert {"salcr/config/default.yaml", "salcr/reporting/published.csv"} <= wanted.keys()
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    own = {name: content for name, content in found.items() if ".dist-info/" not in name}
+    assert own.keys() == wanted.keys()
+    assert own == wanted
+
+
+def third_party(folder: Path) -> Iterator[str]:
+    """Yield the top-level modules that the code in a folder imports, not the standard library's."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            yield from (name.partition(".")[0] for name in names)
+
+
+def test_what_is_imported_is_required_and_nothing_else() -> None:
+    """The dependencies, with the extra of `export`, are the packages that salcr/ imports."""
+    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["export"]
+    requirements = [Requirement(line) for line in lines]
+    required = {
+        canonicalize_name(one.name)
+        for one in requirements
+        if one.marker is None or one.marker.evaluate()
+    }
+    imported = {*third_party(REPOSITORY / "salcr")} - {"salcr", *sys.stdlib_module_names}
+    providers = packages_distributions()
+    assert {canonicalize_name(providers[name][0]) for name in imported} == required
+
+
+def test_the_lock_meets_every_requirement() -> None:
+    """Nothing that pyproject.toml asks for, extras included, is missing in requirements.lock."""
+    locked: dict[str, list[str]] = {}
+    for line in (REPOSITORY / "requirements.lock").read_text().splitlines():
+        one = Requirement(line)
+        locked.setdefault(canonicalize_name(one.name), []).append(next(iter(one.specifier)).version)
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    wanted = [Requirement(line) for group in groups for line in group]
+    extras = {extra for one in wanted if one.name == "salcr" for extra in one.extras}
+    assert extras == PROJECT["optional-dependencies"].keys() - {"dev"}  # the lock is made of dev
+    for one in wanted:
+        if one.name != "salcr":
+            versions = locked[canonicalize_name(one.name)]
+            assert all(one.specifier.contains(version) for version in versions), one
+
+
+def test_the_published_figures_are_the_packaged_ones() -> None:
+    """Without --published, tables reads a file of the package, wherever it is run."""
+    parser = ArgumentParser()
+    tables.add_arguments(parser)
+    path = parser.get_default("published")
+    assert path.is_relative_to(Path(salcr.__file__).parent)
+    assert {"source", "variant", "dataset"} <= set(pd.read_csv(path).columns)
+
+
+@pytest.fixture(scope="module")
+def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in a Git repository of something else: env/ has the wheel, network.pt.
+
+    The environment sees the packages of this one, but not the clone.
+    """
+    folder = tmp_path_factory.mktemp("place")
+    git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", folder]
+    assert run(*git, "init").returncode == 0
+    assert run(*git, "commit", "--allow-empty", "-m", "something else").returncode == 0
+    assert run(sys.executable, "-m", "venv", "--without-pip", folder / "env").returncode == 0
+    (packages,) = (folder / "env/lib").glob("python*/site-packages")
+    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    words = ["--python", folder / "env/bin/python", "install", "--no-deps", "--no-index", wheel]
+    done = run(sys.executable, "-m", "pip", *words)
+    assert done.returncode == 0, done.stderr
+    network = Network(backbone="resnet18", width=8, num_parts=3)
+    write_model(
+        folder / "network.pt", network, image_size=(64, 32), settings=Config.model_construct(),
+        round_=0, trial=1, data_hash=None,
+    )  # fmt: skip
+    return folder
+
+
+def command(place: Path, *words: object) -> str:
+    """Run the installed `salcr` in the folder and return what it prints; it must succeed."""
+    done = run(place / "env/bin/salcr", *words, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def module(place: Path, *words: object) -> str:
+    """Run the installed `python -m salcr` in the folder and return what it prints."""
+    done = run(place / "env/bin/python", "-m", "salcr", *words, cwd=place)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_both_ways_in_are_the_installed_package(place: Path) -> None:
+    """The package is that of the environment; each way names itself in its usage."""
+    code = "import salcr, salcr.api; print(salcr.__file__)"
+    done = run(place / "env/bin/python", "-c", code, cwd=place)
+    assert done.stdout.startswith(str(place / "env/lib")), done.stderr
+    assert command(place, "--version") == f"salcr {salcr.__version__}\n"
+    assert command(place, "info", "--help").startswith("usage: salcr info ")
+    assert module(place, "info", "--help").startswith("usage: python -m salcr info ")
+
+
+@pytest.mark.slow
+def test_info_says_that_this_is_no_clone(place: Path) -> None:
+    """It names what is not here, without a complaint; the repository around is not its own."""
+    text = command(place, "info", "--job", "job.json")
+    assert f"installed in {place / 'env/lib'}" in text and "not in a clone" in text
+    assert "regdb, data/RegDB: not there" in text
+    assert "make demo" not in text and "make venv" not in text
+    assert f"torch {torch.__version__.partition('+')[0]}" in text
+    job = json.loads((place / "job.json").read_text())
+    assert job["commit"] is None and job["clean"] is None and job["code"]
+
+
+@pytest.mark.slow
+def test_verify_has_its_values_with_it(place: Path) -> None:
+    """All ten modules agree with the values in the wheel."""
+    lines = command(place, "verify", "--device", "cpu").splitlines()
+    assert len(lines) == 11 and all(line.endswith("  yes") for line in lines[1:])
+
+
+@pytest.mark.slow
+def test_pictures_are_made_embedded_searched_and_exported(place: Path) -> None:
+    """One command after the other; the features are those of the installed `salcr.api`."""
+    command(place, "synthesize", "--out", "people", *SYNTHESIZE)
+    network = ["--checkpoint", "network.pt"]
+    device = ["--device", "cpu"]
+    folders = ["--images", "people/Visible", "people/Thermal"]
+    modalities = ["--modality", "visible", "infrared"]
+    module(place, "embed", *folders, *modalities, *network, "--out", "index", *device)
+    lines = pd.read_csv(place / "index/files.csv")
+    assert lines["modality"].value_counts().to_dict() == {"visible": 8, "infrared": 8}
+
+    names = ["people/" + ("Visible", "Thermal")[one.folder] + "/" + one.file
+             for one in lines.itertuples()]  # fmt: skip
+    code = (
+        "import sys, numpy; from salcr import api; names = sys.argv[1:]; "
+        "words = ['visible' if 'Visible' in name else 'infrared' for name in names]; "
+        "network = api.load_network('network.pt', device='cpu'); "
+        "numpy.save('features.npy', network.embed(names, words))"
+    )
+    done = run(place / "env/bin/python", "-c", code, *names, cwd=place)
+    assert done.returncode == 0, done.stderr
+    found, wanted = (np.load(place / name) for name in ("features.npy", "index/features.npy"))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+    words = ["--query", names[0], "--top", 3, "--page", "hits.html", "--json", "hits.json"]
+    text = module(place, "search", "--index", "index", *network, *words, *device)
+    query = found[names.index(names[0])]
+    infrared = np.flatnonzero(lines["modality"] == "infrared")
+    best = infrared[np.argsort(-(found[infrared] @ query), kind="stable")[:3]]
+    assert re.findall(r"people/Thermal/\S+", text) == [names[row] for row in best]
+    assert "SALCR search" in (place / "hits.html").read_text()
+    module(place, "export", *network, "--modality", "infrared", "--out", "model.onnx")
+    assert (place / "model.onnx").stat().st_size > 10_000
