@@ -24,6 +24,7 @@ from salcr.errors import SalcrError
 from salcr.files import read_yaml
 from salcr.models.checkpoint import write_model
 from salcr.models.network import Network
+from salcr.search import public
 from tests.reference.slow_method import plan
 from tests.support.helpers import close, groups, unit_rows
 from tests.support.plans import REPOSITORY
@@ -53,9 +54,12 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 def test_the_examples_are_right(checkpoint: Path) -> None:
     """Every function has an example, and all examples print what they say."""
-    tests = doctest.DocTestFinder().find(api, extraglobs={"checkpoint": checkpoint})
-    with_examples = {test.name.removeprefix("salcr.api.") for test in tests if test.examples}
-    assert {*FUNCTIONS, "salcr.api"} == with_examples
+    names = {"np": np, "checkpoint": checkpoint, **{n: getattr(api, n) for n in api.__all__}}
+    finder = doctest.DocTestFinder(recurse=False)
+    tests = finder.find(api)
+    for name in FUNCTIONS:
+        tests += finder.find(getattr(api, name), name, globs=names)
+    assert {*FUNCTIONS, "salcr.api"} == {test.name for test in tests if test.examples}
     runner = doctest.DocTestRunner()
     for test in tests:
         runner.run(test)
@@ -246,7 +250,7 @@ def test_embed_gives_the_features_of_evaluation(
     ]
     Image.fromarray(images[1]).save(tmp_path / "picture.png")
     words = ["infrared", "visible", "visible"]
-    monkeypatch.setattr(api, "_BLOCK", 2)
+    monkeypatch.setattr(public, "_BLOCK", 2)
     found = network.embed(images, words)
     paths = [images[0], str(tmp_path / "picture.png"), images[2]]
     np.testing.assert_array_equal(network.embed(paths, words), found)
