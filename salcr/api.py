@@ -8,8 +8,8 @@
     >>> visible, infrared = rows / np.linalg.norm(rows, axis=2, keepdims=True)
     >>> clusters = [api.cluster(features, k1=8, k2=3) for features in (visible, infrared)]
     >>> labels = api.associate(visible, infrared, *clusters)
-    >>> found = api.retrieval_metrics(infrared, visible, identity, identity)
-    >>> print(f"{labels.visible.max() + 1} clusters, rank-1 {found.cmc[0]:.0%}")
+    >>> scores = api.retrieval_metrics(infrared, visible, identity, identity)
+    >>> print(f"{labels.visible.max() + 1} clusters, rank-1 {scores.cmc[0]:.0%}")
     20 clusters, rank-1 100%
 
 Features are arrays [N, D] of unit rows; those of pictures come from a trained network, see

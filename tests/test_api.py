@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,17 @@ def test_importing_it_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "numba", "sklearn", "faiss", "scipy", "pandas", "matplotlib", "PIL"}
     assert heavy.isdisjoint(done.stdout.split()) and "salcr.api" in done.stdout.split()
+
+
+def test_the_readme_has_the_example_of_the_module() -> None:
+    """The code of README.md is that of the module, which the next test runs."""
+    examples = doctest.DocTestParser().get_examples(api.__doc__ or "")
+    example = "".join(one.source for one in examples)
+    readme = (REPOSITORY / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", readme, re.S)
+    assert code is not None
+    lines = [line for line in code[1].splitlines() if line and not line.startswith("#")]
+    assert lines == example.splitlines()
 
 
 def test_the_examples_are_right(checkpoint: Path) -> None:
