@@ -1,92 +1,95 @@
-# Two commands do everything: `make demo` and `make test`. Each makes the environment first if it
-# is not there or the lock has changed. VENV=/somewhere shares one environment between clones.
+# Two commands do everything: `make demo` and `make test`. Each makes the environment first if it is
+# missing or the lock has changed. VENV=/somewhere shares one environment between clones.
+#
+# The path of a clone may hold blanks and quotes: no target is named after it, and recipes quote it.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
 VENV ?= .venv
 PYTHON ?= python3
-BIN := $(abspath $(VENV))/bin
-# The environment is whole when this copy of the lock stands in it; contents count, not dates.
-READY := $(abspath $(VENV))/requirements.lock
+CONFIG := config/demo.yaml
 CORES ?= all
 TEST_WORKERS ?= 2
-export PATH := $(BIN):$(PATH)
+export VENV
+# Not `abspath`, which splits a path at its blanks.
+export PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin:$(PATH)
+DEMO := --cores $(CORES) --resources gpu=2 --configfile "$(CONFIG)" --quiet reason host
 
 .PHONY: help
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
+# An environment is complete when it holds a copy of the lock; contents count, not dates.
 .PHONY: venv
-venv: $(READY) ## make the environment from requirements.lock
-
-$(READY): requirements.lock
-	@cmp --silent requirements.lock $(READY) && touch $(READY) && exit; \
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+venv: ## install the environment from requirements.lock, unless it is complete
+	@cmp --silent requirements.lock "$$VENV/requirements.lock" && exit; \
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12"; exit 1; }; \
-	echo "installing the locked environment into $(VENV) (8 GB, some minutes) ..."; \
-	$(PYTHON) -m venv $(VENV); \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
-	cp requirements.lock $(READY)
+	echo "installing the locked environment into $$VENV (8 GB, some minutes) ..."; \
+	"$(PYTHON)" -m venv "$$VENV"; \
+	"$$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.lock; \
+	cp requirements.lock "$$VENV/requirements.lock"
 
 .PHONY: demo
-demo: $(READY) ## draw people, train on them, evaluate and plot: minutes on two CPU cores
-	snakemake --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet reason host
+demo: venv ## train and evaluate on synthetic people: minutes on two CPU cores
+	python -m snakemake $(DEMO)
 
 .PHONY: test
-test: $(READY) ## the tests, all but the slow ones, SLURM's, DVC's and the browser's
+test: venv ## all tests but those of the four targets below
 	python -m pytest -n $(TEST_WORKERS)
 
 .PHONY: test-slow
-test-slow: $(READY) ## the slow tests: the demo beats stage one and its control; kills, full disks
+test-slow: venv ## the slow tests: accuracy of the demo, killed jobs, full disks
 	python -m pytest -m slow -n $(TEST_WORKERS)
 
 .PHONY: test-slurm
-test-slurm: $(READY) ## the workflow on a SLURM of its own, installed first if root can
+test-slurm: venv ## the workflow on a SLURM of its own; root installs SLURM first
 	tests/support/install.sh slurm
 	python -m pytest -m slurm
 
 .PHONY: test-dvc
-test-dvc: $(READY) ## record the workflow with DVC, push, clone, pull, compare: minutes
+test-dvc: venv ## record the workflow with DVC, push, clone, pull and compare: minutes
 	python -m pytest -m dvc
 
 .PHONY: test-browser
-test-browser: report ## the demo's report in a headless Chromium, installed first if root can
+test-browser: report ## the demo's report in headless Chromium; root installs it first
 	tests/support/install.sh chromium
 	python -m pytest -m browser
 
 .PHONY: bench
-bench: $(READY) ## ours beside plain formulations: seconds, memory, growth; wants two free cores
+bench: venv ## time and memory beside plain formulations; needs two idle cores
 	python -m benchmarks
 	python -m benchmarks --epoch
 	python -m benchmarks --growth
 
 .PHONY: gpu-check
-gpu-check: $(READY) ## what needs a GPU: its tests and times; nothing where there is none
+gpu-check: venv ## tests and benchmarks that need a GPU; does nothing without one
 	@if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
 		python -m pytest -m gpu && python -m benchmarks --epoch --device cuda; \
 	else echo "no GPU here: nothing was checked"; fi
 
 .PHONY: lint
-lint: $(READY) ## style and types of the code, of the Snakefiles and of the workflow
-	ruff check .
-	ruff format --check .
-	mypy
-	snakefmt --check Snakefile workflow
-	snakemake --lint --configfile config/demo.yaml
+lint: venv ## style and types of the Python code and of the workflow
+	python -m ruff check .
+	python -m ruff format --check .
+	python -m mypy
+	python -m snakefmt --check Snakefile workflow
+	python -m snakemake --lint --configfile config/demo.yaml
 
 .PHONY: report
-report: $(READY) ## the demo's results, figures and tables as one HTML page
-	snakemake report --cores $(CORES) --resources gpu=2 --configfile config/demo.yaml --quiet reason host
+report: venv ## the demo's results, figures and tables as one HTML page
+	python -m snakemake report $(DEMO)
 
 .PHONY: docs
 docs: $(READY) ## the documentation as a site in site/, without a warning
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
 
 .PHONY: lock
-lock: ## resolve pyproject.toml anew into requirements.lock (needs uv)
+lock: ## update requirements.lock and environment.yml from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+	"$(PYTHON)" workflow/scripts/write_environment.py requirements.lock environment.yml
 
 .PHONY: clean
 clean: ## delete the demo's data and results

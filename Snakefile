@@ -1,10 +1,10 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
 #       -> label_quality, evaluate -> aggregate, analyze, cluster_centers -> plot, provenance
-#       -> tables, report, which are made when they are asked for
+#       -> tables, report, which are made on request only
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
-# snakemake --cores all --configfile config/demo.yaml             the demo, on drawn people
+# snakemake --cores all --configfile config/demo.yaml             the demo, on synthetic people
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -14,7 +14,6 @@ configfile: f"{workflow.basedir}/config/default.yaml"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/plan.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
@@ -31,5 +30,5 @@ rule all:
 
 
 onsuccess:
-    if Path(RESULTS, "summary.txt").exists():
-        show_summary()
+    for line in closing_lines(PLAN.results):
+        print(line)

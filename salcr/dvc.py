@@ -1,4 +1,4 @@
-"""Tells whether results that DVC tracks are here, so that nobody trains again what was not pulled.
+"""What DVC tracks and is not here: it is to be pulled, not trained again.
 
 Snakemake knows only that a file is missing, and would make it. Imported by the workflow.
 """
@@ -6,7 +6,7 @@ Snakemake knows only that a file is missing, and would make it. Imported by the 
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,14 +20,38 @@ _INCOMPLETE = Path(".snakemake/incomplete")
 
 _WHAT_TO_DO = f"""
   dvc pull
-(`dvc pull --force` if files were changed here and may be overwritten). To compute everything anew
-on purpose, delete {_LOCK}."""
+(`dvc pull --force` if files were changed here and may be overwritten). To compute everything
+again on purpose, delete {_LOCK}."""
+
+
+def raw_files(root: Path, split_files: str, missing: Callable[[Path], str]) -> list[str]:
+    """Return the files that say which raw images there are: what the first stage waits for.
+
+    Args:
+        root: folder of the raw images.
+        split_files: pattern of the files in it that list the images.
+        missing: returns the message for a folder without them.
+
+    Returns:
+        The split files, sorted, and DVC's record of the folder if it has one: an image may change
+        while its split files do not, and `dvc add` hashes every image.
+
+    Raises:
+        SalcrError: there is no split file.
+    """
+    record = Path(f"{root}.dvc")
+    found = sorted(str(path) for path in root.glob(split_files))
+    if not found and record.exists():
+        raise SalcrError(f"{root} is tracked by DVC but not here. Fetch it with\n  dvc pull")
+    if not found:
+        raise SalcrError(missing(root))
+    return [*found, str(record)] if record.exists() else found
 
 
 def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:
-    """Refuse to go on where results are tracked by DVC and their checkpoints are not here.
+    """Check that the checkpoints of results that DVC tracks are here.
 
-    A checkpoint that is missing since its own job was stopped or failed here is no such case.
+    One that is missing because its own job was stopped or failed here is accepted.
 
     Args:
         results: the folder of results, relative to the working folder.

@@ -1,4 +1,4 @@
-"""What was not pulled is told from what a stopped job has left undone, on made-up folders."""
+"""What was not pulled is distinguished from what a stopped job left undone, on made-up folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 from snakemake.persistence.file import FilePersistence
 
-from salcr.dvc import check_pulled
+from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
 
 RESULTS = Path("results/regdb")
@@ -61,7 +61,7 @@ def test_what_a_stopped_job_left_undone_is_not(here: FilePersistence) -> None:
     check_pulled(RESULTS, CHECKPOINTS)
 
 
-def test_a_checkpoint_that_nobody_made_is_not(here: FilePersistence) -> None:
+def test_a_checkpoint_without_a_record_is_not(here: FilePersistence) -> None:
     """One more round has no record yet."""
     new = {RESULTS / "salcr/trial01/round02/checkpoint.pt": RESULTS / "logs/other.log"}
     known = {path: log for path, log in CHECKPOINTS.items() if path.exists()}
@@ -90,3 +90,25 @@ def test_a_broken_lock_is_one_message(here: FilePersistence) -> None:
     Path("dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  workflow: [\n")
     with pytest.raises(SalcrError, match=r"dvc\.lock: not valid YAML"):
         check_pulled(RESULTS, CHECKPOINTS)
+
+
+def test_raw_files_are_the_split_files_and_the_record_of_dvc(tmp_path: Path) -> None:
+    """Sorted split files; beside them the folder's .dvc file, which changes with every image."""
+    root = tmp_path / "raw"
+    (root / "idx").mkdir(parents=True)
+    for name in ("b.txt", "a.txt", "other.png"):
+        (root / "idx" / name).touch()
+    split_files = [f"{root}/idx/a.txt", f"{root}/idx/b.txt"]
+    assert raw_files(root, "idx/*.txt", str) == split_files
+    Path(f"{root}.dvc").touch()
+    assert raw_files(root, "idx/*.txt", str) == [*split_files, f"{root}.dvc"]
+
+
+def test_missing_raw_files_are_one_message(tmp_path: Path) -> None:
+    """The reader's message; where DVC tracks the folder, how to fetch it instead."""
+    root = tmp_path / "raw"
+    with pytest.raises(SalcrError, match=r"^get .*raw elsewhere$"):
+        raw_files(root, "idx/*.txt", "get {} elsewhere".format)
+    Path(f"{root}.dvc").touch()
+    with pytest.raises(SalcrError, match=r"raw is tracked by DVC but not here.*\n  dvc pull$"):
+        raw_files(root, "idx/*.txt", "get {} elsewhere".format)

@@ -1,4 +1,4 @@
-# Images on disk: drawn or given, then decoded once; and the weights to start from.
+# Images: synthetic or given, decoded once; and the weights to start from.
 if CONFIG.dataset.synthetic:
 
     rule synthesize:
@@ -20,10 +20,13 @@ if CONFIG.dataset.synthetic:
             root=subpath(output.marker, parent=True),
             layout=CONFIG.dataset.layout,
         message:
-            "synthesize: draw people into {params.root}"
+            "synthesize: write synthetic people to {params.root}"
         shell:
-            "python -m salcr synthesize --out {params.root:q} --layout {params.layout}"
-            " {params.flags} > {log:q} 2>&1"
+            "python -m salcr synthesize"
+            " --out {params.root:q}"
+            " --layout {params.layout}"
+            " {params.flags}"
+            " > {log:q} 2>&1"
 
 
 rule weights:
@@ -34,6 +37,8 @@ rule weights:
         f"{LOG}/weights/{{backbone}}.log",
     benchmark:
         f"{TIME}/weights/{{backbone}}.tsv"
+    wildcard_constraints:
+        backbone=r"\w+",
     localrule: True
     conda:
         "../../environment.yml"
@@ -44,7 +49,9 @@ rule weights:
     message:
         "weights: download {wildcards.backbone}"
     shell:
-        "python -m salcr weights --backbone {wildcards.backbone} --out {output.weights:q}"
+        "python -m salcr weights"
+        " --backbone {wildcards.backbone}"
+        " --out {output.weights:q}"
         " > {log:q} 2>&1"
 
 
@@ -73,7 +80,7 @@ rule preprocess:
         code=code("preprocess"),
         root=folder_of_images,
         layout=CONFIG.dataset.layout,
-        # Drawn people are no published data set.
+        # Synthetic images have no published numbers to be compared with.
         subset=(
             "--allow-subset"
             if CONFIG.dataset.allow_subset or CONFIG.dataset.synthetic
@@ -83,5 +90,11 @@ rule preprocess:
     message:
         "preprocess: decode {params.root}"
     shell:
-        "python -m salcr preprocess --root {params.root:q} --layout {params.layout}"
-        " {params.subset} --out {params.out:q} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+        "python -m salcr preprocess"
+        " --root {params.root:q}"
+        " --layout {params.layout}"
+        " {params.subset}"
+        " --out {params.out:q}"
+        " {params.flags}"
+        " --job {output.job:q}"
+        " > {log:q} 2>&1"

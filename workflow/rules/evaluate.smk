@@ -1,4 +1,4 @@
-# Where identities are opened: how good labels and retrieval are; then the tables over everything.
+# The only rules that read identities: quality of labels and of retrieval; then all of it as tables.
 rule label_quality:
     input:
         labels=f"{ROUND}/labels.csv",
@@ -25,8 +25,14 @@ rule label_quality:
     message:
         "label_quality: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr label-quality --data {params.data:q} --trial {wildcards.trial} --labels {input.labels:q}"
-        " --identities {input.identities:q} --label-quality {output.label_quality:q} --job {output.job:q} > {log:q} 2>&1"
+        "python -m salcr label-quality"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " --labels {input.labels:q}"
+        " --identities {input.identities:q}"
+        " --label-quality {output.label_quality:q}"
+        " --job {output.job:q}"
+        " > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -46,11 +52,7 @@ rule evaluate:
         "../../environment.yml"
     threads: CONFIG.compute.threads
     resources:
-        gpu=1,
-        device=CONFIG.compute.device,
-        torch_threads=CONFIG.compute.threads,
-        mem_mb=8000,
-        runtime=60,
+        **gpu_job(mem_mb=8000, runtime=60),
     params:
         flags=flags("evaluate"),
         code=code("evaluate"),
@@ -59,21 +61,29 @@ rule evaluate:
     message:
         "evaluate: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr evaluate --data {params.data:q} --trial {wildcards.trial}"
-        " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
-        " --metrics {output.metrics:q} --rankings {output.rankings:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q}"
-        " --curves {params.curves:q} > {log:q} 2>&1"
+        "python -m salcr evaluate"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " --checkpoint {input.checkpoint:q}"
+        " --identities {input.identities:q}"
+        " --metrics {output.metrics:q}"
+        " --rankings {output.rankings:q}"
+        " --device {resources.device}"
+        " --threads {resources.torch_threads}"
+        " {params.flags}"
+        " --job {output.job:q}"
+        " --curves {params.curves:q}"
+        " > {log:q} 2>&1"
 
 
-if OTHER.checkpoint:
+if CONFIG.transfer.checkpoint:
 
     rule transfer:
         input:
             **STORED,
             identities=f"{DATA}/identities.csv",
-            checkpoint=OTHER.checkpoint,
-            other=f"results/{OTHER.results}/preprocess/preprocess.json",
+            checkpoint=CONFIG.transfer.checkpoint,
+            other=f"results/{CONFIG.transfer.results}/preprocess/preprocess.json",
         output:
             metrics=f"{RESULTS}/transfer/metrics.json",
             job=f"{RESULTS}/transfer/jobs/transfer.json",
@@ -85,11 +95,7 @@ if OTHER.checkpoint:
             "../../environment.yml"
         threads: CONFIG.compute.threads
         resources:
-            gpu=1,
-            device=CONFIG.compute.device,
-            torch_threads=CONFIG.compute.threads,
-            mem_mb=8000,
-            runtime=60,
+            **gpu_job(mem_mb=8000, runtime=60),
         params:
             flags=flags("transfer"),
             code=code("transfer"),
@@ -99,19 +105,25 @@ if OTHER.checkpoint:
         message:
             "transfer: evaluate {input.checkpoint}"
         shell:
-            "python -m salcr transfer --data {params.data:q} --trial {params.trial}"
-            " --identities {input.identities:q} --other {params.other:q}"
-            " --checkpoint {input.checkpoint:q} --metrics {output.metrics:q}"
-            " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+            "python -m salcr transfer"
+            " --data {params.data:q}"
+            " --trial {params.trial}"
+            " --identities {input.identities:q}"
+            " --other {params.other:q}"
+            " --checkpoint {input.checkpoint:q}"
+            " --metrics {output.metrics:q}"
+            " --device {resources.device}"
+            " --threads {resources.torch_threads}"
+            " {params.flags}"
+            " --job {output.job:q}"
+            " > {log:q} 2>&1"
 
 
 rule aggregate:
     input:
-        metrics=every_round(
-            "metrics.json", lambda run: run.evaluated(CONFIG.evaluate_every)
-        ),
-        label_quality=every_round("label_quality.json", lambda run: range(1, run.rounds + 1)),
-        losses=every_round("losses.csv", lambda run: range(run.rounds + 1)),
+        metrics=PLAN.evaluated("metrics.json"),
+        label_quality=PLAN.stage_two("label_quality.json"),
+        losses=PLAN.every_round("losses.csv"),
     output:
         summary=f"{RESULTS}/summary.csv",
         text=f"{RESULTS}/summary.txt",
@@ -131,11 +143,16 @@ rule aggregate:
         code=code("aggregate"),
         dataset=CONFIG.dataset.name,
         root=subpath(output.summary, parent=True),
-        runs=[str(run) for run in RUNS.values()],
+        runs=[str(run) for run in PLAN.runs.values()],
         trials=CONFIG.dataset.trials,
         every=CONFIG.evaluate_every,
     message:
         "aggregate: tables of all trials and rounds"
     shell:
-        "python -m salcr aggregate --dataset {params.dataset} --root {params.root:q}"
-        " --runs {params.runs} --trials {params.trials} --every {params.every} > {log:q} 2>&1"
+        "python -m salcr aggregate"
+        " --dataset {params.dataset}"
+        " --root {params.root:q}"
+        " --runs {params.runs}"
+        " --trials {params.trials}"
+        " --every {params.every}"
+        " > {log:q} 2>&1"

@@ -1,5 +1,5 @@
-# Figures: the stages that compute what some show, and the drawing, which alone runs again where
-# only the looks change.
+# Figures: the stages that compute what some of them show, and `plot`, which alone runs again where
+# only their style changes.
 rule figures:
     input:
         PICTURES,
@@ -22,11 +22,7 @@ rule analyze:
         "../../environment.yml"
     threads: CONFIG.compute.threads
     resources:
-        gpu=1,
-        device=CONFIG.compute.device,
-        torch_threads=CONFIG.compute.threads,
-        mem_mb=8000,
-        runtime=60,
+        **gpu_job(mem_mb=8000, runtime=60),
     params:
         flags=flags("analyze"),
         code=code("analyze"),
@@ -34,17 +30,24 @@ rule analyze:
     message:
         "analyze: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr analyze --data {params.data:q} --trial {wildcards.trial}"
-        " --checkpoint {input.checkpoint:q} --identities {input.identities:q}"
-        " --distances {output.distances:q} --tsne {output.tsne:q}"
+        "python -m salcr analyze"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " --checkpoint {input.checkpoint:q}"
+        " --identities {input.identities:q}"
+        " --distances {output.distances:q}"
+        " --tsne {output.tsne:q}"
         " --attention {output.attention:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
+        " --device {resources.device}"
+        " --threads {resources.torch_threads}"
+        " {params.flags}"
+        " > {log:q} 2>&1"
 
 
 rule cluster_centers:
     input:
         **STORED,
-        checkpoint=of_previous_round("checkpoint.pt"),
+        checkpoint=previous("checkpoint.pt"),
         labels=f"{ROUND}/labels.csv",
         identities=f"{DATA}/identities.csv",
     output:
@@ -59,11 +62,7 @@ rule cluster_centers:
         "../../environment.yml"
     threads: CONFIG.compute.threads
     resources:
-        gpu=1,
-        device=CONFIG.compute.device,
-        torch_threads=CONFIG.compute.threads,
-        mem_mb=16000,
-        runtime=60,
+        **gpu_job(mem_mb=16000, runtime=60),
     params:
         flags=flags("cluster_centers"),
         code=code("cluster_centers"),
@@ -71,15 +70,22 @@ rule cluster_centers:
     message:
         "cluster_centers: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr cluster-centers --data {params.data:q} --trial {wildcards.trial}"
-        " --checkpoint {input.checkpoint:q} --labels {input.labels:q}"
-        " --identities {input.identities:q} --cluster-centers {output.centers:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} > {log:q} 2>&1"
+        "python -m salcr cluster-centers"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " --checkpoint {input.checkpoint:q}"
+        " --labels {input.labels:q}"
+        " --identities {input.identities:q}"
+        " --cluster-centers {output.centers:q}"
+        " --device {resources.device}"
+        " --threads {resources.torch_threads}"
+        " {params.flags}"
+        " > {log:q} 2>&1"
 
 
 rule plot:
     input:
-        sources=lambda wildcards: FIGURES[wildcards.figure][0],
+        sources=lookup(dpath="{figure}/files", within=FIGURES),
         visible=ancient(f"{DATA}/visible.npy"),
         infrared=ancient(f"{DATA}/infrared.npy"),
     output:
@@ -100,11 +106,17 @@ rule plot:
     params:
         flags=flags("plot"),
         code=code("plot"),
-        names=lambda wildcards: FIGURES[wildcards.figure][1],
+        names=lookup(dpath="{figure}/names", within=FIGURES),
         data=subpath(input.visible, parent=True),
     message:
         "plot: {wildcards.figure}"
     shell:
-        "python -m salcr plot --figure {wildcards.figure} --sources {input.sources:q}"
-        " --names {params.names:q} --data {params.data:q} --png {output.png:q}"
-        " --pdf {output.pdf:q} {params.flags} > {log:q} 2>&1"
+        "python -m salcr plot"
+        " --figure {wildcards.figure}"
+        " --sources {input.sources:q}"
+        " --names {params.names:q}"
+        " --data {params.data:q}"
+        " --png {output.png:q}"
+        " --pdf {output.pdf:q}"
+        " {params.flags}"
+        " > {log:q} 2>&1"

@@ -1,4 +1,4 @@
-# The paper's tables, what made the results, and one page of it all.
+# The paper's tables, how the results were made, and one page of everything.
 rule complexity:
     output:
         counts=f"{RESULTS}/complexity.json",
@@ -18,7 +18,10 @@ rule complexity:
     message:
         "complexity: parameters and operations"
     shell:
-        "python -m salcr complexity --complexity {output.counts:q} {params.flags} > {log:q} 2>&1"
+        "python -m salcr complexity"
+        " --complexity {output.counts:q}"
+        " {params.flags}"
+        " > {log:q} 2>&1"
 
 
 rule tables:
@@ -26,8 +29,10 @@ rule tables:
         trials=f"{RESULTS}/trials.csv",
         summary=f"{DATA}/preprocess.json",
         counts=f"{RESULTS}/complexity.json",
-        jobs=timed_jobs(),
-        transfer=f"{RESULTS}/transfer/metrics.json" if OTHER.checkpoint else [],
+        jobs=inputs.timed_jobs(PLAN, PAPER),
+        transfer=(
+            f"{RESULTS}/transfer/metrics.json" if CONFIG.transfer.checkpoint else []
+        ),
         published=PUBLISHED,
     output:
         tables=expand(
@@ -53,40 +58,41 @@ rule tables:
         drawn="--synthetic" if CONFIG.dataset.synthetic else "",
         departures=shlex.join(["--departures", *DEPARTURES] if DEPARTURES else []),
         matches=json.dumps(PAPER),
-        jobs=lambda wildcards, input: shlex.join(
-            ["--jobs", *input.jobs] if input.jobs else []
-        ),
+        jobs=option("--jobs", "jobs"),
         transfer=option("--transfer", "transfer"),
         data=subpath(input.summary, parent=True),
         out=subpath(output.text, parent=True),
     message:
         "tables: the paper's"
     shell:
-        "python -m salcr tables --layout {params.layout} {params.drawn}"
-        " {params.departures} --matches {params.matches:q} --trials {input.trials:q} --data {params.data:q}"
-        " --complexity {input.counts:q} {params.jobs} {params.transfer}"
-        " --published {input.published:q} --out {params.out:q} > {log:q} 2>&1"
+        "python -m salcr tables"
+        " --layout {params.layout}"
+        " {params.drawn}"
+        " {params.departures}"
+        " --matches {params.matches:q}"
+        " --trials {input.trials:q}"
+        " --data {params.data:q}"
+        " --complexity {input.counts:q}"
+        " {params.jobs}"
+        " {params.transfer}"
+        " --published {input.published:q}"
+        " --out {params.out:q}"
+        " > {log:q} 2>&1"
 
 
-PROVENANCE = [
-    f"{RESULTS}/{run.variant}/{runs.trial_name(trial)}/provenance.json"
-    for run in RUNS.values()
-    for trial in CONFIG.dataset.trials
-]
+PROVENANCE = PLAN.trial_files("provenance.json")
 
 
 rule provenance:
     input:
         summary=f"{DATA}/preprocess.json",
         preprocess=f"{DATA}/jobs/preprocess.json",
-        pretrain=every_round("jobs/pretrain.json", lambda run: [0]),
+        pretrain=PLAN.stage_one("jobs/pretrain.json"),
         rounds=[
-            every_round(f"jobs/{stage}.json", lambda run: range(1, run.rounds + 1))
+            PLAN.stage_two(f"jobs/{stage}.json")
             for stage in ("associate", "label_quality", "train")
         ],
-        evaluate=every_round(
-            "jobs/evaluate.json", lambda run: run.evaluated(CONFIG.evaluate_every)
-        ),
+        evaluate=PLAN.evaluated("jobs/evaluate.json"),
     output:
         table=f"{RESULTS}/provenance.csv",
         trials=PROVENANCE,
@@ -105,15 +111,20 @@ rule provenance:
         dataset=CONFIG.dataset.name,
         root=subpath(output.table, parent=True),
         data=subpath(input.summary, parent=True),
-        runs=[str(run) for run in RUNS.values()],
+        runs=[str(run) for run in PLAN.runs.values()],
         trials=CONFIG.dataset.trials,
         every=CONFIG.evaluate_every,
     message:
-        "provenance: provenance"
+        "provenance: how each trial was made"
     shell:
-        "python -m salcr provenance --dataset {params.dataset} --root {params.root:q}"
-        " --data {params.data:q} --runs {params.runs} --trials {params.trials}"
-        " --every {params.every} > {log:q} 2>&1"
+        "python -m salcr provenance"
+        " --dataset {params.dataset}"
+        " --root {params.root:q}"
+        " --data {params.data:q}"
+        " --runs {params.runs}"
+        " --trials {params.trials}"
+        " --every {params.every}"
+        " > {log:q} 2>&1"
 
 
 rule report:
@@ -142,9 +153,16 @@ rule report:
         data=subpath(input.images, parent=True),
         times=TIME,
     message:
-        "report: one page of it all"
+        "report: all results on one page"
     shell:
-        "python -m salcr report --summary {input.summary:q} --provenance {input.provenance:q}"
-        " --trials {input.trials:q} --figures {input.figures:q} --tables {input.tables:q}"
-        " --times {params.times:q} --data {params.data:q} {params.drawn}"
-        " --page {output.page:q} > {log:q} 2>&1"
+        "python -m salcr report"
+        " --summary {input.summary:q}"
+        " --provenance {input.provenance:q}"
+        " --trials {input.trials:q}"
+        " --figures {input.figures:q}"
+        " --tables {input.tables:q}"
+        " --times {params.times:q}"
+        " --data {params.data:q}"
+        " {params.drawn}"
+        " --page {output.page:q}"
+        " > {log:q} 2>&1"

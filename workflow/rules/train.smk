@@ -1,8 +1,8 @@
 # The method: stage one, then rounds of association and training.
 #
 # Arrays are `ancient`: the summary carries their hashes, and comparing gigabytes by content would
-# take longer. Sums of floats hang on the number of threads, and Snakemake lowers `threads` to the
-# cores that it has: a job computes with `torch_threads`, whatever the cores.
+# take longer. Sums of floats depend on the number of threads, and Snakemake lowers `threads` to the
+# cores that it has; so a job computes with `torch_threads`, however many cores there are.
 STORED = {
     "visible": ancient(f"{DATA}/visible.npy"),
     "infrared": ancient(f"{DATA}/infrared.npy"),
@@ -15,7 +15,7 @@ rule pretrain:
     input:
         **STORED,
         weights=initial_weights,
-        start=instead_of_stage_one,
+        start=given_checkpoint,
     output:
         checkpoint=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/checkpoint.pt",
         losses=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/losses.csv",
@@ -28,11 +28,7 @@ rule pretrain:
         "../../environment.yml"
     threads: CONFIG.compute.threads
     resources:
-        gpu=1,
-        device=CONFIG.compute.device,
-        torch_threads=CONFIG.compute.threads,
-        mem_mb=16000,
-        runtime=480,
+        **gpu_job(mem_mb=16000, runtime=480),
     params:
         flags=flags("pretrain"),
         code=code("pretrain"),
@@ -43,16 +39,25 @@ rule pretrain:
     message:
         "pretrain: {wildcards.variant}, trial {wildcards.trial}"
     shell:
-        "python -m salcr pretrain --data {params.data:q} --trial {wildcards.trial}"
-        " {params.weights} {params.start} --checkpoint {output.checkpoint:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q}"
-        " --curves {params.curves:q} > {log:q} 2>&1"
+        "python -m salcr pretrain"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " {params.weights}"
+        " {params.start}"
+        " --checkpoint {output.checkpoint:q}"
+        " --losses {output.losses:q}"
+        " --device {resources.device}"
+        " --threads {resources.torch_threads}"
+        " {params.flags}"
+        " --job {output.job:q}"
+        " --curves {params.curves:q}"
+        " > {log:q} 2>&1"
 
 
 rule associate:
     input:
         **STORED,
-        checkpoint=of_previous_round("checkpoint.pt"),
+        checkpoint=previous("checkpoint.pt"),
     output:
         labels=f"{ROUND}/labels.csv",
         job=f"{ROUND}/jobs/associate.json",
@@ -66,11 +71,7 @@ rule associate:
         "../../environment.yml"
     threads: CONFIG.compute.threads
     resources:
-        gpu=1,
-        device=CONFIG.compute.device,
-        torch_threads=CONFIG.compute.threads,
-        mem_mb=16000,
-        runtime=60,
+        **gpu_job(mem_mb=16000, runtime=60),
     params:
         flags=flags("associate"),
         code=code("associate"),
@@ -78,15 +79,22 @@ rule associate:
     message:
         "associate: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr associate --data {params.data:q} --trial {wildcards.trial}"
-        " --checkpoint {input.checkpoint:q} --labels {output.labels:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q} > {log:q} 2>&1"
+        "python -m salcr associate"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " --checkpoint {input.checkpoint:q}"
+        " --labels {output.labels:q}"
+        " --device {resources.device}"
+        " --threads {resources.torch_threads}"
+        " {params.flags}"
+        " --job {output.job:q}"
+        " > {log:q} 2>&1"
 
 
 rule train:
     input:
         **STORED,
-        checkpoint=of_previous_round("checkpoint.pt"),
+        checkpoint=previous("checkpoint.pt"),
         optimizer=previous_optimizer_state,
         labels=f"{ROUND}/labels.csv",
     output:
@@ -104,11 +112,7 @@ rule train:
         "../../environment.yml"
     threads: CONFIG.compute.threads
     resources:
-        gpu=1,
-        device=CONFIG.compute.device,
-        torch_threads=CONFIG.compute.threads,
-        mem_mb=16000,
-        runtime=120,
+        **gpu_job(mem_mb=16000, runtime=120),
     params:
         flags=flags("train"),
         code=code("train"),
@@ -118,9 +122,19 @@ rule train:
     message:
         "train: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
     shell:
-        "python -m salcr train --data {params.data:q} --trial {wildcards.trial}"
-        " --round {wildcards.round} --checkpoint {input.checkpoint:q} {params.state}"
-        " --labels {input.labels:q} --out-checkpoint {output.checkpoint:q}"
-        " --out-optimizer-state {output.optimizer:q} --losses {output.losses:q}"
-        " --device {resources.device} --threads {resources.torch_threads} {params.flags} --job {output.job:q}"
-        " --curves {params.curves:q} > {log:q} 2>&1"
+        "python -m salcr train"
+        " --data {params.data:q}"
+        " --trial {wildcards.trial}"
+        " --round {wildcards.round}"
+        " --checkpoint {input.checkpoint:q}"
+        " {params.state}"
+        " --labels {input.labels:q}"
+        " --out-checkpoint {output.checkpoint:q}"
+        " --out-optimizer-state {output.optimizer:q}"
+        " --losses {output.losses:q}"
+        " --device {resources.device}"
+        " --threads {resources.torch_threads}"
+        " {params.flags}"
+        " --job {output.job:q}"
+        " --curves {params.curves:q}"
+        " > {log:q} 2>&1"

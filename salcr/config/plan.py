@@ -1,0 +1,159 @@
+"""What the workflow makes of a configuration: the runs, and the names of their files.
+
+Nothing here imports torch, and only `check_named_files` reads the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from salcr.config.loading import pretraining_owner, validate, variant
+from salcr.config.runs import Run, trial_name
+from salcr.config.schema import Config
+from salcr.errors import SalcrError
+
+
+class NamedFile(NamedTuple):
+    """A file that the configuration names and the workflow does not make."""
+
+    key: str
+    path: str
+    remedy: str
+    """What to do where it is missing."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked configuration and the runs that it asks for.
+
+    Paths are strings relative to the working folder, as Snakemake takes them.
+    """
+
+    config: Config
+    variants: Mapping[str, Config]
+    """Variant -> the configuration with its overlay, in the order of `config.variants`."""
+    runs: Mapping[str, Run]
+    """Variant -> its run, in the same order."""
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Plan:
+        """Return the plan of a configuration.
+
+        Args:
+            values: key -> value, with all overlays merged.
+
+        Raises:
+            SalcrError: a key is unknown, missing or out of range.
+        """
+        config = validate(values)
+        variants = {name: variant(config, name) for name in config.variants}
+        runs = {
+            name: Run(name, pretraining_owner(config, name), settings.rounds)
+            for name, settings in variants.items()
+        }
+        return cls(config, variants, runs)
+
+    @property
+    def results(self) -> Path:
+        """Return the folder of results."""
+        return Path("results", self.config.dataset.name)
+
+    @property
+    def first(self) -> Run:
+        """Return the first run: the plain method, where it is among the variants."""
+        return next(iter(self.runs.values()))
+
+    def file(self, run: Run, trial: int, round_: int, name: str) -> str:
+        """Return a file of one round; those of round 0 belong to the owner of the stage one."""
+        return str(run.folder(self.results, trial, round_) / name)
+
+    def trial_files(self, name: str) -> list[str]:
+        """Return a file of each variant and trial."""
+        return [
+            str(self.results / run.variant / trial_name(trial) / name)
+            for run in self.runs.values()
+            for trial in self.config.dataset.trials
+        ]
+
+    def stage_one(self, name: str) -> list[str]:
+        """Return a file of each stage one, once where variants share it."""
+        return self._files(name, lambda run: [0])
+
+    def stage_two(self, name: str) -> list[str]:
+        """Return a file of each round of stage two."""
+        return self._files(name, lambda run: range(1, run.rounds + 1))
+
+    def every_round(self, name: str) -> list[str]:
+        """Return a file of each round, stage one's included."""
+        return self._files(name, lambda run: range(run.rounds + 1))
+
+    def evaluated(self, name: str) -> list[str]:
+        """Return a file of each round that is evaluated."""
+        return self._files(name, lambda run: run.evaluated(self.config.evaluate_every))
+
+    def previous(self, variant: str, trial: int, round_: int, name: str) -> str:
+        """Return a file of the round before, which for round 1 is stage one's."""
+        return self.file(self.runs[variant], trial, round_ - 1, name)
+
+    def given_checkpoint(self, variant: str, trial: int) -> str | None:
+        """Return the checkpoint that takes the place of stage one, if the configuration has one."""
+        path = self.variants[variant].pretrain.checkpoint
+        return path.replace("{trial}", str(trial)) if path else None
+
+    def initial_weights(self, variant: str) -> str | None:
+        """Return the state dict that stage one starts from; None where it needs none."""
+        settings = self.variants[variant]
+        if settings.model.weights == "random" or settings.pretrain.checkpoint:
+            return None
+        if settings.model.weights == "imagenet":
+            return f"data/weights/{settings.model.backbone}.pth"
+        return settings.model.weights
+
+    def named_files(self) -> Iterator[NamedFile]:
+        """Yield each file that the configuration names and the workflow does not make."""
+        if other := self.config.transfer.checkpoint:
+            yield NamedFile("transfer.checkpoint", other, "train on that data set first")
+        for name, settings in self.variants.items():
+            weights = settings.model.weights
+            if weights not in ("imagenet", "random"):
+                yield NamedFile("model.weights", weights, "correct the key, or put it there")
+            for trial in self.config.dataset.trials:
+                if given := self.given_checkpoint(name, trial):
+                    remedy = "make it with `import-checkpoint`"
+                    yield NamedFile("pretrain.checkpoint", given, remedy)
+
+    def check_named_files(self) -> None:
+        """Check that the files that the configuration names are there.
+
+        Snakemake alone would not miss an input of jobs that are done, and keep their results.
+
+        Raises:
+            SalcrError: one is missing.
+        """
+        for key, path, remedy in self.named_files():
+            if not Path(path).exists():
+                raise SalcrError(f"{key}: {path}: no such file; {remedy}")
+
+    def training_logs(self) -> dict[Path, Path]:
+        """Return checkpoint -> log of the job that writes it, over variants, trials and rounds."""
+        logs = {}
+        for checkpoint in map(Path, self.every_round("checkpoint.pt")):
+            job = "-".join(checkpoint.parts[-4:-1])  # variant, trial, round
+            stage = "pretrain" if job.endswith("-round00") else "train"
+            log = f"logs/{stage}/{job.removesuffix('-round00')}.log"
+            logs[checkpoint] = self.results / log
+        return logs
+
+    def _files(self, name: str, rounds: Callable[[Run], Iterable[int]]) -> list[str]:
+        """Return a file of all variants, trials and some rounds, sorted, each once."""
+        return sorted(
+            {
+                self.file(run, trial, round_, name)
+                for run in self.runs.values()
+                for trial in self.config.dataset.trials
+                for round_ in rounds(run)
+            }
+        )

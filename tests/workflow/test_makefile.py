@@ -1,0 +1,73 @@
+"""Make targets in a clone whose path holds a blank and a quote."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from salcr.config.loading import merge
+from salcr.files import read_yaml
+from tests.support import tiny
+from tests.support.plans import REPOSITORY, copy_code
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """Return such a clone with a complete environment: this one's parts, linked."""
+    folder = tmp_path / "a b's" / "clone"
+    folder.mkdir(parents=True)
+    copy_code(folder)
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy2(REPOSITORY / name, folder)
+    (folder / ".venv").mkdir()
+    for part in Path(sys.prefix).iterdir():
+        if part.name != "requirements.lock":
+            (folder / ".venv" / part.name).symlink_to(part)
+    shutil.copy2(REPOSITORY / "requirements.lock", folder / ".venv")
+    return folder
+
+
+def make(folder: Path, *words: str) -> str:
+    """Run make in a folder and return its output; it must succeed."""
+    # Not the variables of a surrounding make, whose VENV would win.
+    hidden = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV", "PYTEST_XDIST_WORKER"}
+    done = subprocess.run(
+        ["make", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if name not in hidden},
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_demo_runs_where_the_path_holds_a_blank_and_a_quote(clone: Path) -> None:
+    """All of `make demo`, on a tiny configuration with a name of that kind; then nothing."""
+    values = merge(read_yaml(tiny.TINY_CONFIG), {"dataset": {"trials": [1]}})
+    values["variants"] = {"salcr": {}}
+    (clone / "it's tiny.yaml").write_text(yaml.safe_dump(values))
+    words = ["demo", "CONFIG=it's tiny.yaml", "CORES=1"]
+    assert "mAP" in make(clone, *words)
+    assert (clone / "results/tiny/figures/cmc.pdf").stat().st_size > 5000
+    assert "Nothing to be done" in make(clone, *words)
+
+
+def test_an_environment_elsewhere_is_used(clone: Path, tmp_path: Path) -> None:
+    """VENV=/somewhere, itself with a blank and a quote, is complete and first in PATH."""
+    elsewhere = tmp_path / "it's elsewhere"
+    (clone / ".venv").rename(elsewhere)
+    assert "installing" not in make(clone, "venv", f"VENV={elsewhere}")
+    (clone / "which.mk").write_text("include Makefile\nwhich:\n\t@command -v python\n")
+    assert (
+        make(clone, "-f", "which.mk", "which", f"VENV={elsewhere}") == f"{elsewhere}/bin/python\n"
+    )
