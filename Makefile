@@ -73,6 +73,7 @@ gpu-check: venv ## tests and benchmarks that need a GPU; does nothing without on
 lint: venv ## style and types of the Python code and of the workflow
 	python -m ruff check .
 	python -m ruff format --check .
+	python -m codespell_lib
 	python -m mypy
 	python -m snakefmt --check Snakefile workflow
 	python -m snakemake --lint --configfile config/demo.yaml
@@ -82,7 +83,7 @@ report: venv ## the demo's results, figures and tables as one HTML page
 	python -m snakemake report $(DEMO)
 
 .PHONY: docs
-docs: $(READY) ## the documentation as a site in site/, without a warning
+docs: venv ## the documentation as a site in site/, without a warning
 	NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict
 
 .PHONY: lock

@@ -148,11 +148,19 @@ def test_a_restyled_figure_remakes_the_page_and_nothing_else(reported: Path) -> 
     assert plan == {"plot": len(SHOWN), "report": 1}
 
 
-def test_edited_captions_remake_the_page(reported: Path, tmp_path: Path) -> None:
-    """Another caption of a figure: the page alone is made again."""
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("captions.py", "Ranking lists"), ("report.html.j2", "Times"), ("page.html.j2", "viewport")],
+)
+def test_an_edited_caption_or_template_remakes_the_page(
+    reported: Path, tmp_path: Path, name: str, word: str
+) -> None:
+    """Another caption, or another template: the page alone is made again."""
     shutil.copytree(reported, tmp_path / "copy")
-    path = tmp_path / "copy/salcr/reporting/captions.py"
-    path.write_text(path.read_text().replace("Ranking lists", "Lists"))
+    path = tmp_path / "copy/salcr/reporting" / name
+    text = path.read_text()
+    assert word in text
+    path.write_text(text.replace(word, "other"))
     assert planned(path.parents[2], repository=path.parents[2], target="report") == {"report": 1}
 
 

@@ -55,7 +55,7 @@ rule tables:
     params:
         code=code("tables"),
         layout=CONFIG.dataset.layout,
-        drawn="--synthetic" if CONFIG.dataset.synthetic else "",
+        synthetic="--synthetic" if CONFIG.dataset.synthetic else "",
         departures=shlex.join(["--departures", *DEPARTURES] if DEPARTURES else []),
         matches=json.dumps(PAPER),
         jobs=option("--jobs", "jobs"),
@@ -67,7 +67,7 @@ rule tables:
     shell:
         "python -m salcr tables"
         " --layout {params.layout}"
-        " {params.drawn}"
+        " {params.synthetic}"
         " {params.departures}"
         " --matches {params.matches:q}"
         " --trials {input.trials:q}"
@@ -135,6 +135,10 @@ rule report:
         figures=[path for path in PICTURES if path.endswith(".png")],
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=PAPER_TABLES),
         images=f"{DATA}/preprocess.json",
+        templates=[
+            os.path.relpath(f"{workflow.basedir}/salcr/reporting/{name}.html.j2")
+            for name in ("page", "report")
+        ],
     output:
         page=f"{RESULTS}/report.html",
     log:
@@ -149,7 +153,7 @@ rule report:
         runtime=10,
     params:
         code=code("report"),
-        drawn="--synthetic" if CONFIG.dataset.synthetic else "",
+        synthetic="--synthetic" if CONFIG.dataset.synthetic else "",
         data=subpath(input.images, parent=True),
         times=TIME,
     message:
@@ -163,6 +167,6 @@ rule report:
         " --tables {input.tables:q}"
         " --times {params.times:q}"
         " --data {params.data:q}"
-        " {params.drawn}"
+        " {params.synthetic}"
         " --page {output.page:q}"
         " > {log:q} 2>&1"
