@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.epoch import epoch, epochs
 from benchmarks.growth import SIZES, cluster_so_many, growth
-from benchmarks.row import in_own_process, measure
+from benchmarks.row import measure, run_in_subprocess
 
 TOPICS = ("clustering", "step", "augmentation")
 """Modules of this package that have ROWS, in the order of the table."""
@@ -58,7 +58,7 @@ def main() -> int:
     found, failed = [], []
     print(f"{'work':<52}{'ours':>10}{'plain':>10}{'ratio':>8}{'peak':>9}{'plain':>9}  wanted")
     for row in chosen:
-        one = in_own_process(["--row", row.name], arguments.threads)
+        one = run_in_subprocess(["--row", row.name], arguments.threads)
         if one is None:
             failed.append(row.name)
             print(f"{row.name:<52}  FAILED, see above")

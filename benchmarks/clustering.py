@@ -14,7 +14,7 @@ from benchmarks.row import Row
 from salcr.config.schema import Associate, Clustering
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_within
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.pseudo_labels.vectors import unit_rows
@@ -111,17 +111,24 @@ def _ours_association(
 ) -> tuple[Integers, ...]:
     k = SYSU_ASSOCIATE.cmfp_k
     return associate(
-        data.visible, data.infrared, *data.groups, cmfp_k=k,
-        strength=SYSU_ASSOCIATE.sinkhorn_strength, relabel_own_modality=True,
+        data.visible,
+        data.infrared,
+        *data.groups,
+        cmfp_k=k,
+        strength=SYSU_ASSOCIATE.sinkhorn_strength,
+        relabel_own_modality=True,
         blocks=nearest_blocks(data.visible, data.infrared, k=k, within=within),
-    )  # fmt: skip
+    )
 
 
 def _plain_association(data: Images) -> tuple[Integers, ...]:
     return plain.associate(
-        data.visible, data.infrared, data.groups,
-        k=SYSU_ASSOCIATE.cmfp_k, strength=SYSU_ASSOCIATE.sinkhorn_strength,
-    )  # fmt: skip
+        data.visible,
+        data.infrared,
+        data.groups,
+        k=SYSU_ASSOCIATE.cmfp_k,
+        strength=SYSU_ASSOCIATE.sinkhorn_strength,
+    )
 
 
 def _ours_round(
@@ -129,7 +136,7 @@ def _ours_round(
 ) -> tuple[Integers, ...]:
     """Return clusters and labels as the stage `associate` finds them."""
     features = {m: torch.from_numpy(getattr(data, m)) for m in ("visible", "infrared")}
-    found, labels = pseudo_labels(features, clustering, association)
+    found, labels = generate_pseudo_labels(features, clustering, association)
     return (found["visible"], found["infrared"], *labels)
 
 

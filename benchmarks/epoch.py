@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.row import in_own_process
+from benchmarks.row import run_in_subprocess
 from salcr.config.loading import DEFAULT_CONFIG, merge, validate
 from salcr.config.schema import Config
 from salcr.data.store import Images, Split, preload
 from salcr.files import read_yaml
 from salcr.models.features import extract, to_device
 from salcr.models.network import Network
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training import devices
 from salcr.training.optimizer import make_optimizer
 from salcr.training.round import train_round
@@ -45,7 +45,7 @@ def epochs(device: str, threads: int) -> list[dict[str, Any]]:
     found = []
     print(f"{'network':<38}{'features':>16}{'association':>16}{'step':>16}   ms an image")
     for name in NETWORKS:
-        one = in_own_process(["--network", name, "--device", device], threads)
+        one = run_in_subprocess(["--network", name, "--device", device], threads)
         if one is None:
             raise RuntimeError(f"the round of the {name} network failed")
         found.append(one)
@@ -80,7 +80,7 @@ def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
         return {modality: extract(network, side, modality)[0] for modality, side in images.items()}
 
     def associated() -> Any:
-        return pseudo_labels(found, settings.clustering, settings.associate)
+        return generate_pseudo_labels(found, settings.clustering, settings.associate)
 
     found = features()  # once to warm up, as below
     clusters, labels = associated()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from benchmarks.row import in_own_process, measured
+from benchmarks.row import measure_call, run_in_subprocess
 
 SIZES = (5_000, 10_000, 20_000, 40_000, 100_000)
 _WIDTH = 512
@@ -26,7 +26,7 @@ def growth(sizes: Iterable[int], threads: int) -> list[dict[str, float]]:
     found = []
     print(f"{'images':>8}{'seconds':>10}{'peak':>11}")
     for size in sizes:
-        one = in_own_process(["--size", str(size)], threads)
+        one = run_in_subprocess(["--size", str(size)], threads)
         if one is None:
             raise RuntimeError(f"clustering {size} images failed")
         found.append(one)
@@ -40,5 +40,5 @@ def cluster_so_many(size: int) -> dict[str, float]:
 
     warm_up()
     features = images(size, 0, width=_WIDTH).visible
-    _, seconds, peak_gb = measured(lambda: clusters(features, SYSU))
+    _, seconds, peak_gb = measure_call(lambda: clusters(features, SYSU))
     return {"images": size, "seconds": seconds, "peak_gb": peak_gb}

@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What a row took."""
 
     name: str
@@ -55,7 +55,7 @@ class Measured:
         return asdict(self)
 
 
-def measure(row: Row) -> Measured:
+def measure(row: Row) -> Measurement:
     """Run both sides in turns and return medians and peaks.
 
     Raises:
@@ -68,12 +68,12 @@ def measure(row: Row) -> Measured:
     for _ in range(row.repeat):
         for side, compute in (("ours", row.ours), ("plain", row.plain)):
             results.pop(side, None)
-            results[side], took, peak = measured(partial(compute, inputs))
+            results[side], took, peak = measure_call(partial(compute, inputs))
             seconds[side].append(took)
             peaks[side].append(peak)
     row.agree(results["ours"], results["plain"])
     medians = {side: statistics.median(found) for side, found in seconds.items()}
-    return Measured(
+    return Measurement(
         name=row.name,
         wanted=row.wanted,
         ours_seconds=medians["ours"],
@@ -84,7 +84,7 @@ def measure(row: Row) -> Measured:
     )
 
 
-def measured(compute: Callable[[], Any]) -> tuple[Any, float, float]:
+def measure_call(compute: Callable[[], Any]) -> tuple[Any, float, float]:
     """Return what a computation returns, its seconds, and how far memory rose meanwhile, in GB."""
     _CLEAR.write_text("5")  # sets the peak to the present size
     before = _kilobytes("VmRSS")
@@ -94,7 +94,7 @@ def measured(compute: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, seconds, (_kilobytes("VmHWM") - before) / 2**20
 
 
-def in_own_process(words: list[str], threads: int) -> dict[str, float] | None:
+def run_in_subprocess(words: list[str], threads: int) -> dict[str, float] | None:
     """Return the JSON that `python -m benchmarks WORDS` prints last, None if it failed.
 
     A process of its own: the peak is not that of others, and the threads are set from the start.

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks import plain_step
 from benchmarks.row import Row
 from salcr.config.schema import Fgsal, Gpcr, Memory
-from salcr.data.samplers import pair_batch, shared_labels
+from salcr.data.samplers import sample_pair_batch, shared_labels
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
 from salcr.losses import refinement
 from salcr.losses.objective import StageTwoObjective, group_labels
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     labels: PseudoLabels[Any]
 
 
-class Moved(NamedTuple):
+class StepResult(NamedTuple):
     """The loss of a step against the memories, and the memories after it."""
 
     loss: float
@@ -53,7 +53,7 @@ def _step() -> Step:
     own = rng.permutation(np.arange(_IMAGES) % _CLUSTERS)
     names = rng.permutation(_CLUSTERS)
     association = PseudoLabels(own, other(own, names), own, other(own, np.argsort(names)))
-    batch = pair_batch(
+    batch = sample_pair_batch(
         association, shared_labels(association), num_labels=_LABELS, instances=_INSTANCES, rng=rng
     )
     positions = (batch.visible, batch.visible, batch.infrared, batch.infrared)
@@ -74,17 +74,17 @@ def _step() -> Step:
     return Step(objective, Features(torch.randn(size, _WIDTH, generator=draws), *parts), labels)
 
 
-def _our_step(step: Step) -> Moved:
+def _our_step(step: Step) -> StepResult:
     objective = copy.copy(step.objective)
     objective.global_memory = dict(objective.global_memory)
     objective.part_memory = dict(objective.part_memory)
-    features = objective.normalized(step.features)
+    features = objective.normalize(step.features)
     found = objective.losses(features, step.labels)
     objective.update(features, step.labels, np.random.default_rng(1))
-    return Moved(found["total"].item(), {**objective.global_memory, **objective.part_memory})
+    return StepResult(found["total"].item(), {**objective.global_memory, **objective.part_memory})
 
 
-def _plain_step(step: Step) -> Moved:
+def _plain_step(step: Step) -> StepResult:
     rng = np.random.default_rng(1)
     global_, own, cross1, cross2 = (F.normalize(rows, dim=-1) for rows in step.features)
     labels, half = step.labels, 2 * len(step.labels.visible)
@@ -112,10 +112,10 @@ def _plain_step(step: Step) -> Moved:
             total += loss.item() / _PARTS
             parts.append(moved)
         memories[side, space] = torch.stack(parts)
-    return Moved(total, memories)
+    return StepResult(total, memories)
 
 
-def _steps_agree(ours: Moved, plain: Moved) -> None:
+def _steps_agree(ours: StepResult, plain: StepResult) -> None:
     np.testing.assert_allclose(ours.loss, plain.loss, rtol=1e-5)
     assert ours.memories.keys() == plain.memories.keys()
     for name, memory in plain.memories.items():
@@ -149,7 +149,7 @@ def _similarity() -> Tensor:
 
 
 def _our_positives(similarity: Tensor) -> tuple[Tensor, Tensor]:
-    v, a, r = refinement.nearest(similarity, _NEAREST).chunk(3)
+    v, a, r = refinement.nearest_instances(similarity, _NEAREST).chunk(3)
     return v, refinement.isin_rows(v, a) & refinement.isin_rows(v, r)
 
 
@@ -162,18 +162,28 @@ ROWS = [
     Row(
         "memory logits and updates of a stage-two step",
         "5x; at most 2,000 operations of torch (tests/test_step_operations.py)",
-        _step, _our_step, _plain_step, _steps_agree, repeat=7,
+        _step,
+        _our_step,
+        _plain_step,
+        _steps_agree,
+        repeat=7,
     ),
     Row(
         "RegDB metrics, 2,060 x 2,060",
         "0.15 s",
-        _gallery, lambda inputs: retrieval_metrics(*inputs),
-        lambda inputs: plain_step.metrics(*inputs), _metrics_agree, repeat=7,
+        _gallery,
+        lambda inputs: retrieval_metrics(*inputs),
+        lambda inputs: plain_step.metrics(*inputs),
+        _metrics_agree,
+        repeat=7,
     ),
     Row(
         "positives among 22,258 instances, 432 rows",
         "top-k, no full sort",
-        _similarity, _our_positives, lambda s: plain_step.positives(s, _NEAREST), _positives_agree,
+        _similarity,
+        _our_positives,
+        lambda s: plain_step.positives(s, _NEAREST),
+        _positives_agree,
         repeat=7,
     ),
-]  # fmt: skip
+]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from salcr.atomic import atomic_path
 from salcr.errors import SalcrError, is_out_of_memory
 
-AGAIN = "delete it and run snakemake again"
+RERUN_HINT = "delete it and run snakemake again"
 _CHUNK = 1 << 20
 _CHECKSUM = "seal"
 
@@ -42,7 +42,7 @@ def write_plain_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, *, again: str = AGAIN) -> dict[str, Any]:
+def read_json(path: Path, *, again: str = RERUN_HINT) -> dict[str, Any]:
     """Return the values in a JSON file that `write_json` wrote, without the checksum.
 
     Args:
@@ -120,7 +120,7 @@ def read_table(
     table = read(
         path,
         lambda: pd.read_csv(path, usecols=columns, sep=separator),
-        f"is not the expected table; {AGAIN}",
+        f"is not the expected table; {RERUN_HINT}",
     )
     return table if columns is None else table[columns]
 

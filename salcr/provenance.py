@@ -27,7 +27,7 @@ def note(**facts: Any) -> None:
     _facts.update(facts)
 
 
-def of_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+def describe_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
     """Return what is to be known of a finished job, as plain values.
 
     Args:

@@ -37,6 +37,6 @@ class PseudoLabels(NamedTuple, Generic[Labels]):
         return own[modality] if space == modality else other[modality]
 
 
-def evenly_spread(size: int, count: int) -> list[int]:
+def evenly_spaced(size: int, count: int) -> list[int]:
     """Return up to `count` of the positions 0 .. size-1, evenly spread."""
     return sorted(set(np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()))

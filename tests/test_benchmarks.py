@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import __main__, clustering, growth
 from benchmarks import plain_clustering as plain
-from benchmarks.row import measured
+from benchmarks.row import measure_call
 from salcr.pseudo_labels.neighbors import nearest_within
 
 
@@ -44,7 +44,7 @@ def test_disagreement_is_noticed() -> None:
 
 def test_peak_memory_is_that_of_the_computation() -> None:
     """An array of 256 MB that is gone in the end is in the peak."""
-    result, seconds, peak = measured(lambda: float(np.ones(2**25).sum()))
+    result, seconds, peak = measure_call(lambda: float(np.ones(2**25).sum()))
     assert result == 2**25 and seconds > 0
     assert 0.2 < peak < 0.5
 

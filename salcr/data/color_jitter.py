@@ -41,12 +41,16 @@ class Jitter(NamedTuple):
     def of(self, chunk: slice) -> Jitter:
         """Return the changes of some of the images."""
         return Jitter(
-            self.maps[chunk], self.shares[chunk], self.ways[chunk], self.brighten[chunk],
-            self.contrast_positions[chunk], self.hue_positions[chunk],
-        )  # fmt: skip
+            self.maps[chunk],
+            self.shares[chunk],
+            self.ways[chunk],
+            self.brighten[chunk],
+            self.contrast_positions[chunk],
+            self.hue_positions[chunk],
+        )
 
 
-def draw_jitter(
+def sample_jitter(
     batch: int, rng: np.random.Generator, strength: float, device: torch.device
 ) -> Jitter:
     """Return changes in random order.
@@ -56,10 +60,10 @@ def draw_jitter(
     """
     order = np.argsort(rng.random((batch, 4)), axis=1)
     amounts = rng.uniform(-strength, strength, (batch, 4)) + np.array([1, 1, 1, 0])
-    return ordered_jitter(order, amounts, device)
+    return make_jitter(order, amounts, device)
 
 
-def ordered_jitter(order: Integers, amounts: NDArray[np.float64], device: torch.device) -> Jitter:
+def make_jitter(order: Integers, amounts: NDArray[np.float64], device: torch.device) -> Jitter:
     """Return the changes with given order and amounts.
 
     Args:
@@ -74,17 +78,21 @@ def ordered_jitter(order: Integers, amounts: NDArray[np.float64], device: torch.
     ways = (6 * amounts[:, 3:] - [0, 2, 4] + 3) % 6 - 3
     contrast, hue = (np.argmax(order == number, axis=1).tolist() for number in (1, 3))
     return Jitter(
-        on_device(maps, device), on_device(shares, device), on_device(ways, device),
-        (factors > 1).tolist(), contrast, hue,
-    )  # fmt: skip
+        to_float_tensor(maps, device),
+        to_float_tensor(shares, device),
+        to_float_tensor(ways, device),
+        (factors > 1).tolist(),
+        contrast,
+        hue,
+    )
 
 
-def on_device(values: NDArray[np.float64], device: torch.device) -> Tensor:
+def to_float_tensor(values: NDArray[np.float64], device: torch.device) -> Tensor:
     """Return an array as a float32 tensor on a device, without waiting for it."""
     return torch.from_numpy(values.astype(np.float32)).to(device, non_blocking=True)
 
 
-def jittered(images: Tensor, spare: Tensor, jitter: Jitter) -> Tensor:
+def apply_jitter(images: Tensor, spare: Tensor, jitter: Jitter) -> Tensor:
     """Return images with the colors changed, in `images` or in `spare`: both are overwritten."""
     maps, shares = jitter.maps, jitter.shares
     gray = images.shape[1] == 1

@@ -17,7 +17,7 @@ _DEEP_MODES = ("I", "F")
 _DEEP_LAYOUT = ";16"  # so Pillow marks 16-bit channels of color pictures, whose mode is RGB
 
 
-def opened(path: Path) -> Image.Image:
+def open_image(path: Path) -> Image.Image:
     """Return a picture as RGB, the right way up; gray ones get three equal channels.
 
     Raises:
@@ -42,10 +42,10 @@ def opened(path: Path) -> Image.Image:
         raise SalcrError(f"{path}: cannot be decoded ({error}): no picture, or damaged") from None
 
 
-def decoded(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
+def decode_image(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
     """Return a picture as uint8 [height, width, 3].
 
     Raises:
-        SalcrError: as `opened`.
+        SalcrError: as `open_image`.
     """
-    return np.asarray(opened(path).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(open_image(path).resize((width, height), Image.Resampling.BILINEAR))

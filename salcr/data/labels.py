@@ -73,10 +73,10 @@ def read_labels(
         if len(lines[modality]) != size:
             raise SalcrError(
                 f"{path}: labels {len(lines[modality])} {modality} images, the split has {size}; "
-                f"{files.AGAIN}"
+                f"{files.RERUN_HINT}"
             )
     if set(table[_CHECKSUM]) != {_crc32(table[COLUMNS], data_hash)}:
-        raise SalcrError(f"{path}: is damaged or of another data set; {files.AGAIN}")
+        raise SalcrError(f"{path}: is damaged or of another data set; {files.RERUN_HINT}")
     columns: dict[str, dict[str, Integers]] = {
         modality: {name: lines[modality][name].to_numpy(np.int64) for name in COLUMNS[3:]}
         for modality in MODALITIES

@@ -9,7 +9,7 @@ import numpy as np
 from salcr.types import Integers, PseudoLabels
 
 
-def cluster_batch(
+def sample_cluster_batch(
     labels: Integers, *, clusters: int, instances: int, rng: np.random.Generator
 ) -> Integers:
     """Return the positions of a stage-one batch of one modality.
@@ -52,7 +52,7 @@ def shared_labels(
     )
 
 
-def pair_batch(
+def sample_pair_batch(
     labels: PseudoLabels[Integers],
     shared: tuple[Integers, Integers],
     *,

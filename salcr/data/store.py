@@ -28,7 +28,7 @@ ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
 MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
 MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
 # Alone, so that nothing is trained anew if the same files come out.
-PREPROCESS_AGAIN = (
+PREPROCESS_HINT = (
     "run your snakemake command with `--forcerun preprocess --until preprocess`, which makes it "
     "anew, and then as it is again"
 )
@@ -96,7 +96,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     Raises:
         SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
     """
-    summary = files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)
+    summary = files.read_json(folder / SUMMARY, again=PREPROCESS_HINT)
     _check(folder / MANIFEST, summary)
     table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
@@ -146,13 +146,13 @@ def _copied(images: Images, device: torch.device) -> Images:
     return replace(images, preloaded=copy)
 
 
-def stored_hash(folder: Path) -> str:
+def read_data_hash(folder: Path) -> str:
     """Return what identifies the data set that is stored in a folder.
 
     Raises:
         SalcrError: the summary is missing or damaged.
     """
-    return str(files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)["data_hash"])
+    return str(files.read_json(folder / SUMMARY, again=PREPROCESS_HINT)["data_hash"])
 
 
 def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:
@@ -161,7 +161,7 @@ def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers
     Raises:
         SalcrError: the file is missing, damaged or of another data set than the summary beside it.
     """
-    summary = files.read_json(path.with_name(SUMMARY), again=PREPROCESS_AGAIN)
+    summary = files.read_json(path.with_name(SUMMARY), again=PREPROCESS_HINT)
     _check(path, summary)
     table = files.read_table(path, IDENTITY_COLUMNS)
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
@@ -188,5 +188,5 @@ def _check(path: Path, summary: Mapping[str, Any]) -> None:
     if checksum(path) != summary[kind].get(path.name):
         raise SalcrError(
             f"{path}: is damaged or of another data set: not the file that {SUMMARY} beside it "
-            f"describes; {PREPROCESS_AGAIN}"
+            f"describes; {PREPROCESS_HINT}"
         )

@@ -87,7 +87,7 @@ def _one_channel_view(
     """Return a view whose channels are all channel 0, 1 or 2 or, if 4 are to choose from, gray."""
     batch, height, width, _ = images.shape
     windows = _draw_windows(batch, rng, augment.pad)
-    jitter = color_jitter.draw_jitter(batch, rng, augment.jitter, images.device)
+    jitter = color_jitter.sample_jitter(batch, rng, augment.jitter, images.device)
     erased = _draw_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
     kept = np.concatenate([np.eye(3), [color_jitter.LUMA]])[rng.integers(num_choices, size=batch)]
     fills = _on(images, kept @ _ERASING_FILL)
@@ -109,7 +109,7 @@ def _one_channel_view(
             if planes.shape[1] == 1:
                 mixture = mixture.sum(dim=2, keepdim=True)
             spare = crops.view(len(crops), 3, -1)[:, : planes.shape[1]]
-            planes = color_jitter.jittered(planes, spare, jitter.of(chunk))
+            planes = color_jitter.apply_jitter(planes, spare, jitter.of(chunk))
             plane = torch.baddbmm(offsets[chunk], mixture, planes).view(-1, height, width)
             _erase(plane, erased[chunk], fills[chunk])
             torch.mm(plane.view(-1, len(spread)), spread, out=view[chunk].view(-1, 3 * len(spread)))
@@ -235,4 +235,4 @@ def _without_copies(planes: Tensor) -> Tensor:
 
 def _on(images: Tensor, values: NDArray[np.float64]) -> Tensor:
     """Return an array as float32 on the images' device."""
-    return color_jitter.on_device(values, images.device)
+    return color_jitter.to_float_tensor(values, images.device)

@@ -80,7 +80,7 @@ def check_images(
     named = {record.file: record for record in records}
     missing = [file for file in named if not (root / file).is_file()]
     if missing:
-        listed = shown(missing, separator="\n  ")
+        listed = abbreviate(missing, separator="\n  ")
         raise SalcrError(
             f"{split_file(named[missing[0]])} and other split files name {len(missing)} images "
             f"that are not in {root.absolute()}:\n  {listed}\n"
@@ -124,10 +124,10 @@ def check_people(path: Path, train: Iterable[int], test: Iterable[int]) -> None:
     if both:
         raise SalcrError(
             f"{path}: {len(both)} identities are trained and tested on: "
-            f"{shown([str(identity) for identity in both])}; take them out of one of the two"
+            f"{abbreviate([str(identity) for identity in both])}; take them out of one of the two"
         )
 
 
-def shown(words: Sequence[str], separator: str = ", ") -> str:
+def abbreviate(words: Sequence[str], separator: str = ", ") -> str:
     """Return the first words of a list, joined, and dots for the rest."""
     return separator.join([*words[:_SHOWN], *(["..."] if len(words) > _SHOWN else [])])

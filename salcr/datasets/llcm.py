@@ -47,11 +47,16 @@ def _same_person_and_camera(query: Annotations, gallery: Annotations) -> NDArray
 # The gallery has one random image of each identity and camera.
 SETTINGS = tuple(
     Setting(
-        f"{query}-to-{gallery}", query=query, gallery=gallery, shots=1, draws=10,
-        identity_once=True, excludes=_same_person_and_camera,
+        f"{query}-to-{gallery}",
+        query=query,
+        gallery=gallery,
+        shots=1,
+        draws=10,
+        identity_once=True,
+        excludes=_same_person_and_camera,
     )
     for query, gallery in (("visible", "infrared"), ("infrared", "visible"))
-)  # fmt: skip
+)
 
 LAYOUT = """\
   idx/{train,test}_{vis,nir}.txt   with lines `path label`

@@ -42,7 +42,7 @@ class Annotations(NamedTuple):
         return Annotations(self.identity[positions], self.camera[positions])
 
 
-def draw_gallery(setting: Setting, images: Annotations, draw: int) -> Integers:
+def sample_gallery(setting: Setting, images: Annotations, draw: int) -> Integers:
     """Return the positions of one random gallery, ascending; the same for equal arguments.
 
     Of each identity in each of the setting's cameras `shots` images are drawn, all where there

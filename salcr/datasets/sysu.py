@@ -33,8 +33,14 @@ def _same_place(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
 # Infrared images ask; the gallery has one or ten random images of each identity and camera.
 SETTINGS = tuple(
     Setting(
-        name, query="infrared", gallery="visible", cameras=cameras, shots=shots, draws=10,
-        identity_once=True, excludes=_same_place,
+        name,
+        query="infrared",
+        gallery="visible",
+        cameras=cameras,
+        shots=shots,
+        draws=10,
+        identity_once=True,
+        excludes=_same_place,
     )
     for name, cameras, shots in (
         ("all", (1, 2, 4, 5), 1),
@@ -42,7 +48,7 @@ SETTINGS = tuple(
         ("all multi-shot", (1, 2, 4, 5), 10),
         ("indoor multi-shot", (1, 2), 10),
     )
-)  # fmt: skip
+)
 
 LAYOUT = """\
   cam1 .. cam6/<identity as 4 digits>/*.jpg

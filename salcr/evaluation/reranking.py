@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from salcr.pseudo_labels.propagation import propagate
-from salcr.pseudo_labels.reciprocal import averaged, expanded_sets, reciprocal, softmax_rows
+from salcr.pseudo_labels.reciprocal import (
+    average_encodings,
+    expand_sets,
+    reciprocal_neighbors,
+    softmax_rows,
+)
 from salcr.pseudo_labels.vectors import squared_distance, unit_rows
 from salcr.types import Floats, Integers
 
@@ -53,7 +58,7 @@ def aim(query: Floats, gallery: Floats, *, k1: int, k2: int) -> Floats:
     similarity = query @ gallery.T
     within = gallery @ gallery.T
     neighbors = _nearest(-within, k2)
-    mean = averaged(sparse.csr_matrix(_largest(within, k1)), neighbors).toarray()
+    mean = average_encodings(sparse.csr_matrix(_largest(within, k1)), neighbors).toarray()
     shared = unit_rows(_largest(similarity, k1)) @ unit_rows(mean).T
     return np.asarray(-shared - similarity, dtype=np.float32)
 
@@ -87,7 +92,7 @@ def cmrr(query: Floats, gallery: Floats, *, k: int, eta: float = 0.1) -> Floats:
             else:
                 forward = _nearest(distance, k + 1)
                 backward = _nearest(_scaled(_distance(columns, rows)), k + 1)
-            near = reciprocal(forward, backward)
+            near = reciprocal_neighbors(forward, backward)
             toward.append(_encoded(distance, near, ranks[other], ranks[own][:, :k], k))
         encodings.append(_half(_rows_of_sum_one(sparse.hstack(toward, format="csr"))))
     jaccard = _half_jaccard(*encodings).astype(np.float32)
@@ -98,7 +103,7 @@ def _ranks_within(distance: Floats, k: int) -> Integers:
     """Return [N, min(N, k + 1)] neighbors after a k-reciprocal re-ranking of one modality."""
     distance = _scaled(distance).T
     ranks = _nearest(distance, k + 1)
-    near = reciprocal(ranks, ranks)
+    near = reciprocal_neighbors(ranks, ranks)
     averaged_over = _nearest(distance, _WITHIN_K2)
     encodings = _encoded(distance, near, ranks, averaged_over, k)
     # float16 times a Python number stays float16: near ties in D' depend on it.
@@ -119,9 +124,9 @@ def _encoded(
         k: decides the size of the sets that may join.
     """
     first = ranks[:, : round(k / 2) + 1]
-    pairs = expanded_sets(near, reciprocal(first, first)).tocoo()
+    pairs = expand_sets(near, reciprocal_neighbors(first, first)).tocoo()
     weights = softmax_rows(pairs, distance[pairs.row, pairs.col])
-    return _half(averaged(_half(weights), averaged_over))
+    return _half(average_encodings(_half(weights), averaged_over))
 
 
 def _half_jaccard(encodings: sparse.csr_matrix, others: sparse.csr_matrix) -> NDArray[np.float16]:

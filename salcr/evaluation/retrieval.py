@@ -17,7 +17,7 @@ from salcr.types import MODALITIES, Floats, Integers
 RANKS = 20
 
 
-class Described(NamedTuple):
+class TestSet(NamedTuple):
     """What is known of a split's test images, by modality."""
 
     features: dict[str, Floats]
@@ -26,7 +26,7 @@ class Described(NamedTuple):
     """Identities and cameras."""
 
 
-def describe(network: Network, split: Split, identities: Path, *, trial: int) -> Described:
+def embed_test_set(network: Network, split: Split, identities: Path, *, trial: int) -> TestSet:
     """Return the features of all test images, and who is on them.
 
     Args:
@@ -37,7 +37,7 @@ def describe(network: Network, split: Split, identities: Path, *, trial: int) ->
     """
     who = load_identities(identities, trial=trial, split="test")
     images = split.images
-    return Described(
+    return TestSet(
         {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES},
         {m: Annotations(who[m], images[m].camera) for m in MODALITIES},
     )
@@ -49,7 +49,9 @@ def squared_euclidean(query: Floats, gallery: Floats) -> Floats:
     return distance
 
 
-def retrieve(setting: Setting, distance: Floats, test: Described, drawn: Integers) -> Retrieval:
+def evaluate_gallery(
+    setting: Setting, distance: Floats, test: TestSet, drawn: Integers
+) -> Retrieval:
     """Return the metrics in one drawn gallery.
 
     Args:
@@ -70,12 +72,12 @@ def retrieve(setting: Setting, distance: Floats, test: Described, drawn: Integer
     )
 
 
-def as_numbers(found: Retrieval) -> dict[str, object]:
+def retrieval_to_dict(found: Retrieval) -> dict[str, object]:
     """Return the metrics as plain values, for a file."""
     return {"cmc": found.cmc.tolist(), "map": found.map, "minp": found.minp}
 
 
-def mean_scores(draws: list[Retrieval]) -> dict[str, float]:
+def average_scores(draws: list[Retrieval]) -> dict[str, float]:
     """Return rank-1, mAP and mINP, each 0 to 1, as means over drawn galleries."""
     return {
         "rank-1": float(np.mean([one.cmc[0] for one in draws])),
@@ -84,6 +86,6 @@ def mean_scores(draws: list[Retrieval]) -> dict[str, float]:
     }
 
 
-def in_words(scores: dict[str, float]) -> str:
+def format_scores(scores: dict[str, float]) -> str:
     """Return scores in percent, for a log."""
     return ", ".join(f"{name} {value:.2%}" for name, value in scores.items())

@@ -20,7 +20,7 @@ from salcr.types import Integers
 _UNFELT = 1e-9
 
 
-def initial_memory(features: Tensor, labels: Integers) -> Tensor:
+def initialize_memory(features: Tensor, labels: Integers) -> Tensor:
     """Return the normalized mean feature of every cluster.
 
     Args:
@@ -55,7 +55,7 @@ def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: 
 
 
 @torch.no_grad()
-def updated_memory(
+def update_memory(
     memory: Tensor,
     features: Tensor,
     labels: Integers,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from salcr.config.schema import Fgsal, Gpcr, Memory
 from salcr.losses import refinement
-from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
+from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
 from salcr.models.network import Features
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
@@ -55,9 +55,9 @@ class StageTwoObjective:
         self.memory, self.fgsal, self.gpcr = memory, fgsal, gpcr
         self.label_space = label_space
         self.global_memory = {
-            s: initial_memory(global_features[s], clusters[s]) for s in MODALITIES
+            s: initialize_memory(global_features[s], clusters[s]) for s in MODALITIES
         }
-        part_start = {s: initial_memory(parts[s], clusters[s]) for s in MODALITIES}
+        part_start = {s: initialize_memory(parts[s], clusters[s]) for s in MODALITIES}
         self.part_memory = {(side, s): part_start[s] for side in MODALITIES for s in MODALITIES}
         kept = {
             s: torch.from_numpy(np.flatnonzero(clusters[s] >= 0)).to(global_features[s].device)
@@ -66,7 +66,7 @@ class StageTwoObjective:
         self.instances = {s: global_features[s][kept[s]] for s in MODALITIES}
         self.part_instances = {s: F.normalize(parts[s][:, kept[s]], dim=-1) for s in MODALITIES}
 
-    def normalized(self, features: Features) -> UnitFeatures:
+    def normalize(self, features: Features) -> UnitFeatures:
         """Return a batch's features as `losses` and `update` take them."""
         global_features = F.normalize(features.global_features, dim=-1)
         if not (self.fgsal.enabled or self.gpcr.mode in ("both", "part")):
@@ -111,7 +111,7 @@ class StageTwoObjective:
         def moved(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
             order = rng.permutation(len(label))
             momentum = self.memory.momentum
-            return updated_memory(memory, rows, label.cpu().numpy(), momentum, order)
+            return update_memory(memory, rows, label.cpu().numpy(), momentum, order)
 
         for space in MODALITIES:
             rows = self._rows(space, len(features.global_features))
@@ -151,7 +151,7 @@ class StageTwoObjective:
             logits = refinement.instance_logits(
                 features.global_features, self.instances[space], tau
             )
-            near = refinement.nearest(logits, self.gpcr.k)
+            near = refinement.nearest_instances(logits, self.gpcr.k)
             if mode in ("both", "global"):
                 found.append(refinement.refine_global(logits, near))
             if mode in ("both", "part"):

@@ -43,7 +43,7 @@ def instance_logits(features: Tensor, instances: Tensor, temperature: float) -> 
     return (features / temperature) @ instances.T  # N may be ten times C: divide the shorter rows
 
 
-def nearest(logits: Tensor, k: int) -> Tensor:
+def nearest_instances(logits: Tensor, k: int) -> Tensor:
     """Return the indices [..., min(k, N)] of the largest logits [..., N], in no order."""
     return logits.detach().topk(min(k, logits.shape[-1]), dim=-1, sorted=False).indices
 
@@ -78,7 +78,7 @@ def refine_global(logits: Tensor, near: Tensor) -> Tensor:
 
     Args:
         logits: [3S, N] of the rows [v; a; r], from `instance_logits`.
-        near: [3S, k] nearest instances of these rows, from `nearest`.
+        near: [3S, k] nearest instances of these rows, from `nearest_instances`.
     """
     v, a, r = near.chunk(NUM_GROUPS)
     positive = isin_rows(v, a) & isin_rows(v, r)
@@ -109,7 +109,9 @@ def refine_parts(
     for part, memory in enumerate(part_instances):
         of_sides = [rows[side][part] for side in ("visible", "infrared")]
         logits = instance_logits(torch.cat(of_sides), memory, temperature)
-        near_parts = nearest(logits, near.shape[-1]).split([len(side) for side in of_sides])
+        near_parts = nearest_instances(logits, near.shape[-1]).split(
+            [len(side) for side in of_sides]
+        )
         positive = [_on_another_map(*pair) for pair in zip(near_of_sides, near_parts, strict=True)]
         losses.append(instance_loss(logits, candidates, torch.cat(positive)))
     return torch.stack(losses).mean()

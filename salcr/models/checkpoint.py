@@ -101,7 +101,8 @@ def read_network(
     checkpoint = tensor_files.read_checkpoint(path, device)
     if not checkpoint.keys() >= _OF_A_MODEL:
         raise SalcrError(
-            f"{path}: holds no network; give a round's checkpoint.pt. If that is one, {files.AGAIN}"
+            f"{path}: holds no network; give a round's checkpoint.pt. If that is one, "
+            f"{files.RERUN_HINT}"
         )
     network = Network(**checkpoint["model"])
     network.load_state_dict(checkpoint["state"])

@@ -22,7 +22,7 @@ class Size(NamedTuple):
     """Multiply-accumulate operations of convolutions and matrix products, for one image."""
 
 
-def sizes(network: Network, *, height: int, width: int) -> dict[str, Size]:
+def measure_sizes(network: Network, *, height: int, width: int) -> dict[str, Size]:
     """Return the sizes of the baseline, which has no parts, and of the whole network.
 
     Both stems count as parameters; an image goes through one of them. Elementwise work

@@ -18,7 +18,7 @@ _OTHERS = {
 }
 
 
-def renamed(released: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def rename_parameters(released: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
     """Return a released state dict under our names, and the entries that nothing uses.
 
     Args:

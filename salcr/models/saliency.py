@@ -44,7 +44,7 @@ def grad_cam(feature_map: Tensor, similarity: Tensor) -> Tensor:
     return (weights * feature_map.detach().float()).sum(dim=1).relu()
 
 
-def look(
+def compute_heat_maps(
     network: Network, images: Tensor, modality: str, partners: Tensor
 ) -> tuple[Floats, Floats, Floats]:
     """Return where the network looks in images of one modality.

@@ -16,7 +16,7 @@ import torch
 from salcr import files
 from salcr.atomic import atomic_path
 from salcr.errors import SalcrError
-from salcr.files import AGAIN
+from salcr.files import RERUN_HINT
 
 CHECKPOINT_FORMAT = 1
 
@@ -42,7 +42,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     checkpoint = files.read(
         path,
         lambda: _load_tensors(path, device),
-        f"is damaged or no checkpoint; if the workflow wrote it, {AGAIN}",
+        f"is damaged or no checkpoint; if the workflow wrote it, {RERUN_HINT}",
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(

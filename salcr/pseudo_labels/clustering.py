@@ -16,7 +16,12 @@ from salcr.config.schema import Clustering
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.pseudo_labels.neighbors import nearest_within
-from salcr.pseudo_labels.reciprocal import averaged, expanded_sets, mutual, softmax_rows
+from salcr.pseudo_labels.reciprocal import (
+    average_encodings,
+    expand_sets,
+    mutual_neighbors,
+    softmax_rows,
+)
 from salcr.types import Floats, Integers
 
 
@@ -96,11 +101,11 @@ def jaccard_distance(
         raise ValueError(f"{neighbors.shape[1]} neighbors of each image are fewer than k1 = {k1}")
     neighbors = neighbors[:, :k1]
     near = neighbors[:, : round(k1 / 2) + 1]
-    sets = expanded_sets(mutual(neighbors), mutual(near))
+    sets = expand_sets(mutual_neighbors(neighbors), mutual_neighbors(near))
     pairs = sets.tocoo()
     encodings = softmax_rows(pairs, _squared_distance_of_pairs(features, pairs))
     if k2 > 1:
-        encodings = averaged(encodings, neighbors[:, :k2])
+        encodings = average_encodings(encodings, neighbors[:, :k2])
     return _distance_of_encodings(encodings, at_most)
 
 
@@ -173,10 +178,10 @@ def _distance_of_encodings(encodings: sparse.csr_matrix, at_most: float) -> spar
         (matrix.indptr, matrix.indices, matrix.data) for matrix in (encodings, encodings.tocsc())
     )
     limit = np.float32(at_most)
-    counts = kernels.count_near(by_row, by_column, limit)
+    counts = kernels.count_near_pairs(by_row, by_column, limit)
     start = np.concatenate([[0], np.cumsum(counts)])
     columns = np.empty(start[-1], dtype=np.int32)
     distances = np.empty(start[-1], dtype=np.float32)
-    kernels.fill_near(by_row, by_column, limit, start, columns, distances)
+    kernels.fill_near_pairs(by_row, by_column, limit, start, columns, distances)
     size = encodings.shape[0]
     return sparse.csr_matrix((distances, columns, start), shape=(size, size))

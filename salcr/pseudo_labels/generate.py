@@ -9,7 +9,7 @@ from torch import Tensor
 from salcr.config import schema
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import cluster
-from salcr.pseudo_labels.neighbors import Neighbors, nearest_of_some, nearest_within
+from salcr.pseudo_labels.neighbors import Neighbors, nearest_within, nearest_within_subset
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
@@ -17,7 +17,7 @@ from salcr.types import MODALITIES, Integers, PseudoLabels
 _SPARE = 2
 
 
-def pseudo_labels(
+def generate_pseudo_labels(
     features: dict[str, Tensor], clustering: schema.Clustering, settings: schema.Associate
 ) -> tuple[dict[str, Integers], PseudoLabels[Integers]]:
     """Return the clusters of each modality and the labels of all images in both spaces.
@@ -60,7 +60,8 @@ def label_images(
     blocks = None
     if settings.cmfp and settings.method == "dagl":
         visible, infrared = (
-            nearest_of_some(neighbors[m], rows[m], kept[m], settings.cmfp_k) for m in MODALITIES
+            nearest_within_subset(neighbors[m], rows[m], kept[m], settings.cmfp_k)
+            for m in MODALITIES
         )
         blocks = nearest_blocks(
             rows["visible"], rows["infrared"], k=settings.cmfp_k, within=(visible, infrared)

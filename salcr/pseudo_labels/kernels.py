@@ -159,19 +159,21 @@ def add_weighted(total: Floats, weights: Floats, indices: Integers, features: Fl
 
 
 @_parallel()
-def count_near(by_row: Matrix, by_column: Matrix, at_most: np.float32) -> Integers:
-    """Return how many pairs `fill_near` will write for each row, [N]."""
+def count_near_pairs(by_row: Matrix, by_column: Matrix, at_most: np.float32) -> Integers:
+    """Return how many pairs `fill_near_pairs` will write for each row, [N]."""
     num_rows = len(by_row[0]) - 1
     counts = np.empty(num_rows, np.int64)
     for share in numba.prange((num_rows + _SHARE - 1) // _SHARE):
         shared, found, distance = _workspace(num_rows)
         for row in range(share * _SHARE, min((share + 1) * _SHARE, num_rows)):
-            counts[row] = _near(row, by_row, by_column, at_most, shared, found, distance)
+            counts[row] = _near_pairs_of_row(
+                row, by_row, by_column, at_most, shared, found, distance
+            )
     return counts
 
 
 @_parallel()
-def fill_near(
+def fill_near_pairs(
     by_row: Matrix,
     by_column: Matrix,
     at_most: np.float32,
@@ -185,7 +187,7 @@ def fill_near(
         by_row: CSR arrays (start, columns, values) of an [N, M] matrix, values not negative.
         by_column: its CSC arrays (start, rows, values).
         at_most: largest distance that is written.
-        start: [N + 1], where each row's pairs begin, from `count_near`.
+        start: [N + 1], where each row's pairs begin, from `count_near_pairs`.
         columns: [start[N]], the other image of each pair. Written.
         distances: [start[N]], in 0 .. `at_most`. Written.
     """
@@ -193,7 +195,7 @@ def fill_near(
     for share in numba.prange((num_rows + _SHARE - 1) // _SHARE):
         shared, found, distance = _workspace(num_rows)
         for row in range(share * _SHARE, min((share + 1) * _SHARE, num_rows)):
-            count = _near(row, by_row, by_column, at_most, shared, found, distance)
+            count = _near_pairs_of_row(row, by_row, by_column, at_most, shared, found, distance)
             columns[start[row] : start[row] + count] = found[:count]
             distances[start[row] : start[row] + count] = distance[:count]
 
@@ -204,7 +206,7 @@ def _workspace(size: int) -> tuple[NDArray[np.float64], NDArray[np.int32], Float
 
 
 @numba.njit
-def _near(
+def _near_pairs_of_row(
     row: int,
     by_row: Matrix,
     by_column: Matrix,

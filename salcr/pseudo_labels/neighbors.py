@@ -90,7 +90,7 @@ def nearest_between(
     return there, back
 
 
-def nearest_of_some(
+def nearest_within_subset(
     neighbors: Neighbors, features: Floats | Tensor, kept: Integers, k: int
 ) -> Neighbors:
     """Return what `nearest_within` returns for some of the features, from the neighbors of all.

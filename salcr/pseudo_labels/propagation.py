@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_between, nearest_within
-from salcr.pseudo_labels.vectors import lengths
+from salcr.pseudo_labels.vectors import row_norms
 from salcr.types import Floats
 
 
@@ -92,5 +92,5 @@ def _mixed(*blocks: tuple[Neighbors, Floats]) -> Floats:
         kernels.add_weighted(
             total, weights, neighbors.indices, np.ascontiguousarray(features, np.float32)
         )
-    total /= lengths(total)
+    total /= row_norms(total)
     return total

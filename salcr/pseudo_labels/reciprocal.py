@@ -8,16 +8,16 @@ from scipy import sparse
 from salcr.types import Floats, Integers
 
 
-def mutual(neighbors: Integers) -> sparse.csr_matrix:
+def mutual_neighbors(neighbors: Integers) -> sparse.csr_matrix:
     """Return the 0/1 matrix of mutual neighbors, of which each image is one of its own.
 
     Among many equal images the search may leave out the very one that asks.
     """
     itself = sparse.identity(len(neighbors), dtype=np.float32)
-    return sparse.csr_matrix(reciprocal(neighbors, neighbors).maximum(itself))
+    return sparse.csr_matrix(reciprocal_neighbors(neighbors, neighbors).maximum(itself))
 
 
-def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
+def reciprocal_neighbors(forward: Integers, backward: Integers) -> sparse.csr_matrix:
     """Return the 0/1 matrix of mutual neighbors.
 
     Args:
@@ -32,13 +32,13 @@ def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
     return sparse.csr_matrix(there.multiply(back.T))
 
 
-def expanded_sets(near: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
+def expand_sets(near: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
     """Return the expanded k-reciprocal sets R* as a pattern.
 
     R_half(c) joins R(i) for every c in R(i) of which more than two thirds lie in R(i).
 
     Args:
-        near: [N, M], the sets R as `reciprocal` returns them.
+        near: [N, M], the sets R as `reciprocal_neighbors` returns them.
         half: [M, M], the sets R_half of the columns among themselves.
 
     Returns:
@@ -67,7 +67,7 @@ def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matri
     return sparse.csr_matrix((normalized, (pairs.row, pairs.col)), shape=pairs.shape)
 
 
-def averaged(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
+def average_encodings(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
     """Return each row's mean encoding over its neighbors.
 
     Args:

@@ -23,11 +23,11 @@ def squared_distance(rows: Floats, others: Floats) -> Floats:
 
 def unit_rows(rows: Floats) -> Floats:
     """Return rows scaled to length 1; a row of zeros stays."""
-    unit: Floats = rows / lengths(rows)
+    unit: Floats = rows / row_norms(rows)
     return unit
 
 
-def lengths(rows: Floats) -> Floats:
+def row_norms(rows: Floats) -> Floats:
     """Return the Euclidean length of each row, [N, 1], not quite 0 for a row of zeros."""
     norms = np.sqrt(np.vecdot(rows, rows))[:, None]
     return np.maximum(norms, np.finfo(np.float32).tiny)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salcr.data.images import opened
+from salcr.data.images import open_image
 from salcr.errors import SalcrError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -23,7 +23,7 @@ _GRAY_SPREAD = 4.0
 _UNFIT = ("Cc", "Cs")  # Unicode's categories; Python reads what is not UTF-8 as the second
 
 
-def walk(folder: Path) -> Iterator[str]:
+def list_files(folder: Path) -> Iterator[str]:
     """Yield every file below a folder, relative to it with /, in the same order each time.
 
     Links to folders are yielded like files and not followed, so that no loop is endless.
@@ -42,9 +42,9 @@ def walk(folder: Path) -> Iterator[str]:
         folders.sort()
 
 
-def complaint(folder: Path, name: str) -> str | None:
+def rejection_reason(folder: Path, name: str) -> str | None:
     """Return why a file cannot be a picture of an index, from its name; None if it can."""
-    if name != printable(name):
+    if name != escape_name(name):
         return "its name holds a control character or is not UTF-8; rename it"
     try:
         if (folder / name).is_dir():
@@ -56,7 +56,7 @@ def complaint(folder: Path, name: str) -> str | None:
     return None
 
 
-def printable(name: str) -> str:
+def escape_name(name: str) -> str:
     """Return a name with control characters, and bytes that are not UTF-8, as escapes."""
     return "".join(_escaped(x) if unicodedata.category(x) in _UNFIT else x for x in name)
 
@@ -65,7 +65,7 @@ def _escaped(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
-def guessed_modality(image: NDArray[np.uint8]) -> str:
+def guess_modality(image: NDArray[np.uint8]) -> str:
     """Return "infrared" for an image [H, W, 3] whose channels are nearly equal, else "visible"."""
     spread = image.max(axis=2) - image.min(axis=2)
     return "infrared" if spread.mean() <= _GRAY_SPREAD else "visible"
@@ -77,7 +77,7 @@ def thumbnail(path: Path, height: int) -> Image.Image:
     A file that is not there any more gives an empty picture.
     """
     try:
-        picture = opened(path)
+        picture = open_image(path)
     except SalcrError:
         return Image.new("RGB", (height // 2, height), "#bbbbbb")
     picture.thumbnail((height, height))

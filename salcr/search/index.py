@@ -21,12 +21,12 @@ from salcr.errors import SalcrError
 from salcr.types import Floats, Integers
 
 SUMMARY = "embed.json"
-INDEX, FEATURES, PICTURES, SKIPPED = "index.faiss", "features.npy", "files.csv", "skipped.csv"
-PICTURE_COLUMNS = ["folder", "file", "modality"]
-FILES = (INDEX, FEATURES, PICTURES, SKIPPED, SUMMARY)
+INDEX, FEATURES, IMAGES, SKIPPED = "index.faiss", "features.npy", "files.csv", "skipped.csv"
+IMAGE_COLUMNS = ["folder", "file", "modality"]
+FILES = (INDEX, FEATURES, IMAGES, SKIPPED, SUMMARY)
 SKIPPED_COLUMNS = ["folder", "file", "reason"]
 _FORMAT = 2
-_AGAIN = "run embed again"
+_RERUN_HINT = "run embed again"
 
 
 class Hits(NamedTuple):
@@ -97,9 +97,9 @@ def write_index(
     (folder / SUMMARY).unlink(missing_ok=True)
     files.write_blocks(folder / FEATURES, _array_header(shape), blocks())
     files.write_blocks(folder / INDEX, _index_header(shape), blocks())
-    files.write_table(folder / PICTURES, pictures[PICTURE_COLUMNS])
+    files.write_table(folder / IMAGES, pictures[IMAGE_COLUMNS])
     files.write_table(folder / SKIPPED, skipped[SKIPPED_COLUMNS])
-    checksums = {name: files.crc32(folder / name) for name in (INDEX, PICTURES)}
+    checksums = {name: files.crc32(folder / name) for name in (INDEX, IMAGES)}
     files.write_json(folder / SUMMARY, {"format": _FORMAT, "crc32": checksums, **summary})
 
 
@@ -114,10 +114,10 @@ def read_index(folder: Path) -> SearchIndex:
     summary = read_summary(folder)
     for name, checksum in summary["crc32"].items():
         if not (folder / name).exists():
-            raise SalcrError(f"{folder / name}: no such file; {_AGAIN}")
+            raise SalcrError(f"{folder / name}: no such file; {_RERUN_HINT}")
         if files.crc32(folder / name) != checksum:
-            raise SalcrError(f"{folder / name}: is damaged or of another index; {_AGAIN}")
-    pictures = files.read_table(folder / PICTURES, PICTURE_COLUMNS)
+            raise SalcrError(f"{folder / name}: is damaged or of another index; {_RERUN_HINT}")
+    pictures = files.read_table(folder / IMAGES, IMAGE_COLUMNS)
     index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
     return SearchIndex(index, pictures, summary)
 
@@ -133,9 +133,9 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"{folder}: holds no whole index; make one with `python -m salcr embed --out {folder}`,"
             " which goes on where it was stopped"
         )
-    summary = files.read_json(folder / SUMMARY, again=_AGAIN)
+    summary = files.read_json(folder / SUMMARY, again=_RERUN_HINT)
     if summary.get("format") != _FORMAT:
-        raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_AGAIN}")
+        raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_RERUN_HINT}")
     return summary
 
 

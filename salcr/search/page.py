@@ -11,7 +11,7 @@ from typing import NamedTuple
 from PIL import Image
 
 from salcr.reporting import page
-from salcr.search.images import printable, thumbnail
+from salcr.search.images import escape_name, thumbnail
 
 _HEIGHT = 160  # pixels of a picture
 
@@ -53,7 +53,7 @@ def hits_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> st
 
 
 def _figure(shown: Shown) -> str:
-    caption, name = html.escape(shown.caption), html.escape(printable(shown.name))
+    caption, name = html.escape(shown.caption), html.escape(escape_name(shown.name))
     breaks = name.replace("/", "/<wbr>").replace("_", "_<wbr>")
     picture = _data_uri(thumbnail(shown.path, _HEIGHT))
     return (

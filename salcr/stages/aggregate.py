@@ -44,13 +44,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     for name, table in tables.items():
         files.write_table(root / f"{name}.csv", table)
-    files.write_text(root / "summary.txt", as_text(summary))
-    files.write_plain_json(root / "metrics.json", as_metrics(summary))
+    files.write_text(root / "summary.txt", format_summary(summary))
+    files.write_plain_json(root / "metrics.json", nest_scores(summary))
     names = ", ".join(f"{name}.csv" for name in tables)
     say(f"{root}: {names}, summary.txt and metrics.json written")
 
 
-def as_text(summary: pd.DataFrame) -> str:
+def format_summary(summary: pd.DataFrame) -> str:
     """Return the main scores, in percent with their standard deviations, as a small table."""
     shown = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
     for name, title in _MAIN_SCORES.items():
@@ -61,7 +61,7 @@ def as_text(summary: pd.DataFrame) -> str:
     return shown.to_string(index=False) + "\n"
 
 
-def as_metrics(summary: pd.DataFrame) -> dict[str, Any]:
+def nest_scores(summary: pd.DataFrame) -> dict[str, Any]:
     """Return the main scores, in percent, nested by variant, stage and setting.
 
     A re-ranking's stand one level deeper, below its name; of one trial there is no deviation.
@@ -158,7 +158,7 @@ def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFr
                 table = files.read_table(path)
                 stage, step = ("salcr", "round") if round_ else ("pretrain", "epoch")
                 if step not in table:
-                    raise SalcrError(f"{path}: holds no column `{step}`; {files.AGAIN}")
+                    raise SalcrError(f"{path}: holds no column `{step}`; {files.RERUN_HINT}")
                 table.insert(0, "step", table.pop(step))
                 for name, value in (("trial", trial), ("stage", stage), ("variant", run.variant)):
                     table.insert(0, name, value)

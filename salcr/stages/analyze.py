@@ -25,9 +25,9 @@ from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.models.features import mirrored_features
 from salcr.models.network import Network
-from salcr.models.saliency import look
+from salcr.models.saliency import compute_heat_maps
 from salcr.training import devices
-from salcr.types import MODALITIES, Floats, Integers, evenly_spread
+from salcr.types import MODALITIES, Floats, Integers, evenly_spaced
 
 _MOST_OF_A_PERSON = 20  # images in the t-SNE, per modality
 _DECIMALS = 4  # more than an eye sees, in small files
@@ -62,9 +62,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     files.write_json(
         arguments.distances, {**origin, **_distances(features, identities, settings.analyze.pairs)}
     )
-    people = shared[evenly_spread(len(shared), settings.analyze.tsne_identities)]
+    people = shared[evenly_spaced(len(shared), settings.analyze.tsne_identities)]
     files.write_table(arguments.tsne, _tsne(features, images, identities, people))
-    people = shared[evenly_spread(len(shared), settings.analyze.attention_identities)]
+    people = shared[evenly_spaced(len(shared), settings.analyze.attention_identities)]
     positions = {m: _first_of_each(identities[m], people) for m in MODALITIES}
     # Stage one trains no parts, its networks have one; of an imported network nobody can tell.
     fgsal = checkpoint["config"].get("fgsal", {"enabled": network.num_parts > 1})
@@ -142,7 +142,7 @@ def _attention(
     for modality, other in (MODALITIES, MODALITIES[::-1]):
         batch = transforms.normalize_images(images[modality].batch(positions[modality]).to(device))
         partner = torch.from_numpy(features[other][positions[other]]).to(device)
-        attention, cam, cosine = look(network, batch, modality, partner)
+        attention, cam, cosine = compute_heat_maps(network, batch, modality, partner)
         rows, partners = images[modality].rows, images[other].rows
         lines += [
             {

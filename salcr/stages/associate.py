@@ -12,7 +12,7 @@ from salcr.data.store import load_split
 from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.models.features import extract
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training import devices
 
 
@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         arguments.checkpoint, device, settings.numerics, split=split, trial=trial
     )
     features = {m: extract(network, images, m)[0] for m, images in split.images.items()}
-    clusters, labels = pseudo_labels(features, settings.clustering, settings.associate)
+    clusters, labels = generate_pseudo_labels(features, settings.clustering, settings.associate)
     write_labels(arguments.labels, labels, clusters, trial=trial, data_hash=split.data_hash)
     say(f"{arguments.labels} written")

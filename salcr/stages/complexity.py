@@ -8,7 +8,7 @@ from pathlib import Path
 from salcr import files
 from salcr.config.schema import Config
 from salcr.log import say
-from salcr.models.complexity import sizes
+from salcr.models.complexity import measure_sizes
 from salcr.models.network import Network
 
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     network = Network(
         backbone=settings.model.backbone, width=settings.model.width, num_parts=settings.fgsal.parts
     )
-    found = sizes(
+    found = measure_sizes(
         network.eval(), height=settings.preprocess.height, width=settings.preprocess.width
     )
     counted = {

@@ -19,12 +19,12 @@ import torch
 from salcr import codehash, files
 from salcr.config import cli
 from salcr.config.schema import Config
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
 from salcr.search import index
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.search.images import complaint, guessed_modality, printable, walk
+from salcr.search.images import escape_name, guess_modality, list_files, rejection_reason
 from salcr.training import devices
 from salcr.types import MODALITIES, Floats
 
@@ -45,14 +45,21 @@ class Source(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
     parser.add_argument(
-        "--images", type=Path, nargs="+", required=True, metavar="FOLDER",
+        "--images",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
         help="folders of pictures, with all that is below them",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--modality", choices=["auto", *MODALITIES], nargs="+", default=["auto"],
+        "--modality",
+        choices=["auto", *MODALITIES],
+        nargs="+",
+        default=["auto"],
         help="of the pictures: one word for all folders, or one for each; auto (the default) "
         "takes pictures with equal channels for infrared",
-    )  # fmt: skip
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="trained network")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the index to")
     cli.add_compute(parser)
@@ -65,7 +72,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     _check_out(arguments.out)
     modalities = _modality_of_each(arguments.modality, len(folders))
     embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
-    sources = [Source(n, name) for n, folder in enumerate(folders) for name in walk(folder)]
+    sources = [Source(n, name) for n, folder in enumerate(folders) for name in list_files(folder)]
     say(f"embed: {len(sources)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
     summary: dict[str, Any] = {
         "checkpoint": embedder.origin,
@@ -172,11 +179,11 @@ def _embedded(
     reasons: dict[int, str] = {}
     for position, (number, name) in enumerate(block):
         path = folders[number] / name
-        if (reason := complaint(folders[number], name)) is not None:
+        if (reason := rejection_reason(folders[number], name)) is not None:
             reasons[position] = reason
             continue
         try:
-            image = decoded(path, height=height, width=width)
+            image = decode_image(path, height=height, width=width)
         except SalcrError as error:
             reasons[position] = str(error).removeprefix(f"{path}: ")
             continue
@@ -184,7 +191,7 @@ def _embedded(
         images.append(image)
         kept.append(position)
         guessed.append(guess)
-        modality.append(guessed_modality(image) if guess else modalities[number])
+        modality.append(guess_modality(image) if guess else modalities[number])
     stacked = np.stack(images) if images else np.empty((0, height, width, 3), np.uint8)
     return {
         "features": embedder.features(stacked, modality),
@@ -207,7 +214,7 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
             pictures.append((*block[position], str(modality)))
         for position, reason in zip(arrays["skipped"], arrays["reason"], strict=True):
             number, name = block[position]
-            skipped.append((number, printable(name), str(reason)))
+            skipped.append((number, escape_name(name), str(reason)))
         guessed.update(arrays["modality"][arrays["guessed"]].tolist())
     _say_what_is_there(out, summary, pictures, skipped, guessed)
 
@@ -217,7 +224,7 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
     index.write_index(
         out,
         blocks,
-        pictures=pd.DataFrame(pictures, columns=index.PICTURE_COLUMNS),
+        pictures=pd.DataFrame(pictures, columns=index.IMAGE_COLUMNS),
         skipped=pd.DataFrame(skipped, columns=index.SKIPPED_COLUMNS),
         summary=summary,
     )

@@ -14,23 +14,23 @@ from salcr import files, provenance
 from salcr.config import cli, schema
 from salcr.config.schema import Config
 from salcr.data.store import Split, load_split
-from salcr.datasets.protocol import Setting, draw_gallery
+from salcr.datasets.protocol import Setting, sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.evaluation import reranking
 from salcr.evaluation.metrics import Retrieval
 from salcr.evaluation.retrieval import (
-    Described,
-    as_numbers,
-    describe,
-    in_words,
-    mean_scores,
-    retrieve,
+    TestSet,
+    average_scores,
+    embed_test_set,
+    evaluate_gallery,
+    format_scores,
+    retrieval_to_dict,
     squared_euclidean,
 )
 from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.training import devices, tensorboard
-from salcr.types import Floats, evenly_spread
+from salcr.types import Floats, evenly_spaced
 
 _SHOWN = 10
 Rank = Callable[[Floats, Floats], Floats]
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     network, checkpoint = read_model(
         arguments.checkpoint, device, settings.numerics, split=split, trial=arguments.trial
     )
-    test = describe(network, split, arguments.identities, trial=arguments.trial)
+    test = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
     metrics: dict[str, object] = {}
     rankings: dict[str, object] = {}
     seconds: dict[str, dict[str, float]] = {}
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
             for name, r in _rankings_of(settings.evaluate).items()
         }
         metrics[setting.name] = {
-            name: [as_numbers(one) for one in draws] for name, (draws, _) in found.items()
+            name: [retrieval_to_dict(one) for one in draws] for name, (draws, _) in found.items()
         }
         rankings[setting.name] = {
             "query_modality": setting.query,
@@ -75,8 +75,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         }
         seconds[setting.name] = {name: taken for name, (_, taken) in found.items()}
         for name, (draws, _) in found.items():
-            scores = mean_scores(draws)
-            say(f"{setting.name}, rerank {name}: {setting.draws} galleries, {in_words(scores)}")
+            scores = average_scores(draws)
+            say(
+                f"{setting.name}, rerank {name}: {setting.draws} galleries, {format_scores(scores)}"
+            )
             points |= {f"{score}/{setting.name} {name}": value for score, value in scores.items()}
     # Not among the metrics: equal networks have equal metrics, bit for bit.
     provenance.note(rerank_seconds=seconds)
@@ -112,31 +114,31 @@ def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
     return chosen
 
 
-def _in_galleries(setting: Setting, rank: Rank, test: Described) -> tuple[list[Retrieval], float]:
+def _in_galleries(setting: Setting, rank: Rank, test: TestSet) -> tuple[list[Retrieval], float]:
     """Return the metrics in every drawn gallery, and the mean seconds of a ranking."""
     query, images = test.features[setting.query], test.features[setting.gallery]
     rank(query[:2], images[:2])  # what is compiled or loaded at the first call is not timed
     found, seconds = [], []
     for draw in range(setting.draws):
-        drawn = draw_gallery(setting, test.annotations[setting.gallery], draw)
+        drawn = sample_gallery(setting, test.annotations[setting.gallery], draw)
         gallery = images[drawn]
         started = time.perf_counter()
         distance = rank(query, gallery)
         seconds.append(time.perf_counter() - started)
-        found.append(retrieve(setting, distance, test, drawn))
+        found.append(evaluate_gallery(setting, distance, test, drawn))
     return found, round(float(np.mean(seconds)), 5)
 
 
 def _nearest(
-    setting: Setting, split: Split, test: Described, *, count: int
+    setting: Setting, split: Split, test: TestSet, *, count: int
 ) -> list[dict[str, object]]:
     """Return evenly spread queries with their nearest in the first gallery, as array rows.
 
     What the protocol hides from a query is not among them.
     """
     queries, gallery = split.images[setting.query], split.images[setting.gallery]
-    chosen = np.array(evenly_spread(len(queries), count))
-    drawn = draw_gallery(setting, test.annotations[setting.gallery], draw=0)
+    chosen = np.array(evenly_spaced(len(queries), count))
+    drawn = sample_gallery(setting, test.annotations[setting.gallery], draw=0)
     shown, images = test.features[setting.query][chosen], test.features[setting.gallery][drawn]
     distance = squared_euclidean(shown, images)
     asking = test.annotations[setting.query].at(chosen)

@@ -24,7 +24,7 @@ from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.models.features import l2_normalize
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.training.seeding import generator
+from salcr.training.seeding import make_generator
 from salcr.types import MODALITIES
 
 _INPUT, _OUTPUT = "images", "features"
@@ -94,10 +94,15 @@ def _write(path: Path, embedder: Embedder, modality: str) -> None:
         # the batch's are traced as constants, as they are meant to be.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Exported(embedder, modality), (images,), str(path), dynamo=False,
-            opset_version=_OPSET, input_names=[_INPUT], output_names=[_OUTPUT],
+            _Exported(embedder, modality),
+            (images,),
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=[_INPUT],
+            output_names=[_OUTPUT],
             dynamic_axes={_INPUT: {0: "batch"}, _OUTPUT: {0: "batch"}},
-        )  # fmt: skip
+        )
     model = onnx.load(str(path))
     _, width = model.graph.output[0].type.tensor_type.shape.dim
     width.dim_value = embedder.network.num_channels  # traced as of unknown size
@@ -112,7 +117,7 @@ def _difference(path: Path, embedder: Embedder, modality: str, num_images: int) 
     import onnxruntime
 
     size = (num_images, *embedder.image_size, 3)
-    images = generator(num_images).integers(256, size=size, dtype=np.uint8)
+    images = make_generator(num_images).integers(256, size=size, dtype=np.uint8)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     (found,) = session.run([_OUTPUT], {_INPUT: images})
     wanted = embedder.features(images, [modality] * num_images)

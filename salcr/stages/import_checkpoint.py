@@ -17,7 +17,7 @@ from salcr.log import say
 from salcr.models import tensor_files
 from salcr.models.checkpoint import write_model
 from salcr.models.network import Network
-from salcr.models.released import renamed
+from salcr.models.released import rename_parameters
 from salcr.models.resnet import ARCHITECTURES
 
 _WIDTH = 64  # the released code has torchvision's stems only
@@ -31,13 +31,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="IN", help="released file, .pth.tar or .pth")
     parser.add_argument("out", type=Path, metavar="OUT", help="checkpoint to write")
     parser.add_argument(
-        "--trial", type=int, default=1,
+        "--trial",
+        type=int,
+        default=1,
         help="split that it was trained on; it is refused on others (default: 1)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--image-size", type=int, nargs=2, default=_PUBLISHED_SIZE, metavar=("HEIGHT", "WIDTH"),
+        "--image-size",
+        type=int,
+        nargs=2,
+        default=_PUBLISHED_SIZE,
+        metavar=("HEIGHT", "WIDTH"),
         help="of the images that it was trained on (default: {} {})".format(*_PUBLISHED_SIZE),
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
@@ -46,7 +52,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     if min(height, width) < _SMALLEST:
         raise SalcrError(f"--image-size {height} {width}: below {_SMALLEST} pixels")
     released, others = tensor_files.read_foreign_checkpoint(arguments.source)
-    state, unused = renamed(released)
+    state, unused = rename_parameters(released)
     network = _network_of(state, arguments.source)
     write_model(
         arguments.out,

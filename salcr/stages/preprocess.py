@@ -12,7 +12,7 @@ import pandas as pd
 from salcr import files
 from salcr.config.schema import Config
 from salcr.data import store
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
@@ -120,4 +120,4 @@ def _fill(path: Path, sources: list[Path], shape: tuple[int, ...]) -> None:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for source in progress(sources, title="images", total=len(sources)):
-            file.write(decoded(source, height=shape[1], width=shape[2]).tobytes())
+            file.write(decode_image(source, height=shape[1], width=shape[2]).tobytes())

@@ -13,7 +13,7 @@ from salcr import files
 from salcr.config import cli
 from salcr.config.runs import Run, trial_name
 from salcr.config.schema import Config
-from salcr.data.store import stored_hash
+from salcr.data.store import read_data_hash
 from salcr.errors import SalcrError
 from salcr.log import say
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write provenance.json for every variant and trial, and a line of each to provenance.csv."""
-    data_hash = stored_hash(arguments.data)
+    data_hash = read_data_hash(arguments.data)
     lines = []
     for run in arguments.runs:
         for trial in arguments.trials:

@@ -14,11 +14,11 @@ import numpy as np
 from salcr import files
 from salcr.config import cli
 from salcr.config.schema import Config
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.log import say, warn
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.search.images import guessed_modality, printable, thumbnail
+from salcr.search.images import escape_name, guess_modality, thumbnail
 from salcr.search.index import Hits, SearchIndex, read_index
 from salcr.search.page import Shown, hits_page
 from salcr.training import devices
@@ -49,13 +49,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--top", type=int, default=10, help="hits of each query (default: 10)")
     parser.add_argument(
-        "--modality", choices=["auto", *MODALITIES], default="auto",
+        "--modality",
+        choices=["auto", *MODALITIES],
+        default="auto",
         help="of the queries; auto (the default): infrared if the channels are equal",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--among", choices=["other", "all"], default="other",
+        "--among",
+        choices=["other", "all"],
+        default="other",
         help="find pictures of the other modality only (the default), or all",
-    )  # fmt: skip
+    )
     parser.add_argument("--json", type=Path, help="json to write")
     parser.add_argument("--sheet", type=Path, help="picture of queries and hits to write (png)")
     parser.add_argument("--page", type=Path, help="HTML file of queries and hits to write")
@@ -111,9 +115,9 @@ def _answered(
         SalcrError: a picture cannot be read, or the index has none of the modality to find.
     """
     height, width = embedder.image_size
-    images = np.stack([decoded(path, height=height, width=width) for path in paths])
+    images = np.stack([decode_image(path, height=height, width=width) for path in paths])
     guessed = arguments.modality == "auto"
-    modalities = [guessed_modality(i) if guessed else arguments.modality for i in images]
+    modalities = [guess_modality(i) if guessed else arguments.modality for i in images]
     features = embedder.features(images, modalities)
     answers: dict[int, Query] = {}
     for modality in sorted(set(modalities)):
@@ -155,7 +159,7 @@ def _warn_of_guesses(queries: list[Query]) -> None:
         if found:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             warn(
-                f"{printable(found[0])}{more}: guessed to be {modality} from the channels; "
+                f"{escape_name(found[0])}{more}: guessed to be {modality} from the channels; "
                 "--modality says it for certain"
             )
 
@@ -177,7 +181,7 @@ def _short(path: str) -> str:
     """Return a path as a person would give it: from here if it is below."""
     here = Path.cwd()
     below = Path(path).is_relative_to(here)
-    return printable(str(Path(path).relative_to(here)) if below else path)
+    return escape_name(str(Path(path).relative_to(here)) if below else path)
 
 
 def _write_sheet(path: Path, queries: list[Query]) -> None:

@@ -9,7 +9,7 @@ from salcr import files
 from salcr.atomic import temporary_folder
 from salcr.config.schema import Config
 from salcr.datasets.synthetic.generate import synthesize as draw
-from salcr.datasets.synthetic.layouts import DRAWN
+from salcr.datasets.synthetic.layouts import LAYOUTS
 from salcr.errors import SalcrError
 from salcr.log import say
 
@@ -18,7 +18,7 @@ MARKER = "synthesize.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage writes."""
-    parser.add_argument("--layout", choices=sorted(DRAWN), default="regdb", help="folder layout")
+    parser.add_argument("--layout", choices=sorted(LAYOUTS), default="regdb", help="folder layout")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
 
 
@@ -41,7 +41,7 @@ def _remove_own(out: Path) -> None:
     # the names of its files, which no real data set has.
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if not path.is_dir()}
     names = {name for name in found if not name.startswith((MARKER, f".{MARKER}."))}
-    own = any(all(map(drawn.own_files.fullmatch, names)) for drawn in DRAWN.values())
+    own = any(all(map(drawn.own_files.fullmatch, names)) for drawn in LAYOUTS.values())
     if not own or not any(name.endswith((".bmp", ".jpg")) for name in names):
         raise SalcrError(f"{out}: holds other files; name an empty folder with --out")
     with temporary_folder(out) as folder:  # killed while it deletes, it leaves no half of a folder

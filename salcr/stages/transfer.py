@@ -17,15 +17,15 @@ from salcr.config import cli, schema
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.store import load_split
-from salcr.datasets.protocol import draw_gallery
+from salcr.datasets.protocol import sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.evaluation.retrieval import (
-    as_numbers,
-    describe,
-    in_words,
-    mean_scores,
-    retrieve,
+    average_scores,
+    embed_test_set,
+    evaluate_gallery,
+    format_scores,
+    retrieval_to_dict,
     squared_euclidean,
 )
 from salcr.log import say
@@ -40,9 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.add_split(parser)
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument(
-        "--other", type=Path, required=True,
+        "--other",
+        type=Path,
+        required=True,
         help="folder that preprocess wrote for the data set that the network was trained on",
-    )  # fmt: skip
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="network trained there")
     parser.add_argument("--metrics", type=Path, required=True, help="json to write")
     cli.add_compute(parser)
@@ -54,17 +56,17 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     split = load_split(arguments.data, trial=arguments.trial, split="test")
     network, trained_on = _network_of(arguments, device, settings.numerics, layout=split.layout)
     say(f"transfer from {trained_on['layout']} to {split.layout}, {split}")
-    described = describe(network, split, arguments.identities, trial=arguments.trial)
+    described = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
     found = {}
     for setting in READERS[split.layout].settings:
         query, images = described.features[setting.query], described.features[setting.gallery]
         draws = []
         for draw in range(setting.draws):
-            drawn = draw_gallery(setting, described.annotations[setting.gallery], draw)
+            drawn = sample_gallery(setting, described.annotations[setting.gallery], draw)
             distance = squared_euclidean(query, images[drawn])
-            draws.append(retrieve(setting, distance, described, drawn))
-        found[setting.name] = {"none": [as_numbers(one) for one in draws]}
-        say(f"{setting.name}: {in_words(mean_scores(draws))}")
+            draws.append(evaluate_gallery(setting, distance, described, drawn))
+        found[setting.name] = {"none": [retrieval_to_dict(one) for one in draws]}
+        say(f"{setting.name}: {format_scores(average_scores(draws))}")
     result = {"trained_on": trained_on, "trial": arguments.trial, "settings": found}
     files.write_json(arguments.metrics, result)
 

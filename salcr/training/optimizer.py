@@ -50,11 +50,21 @@ class Adam:
         steps, means, squares = ([self._state[i][name] for i in moved] for name in _STATE)
         gradients = [parameter.grad for parameter in moved.values() if parameter.grad is not None]
         adam(
-            list(moved.values()), gradients, means, squares, [], steps,
-            lr=self.learning_rate, weight_decay=self.weight_decay,
-            beta1=_BETAS[0], beta2=_BETAS[1], eps=_EPSILON,
-            amsgrad=False, maximize=False, fused=True,
-        )  # fmt: skip
+            list(moved.values()),
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            eps=_EPSILON,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return {"state": {position of a parameter: {"step", "exp_avg", "exp_avg_sq"}}}."""

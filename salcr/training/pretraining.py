@@ -11,16 +11,16 @@ import torch
 
 from salcr.config.schema import Augment, Config
 from salcr.data import transforms
-from salcr.data.samplers import cluster_batch
+from salcr.data.samplers import sample_cluster_batch
 from salcr.data.store import Split
 from salcr.log import progress, say, warn
-from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
+from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
 from salcr.models.features import extract, l2_normalize
 from salcr.models.network import Network
 from salcr.pseudo_labels.clustering import cluster
 from salcr.training.optimizer import Adam, decayed_rate, make_optimizer, optimizer_step
 from salcr.training.resume import Resume
-from salcr.training.seeding import generator
+from salcr.training.seeding import make_generator
 from salcr.training.tensorboard import curve_writer
 from salcr.types import Integers
 
@@ -81,7 +81,7 @@ def _train_epoch(
     for modality, images in split.images.items():
         features, _ = extract(network, images, modality)
         labels[modality] = cluster(features, settings.clustering, modality)
-        memories[modality] = initial_memory(features, labels[modality])
+        memories[modality] = initialize_memory(features, labels[modality])
         if len(memories[modality]) < stage.clusters:
             warn(
                 f"{modality}: fewer than the {stage.clusters} clusters that a batch wants "
@@ -90,9 +90,11 @@ def _train_epoch(
     network.train()
     totals: Counter[str] = Counter()
     for iteration in progress(range(stage.iterations), title="pretrain"):
-        rng = generator(*seeds, iteration)
+        rng = make_generator(*seeds, iteration)
         rows = {
-            m: cluster_batch(labels[m], clusters=stage.clusters, instances=stage.instances, rng=rng)
+            m: sample_cluster_batch(
+                labels[m], clusters=stage.clusters, instances=stage.instances, rng=rng
+            )
             for m in split.images
         }
         batch = _batch_features(network, split, rows, rng, settings.augment)
@@ -112,7 +114,7 @@ def _train_epoch(
         losses["total"] = losses["visible"] + losses["infrared"]
         totals.update(optimizer_step(losses, adam))
         for m in targets:
-            memories[m] = updated_memory(memories[m], batch[m], targets[m], memory.momentum)
+            memories[m] = update_memory(memories[m], batch[m], targets[m], memory.momentum)
     return {name: total / stage.iterations for name, total in totals.items()}
 
 

@@ -10,7 +10,7 @@ import torch
 
 from salcr.config.schema import Config, Train
 from salcr.data import transforms
-from salcr.data.samplers import PairBatch, pair_batch, shared_labels
+from salcr.data.samplers import PairBatch, sample_pair_batch, shared_labels
 from salcr.data.store import Split
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
@@ -18,7 +18,7 @@ from salcr.losses.objective import StageTwoObjective
 from salcr.models.features import extract, part_blocks
 from salcr.models.network import Network
 from salcr.training.optimizer import Adam, optimizer_step
-from salcr.training.seeding import generator
+from salcr.training.seeding import make_generator
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 _SEED_OF_BATCHES = 3
@@ -60,13 +60,13 @@ def train_round(
     device = network.part_tokens.device
     totals: Counter[str] = Counter()
     for iteration in progress(range(stage.iterations), title="train"):
-        rng = generator(settings.seed, trial, _SEED_OF_BATCHES, round_, iteration)
-        batch = pair_batch(
+        rng = make_generator(settings.seed, trial, _SEED_OF_BATCHES, round_, iteration)
+        batch = sample_pair_batch(
             labels, shared, num_labels=stage.labels, instances=stage.instances, rng=rng
         )
         visible = split.images["visible"].batch(batch.visible).to(device)
         infrared = split.images["infrared"].batch(batch.infrared).to(device)
-        features = objective.normalized(
+        features = objective.normalize(
             network.forward_aligned(
                 transforms.visible_view(visible, rng, augment, ltg=False),
                 transforms.augmented_view(visible, rng, augment),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 
-def generator(*seeds: int) -> np.random.Generator:
+def make_generator(*seeds: int) -> np.random.Generator:
     """Return the random generator of one unit of work, such as (seed, trial, round, iteration).
 
     A unit draws the same numbers whatever ran before it, in this process or another.
@@ -16,4 +16,4 @@ def generator(*seeds: int) -> np.random.Generator:
 
 def seed_torch(*seeds: int) -> None:
     """Seed torch's global state, from which new weights are drawn."""
-    torch.manual_seed(int(generator(*seeds).integers(2**63)))
+    torch.manual_seed(int(make_generator(*seeds).integers(2**63)))

@@ -57,9 +57,14 @@ def associate(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comp
     """Compare the labels in four roles, with and without CMFP."""
     for prefix, k in (("cmfp", int(data["k"])), ("plain", None)):
         found = association.associate(
-            data["visible"], data["infrared"], data["visible_cluster"], data["infrared_cluster"],
-            cmfp_k=k, strength=float(data["reg_lambda"]), relabel_own_modality=True,
-        )  # fmt: skip
+            data["visible"],
+            data["infrared"],
+            data["visible_cluster"],
+            data["infrared_cluster"],
+            cmfp_k=k,
+            strength=float(data["reg_lambda"]),
+            relabel_own_modality=True,
+        )
         for role, labels in found._asdict().items():
             yield Comparison(f"{prefix}_{role}", labels, data[f"{prefix}_{role}"], 0)
 
@@ -69,9 +74,15 @@ def other_associations(data: Arrays, folder: Path, device: torch.device) -> Iter
     methods: tuple[association.Method, ...] = ("pgm", "mbccm")
     for method in methods:
         found = association.associate(
-            data["visible"], data["infrared"], data["visible_cluster"], data["infrared_cluster"],
-            cmfp_k=None, strength=5.0, relabel_own_modality=False, method=method,
-        )  # fmt: skip
+            data["visible"],
+            data["infrared"],
+            data["visible_cluster"],
+            data["infrared_cluster"],
+            cmfp_k=None,
+            strength=5.0,
+            relabel_own_modality=False,
+            method=method,
+        )
         for role in ("visible_to_infrared", "infrared_to_visible"):
             yield Comparison(f"{method}_{role}", getattr(found, role), data[f"{method}_{role}"], 0)
 
@@ -87,10 +98,13 @@ def retrieval(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comp
     }
     for rules, excluded in hidden.items():
         found = metrics.retrieval_metrics(
-            data["distance"], query, gallery,
-            excluded=excluded, identity_once=excluded is not None,
+            data["distance"],
+            query,
+            gallery,
+            excluded=excluded,
+            identity_once=excluded is not None,
             num_ranks=len(data[f"{rules}_cmc"]),
-        )  # fmt: skip
+        )
         yield Comparison(f"{rules}_cmc", found.cmc, data[f"{rules}_cmc"])
         for name in ("map", "minp"):
             yield Comparison(

@@ -13,10 +13,10 @@ from torch.nn.functional import normalize
 
 from salcr import files
 from salcr.losses import refinement
-from salcr.losses.memory import cluster_loss, updated_memory
+from salcr.losses.memory import cluster_loss, update_memory
 from salcr.losses.objective import group_labels
 from salcr.models.network import Network, inference_features
-from salcr.models.released import renamed
+from salcr.models.released import rename_parameters
 from salcr.types import MODALITIES, PseudoLabels
 from salcr.verification.comparison import Array, Arrays, Comparison
 
@@ -28,7 +28,7 @@ def memory(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compari
     tau, unit = float(data["temperature"]), normalize(inputs, dim=1)
     loss = cluster_loss(unit, start, targets, tau)
     loss.backward()
-    moved = updated_memory(start, unit.detach(), data["targets"], float(data["momentum"]))
+    moved = update_memory(start, unit.detach(), data["targets"], float(data["momentum"]))
     yield Comparison("logits", _array(unit @ start.T / tau), data["logits"])
     yield Comparison("loss", _array(loss), data["loss"])
     yield Comparison("grad_inputs", _array(inputs.grad), data["grad_inputs"])
@@ -101,7 +101,7 @@ def _five_losses(
     refined = []
     for s in MODALITIES:
         logits = refinement.instance_logits(global_, memory_of(f"instance_global_{s}"), tau)
-        near, memories = refinement.nearest(logits, k), memories_of(f"instance_part_{s}")
+        near, memories = refinement.nearest_instances(logits, k), memories_of(f"instance_part_{s}")
         of_parts = refinement.refine_parts(near, parts, memories, tau)
         refined.append((refinement.refine_global(logits, near), of_parts))
     found["instance_global"], found["instance_part"] = map(_sum, zip(*refined, strict=True))
@@ -112,10 +112,10 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
     """Compare the network's forward pass in evaluation and training mode."""
     shapes = files.read_foreign_json(folder / "reference_state_dict.json")
     released = {
-        name: drawn_parameter(name, shape, int(data["weight_seed"]))
+        name: sample_parameter(name, shape, int(data["weight_seed"]))
         for name, shape in shapes.items()
     }
-    state, _ = renamed(released)
+    state, _ = rename_parameters(released)
     num_parts = shapes["attn_pool.part_tokens"][0]
     net = Network(backbone="resnet50", width=64, num_parts=num_parts)
     net.load_state_dict(state)
@@ -147,7 +147,7 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
             yield Comparison(f"train_{name}_{side}", _array(output)[rows], expected, atol)
 
 
-def drawn_parameter(name: str, shape: list[int], seed: int) -> Tensor:
+def sample_parameter(name: str, shape: list[int], seed: int) -> Tensor:
     """Return a released parameter, drawn as tests/golden/README.md says."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     if name.endswith("num_batches_tracked"):

@@ -12,7 +12,7 @@ from salcr.config.schema import Dataset
 from salcr.datasets.counts import DIFFERENT_IMAGES, PUBLISHED, TRIALS, Count, deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
-from salcr.datasets.synthetic.layouts import DRAWN
+from salcr.datasets.synthetic.layouts import LAYOUTS
 from tests.support import tiny
 
 
@@ -75,7 +75,7 @@ WHOLE = {"regdb": whole_regdb, "sysu": whole_sysu, "llcm": whole_llcm}
 def test_every_layout_has_a_reader_a_drawing_and_counts() -> None:
     """The names of the layouts agree wherever they are listed."""
     names = set(get_args(Dataset.model_fields["layout"].annotation))
-    assert names == set(READERS) == set(DRAWN) == set(PUBLISHED) == set(TRIALS) == set(WHOLE)
+    assert names == set(READERS) == set(LAYOUTS) == set(PUBLISHED) == set(TRIALS) == set(WHOLE)
 
 
 @pytest.mark.parametrize("layout", WHOLE)

@@ -18,11 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.models.network import Network
 from salcr.search.embedder import Embedder
-from salcr.search.images import guessed_modality
+from salcr.search.images import guess_modality
 from salcr.stages import embed as stage
 from tests.support import tiny
 from tests.support.helpers import close
@@ -124,7 +124,7 @@ def test_gray_is_guessed_through_jpeg(
             pixels = np.asarray(Image.open(path)) + rng.normal([0, 1, 2], 1, (64, 32, 3))
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             picture.save(tmp_path / "p.jpg", quality=quality)
-            assert guessed_modality(decoded(tmp_path / "p.jpg", height=64, width=32)) == modality
+            assert guess_modality(decode_image(tmp_path / "p.jpg", height=64, width=32)) == modality
 
 
 def test_what_is_no_picture_is_skipped_and_listed(
@@ -177,7 +177,7 @@ def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
     """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
     png_of_16_bits(tmp_path / "deep.png")
     with pytest.raises(SalcrError, match="more than 8 bits a channel"):
-        decoded(tmp_path / "deep.png", height=8, width=8)
+        decode_image(tmp_path / "deep.png", height=8, width=8)
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
@@ -192,7 +192,7 @@ def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> No
         colors.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     else:
         colors.convert(kind).save(path)
-    found = decoded(path, height=64, width=32)
+    found = decode_image(path, height=64, width=32)
     wanted = np.asarray(Image.fromarray(wanted).convert("RGB"))
     assert found.shape == (64, 32, 3) and np.abs(found.astype(int) - wanted).max() <= 3
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from salcr.atomic import temporary_folder
-from salcr.datasets.synthetic.layouts import DRAWN, Drawn, People
+from salcr.datasets.synthetic.layouts import LAYOUTS, People, SyntheticLayout
 from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, draw_person, render
 from salcr.errors import SalcrError
 from salcr.log import progress
@@ -39,7 +39,7 @@ def synthesize(
 
     Args:
         out: folder to make; may exist if it is empty.
-        layout: a key of `salcr.datasets.synthetic.layouts.DRAWN`.
+        layout: a key of `salcr.datasets.synthetic.layouts.LAYOUTS`.
         num_identities: people, at least 4.
         images_per_identity: images of a person in each modality, at least 2.
         num_trials: splits, at least 1; layouts other than RegDB's have one whatever it is.
@@ -57,11 +57,11 @@ def synthesize(
     if out.exists() and any(out.iterdir()):
         raise SalcrError(f"{out}: is not empty; name a new folder with --out")
     people = People(num_identities, images_per_identity, num_trials, seed)
-    _write(out, DRAWN[layout], people, hardness, (height, width))
+    _write(out, LAYOUTS[layout], people, hardness, (height, width))
 
 
 def _write(
-    out: Path, layout: Drawn, people: People, hardness: float, size: tuple[int, int]
+    out: Path, layout: SyntheticLayout, people: People, hardness: float, size: tuple[int, int]
 ) -> None:
     """Write everything out of sight, then move it to `out`."""
     with temporary_folder(out) as folder:
@@ -77,7 +77,7 @@ def _write(
 
 def _draw_images(
     root: Path,
-    layout: Drawn,
+    layout: SyntheticLayout,
     people: People,
     identity: int,
     hardness: float,

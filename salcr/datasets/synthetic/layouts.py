@@ -37,7 +37,7 @@ class People(NamedTuple):
         return {"train": order[:half], "test": order[half:]}
 
 
-class Drawn(Protocol):
+class SyntheticLayout(Protocol):
     """A layout to draw in. Identities and images count from 0."""
 
     own_files: re.Pattern[str]
@@ -53,7 +53,7 @@ class Drawn(Protocol):
         """Write what else belongs to the layout."""
 
 
-class DrawnRegdb:
+class SyntheticRegdb:
     """RegDB: a camera a modality, every trial halves the identities anew."""
 
     own_files = re.compile(r"(Visible|Thermal)/\d+/(visible|thermal)_\d{5}\.bmp|idx/\w+\.txt")
@@ -76,7 +76,7 @@ class DrawnRegdb:
                     _write_index(path, self, people, modality, identities)
 
 
-class DrawnSysu:
+class SyntheticSysu:
     """SYSU-MM01: six cameras, one trial; a few of the training identities stand in val_id.txt."""
 
     own_files = re.compile(r"cam[1-6]/\d{4}/drawn_\d{5}\.jpg|exp/\w+\.txt")
@@ -109,7 +109,7 @@ class DrawnSysu:
             (root / "exp" / f"{word}_id.txt").write_text(numbers + "\n")
 
 
-class DrawnLlcm:
+class SyntheticLlcm:
     """LLCM: nine cameras, one trial; training and test images lie where public code reads them."""
 
     own_files = re.compile(
@@ -137,7 +137,11 @@ class DrawnLlcm:
                 _write_index(path, self, people, modality, sorted(identities))
 
 
-DRAWN: dict[str, Drawn] = {"regdb": DrawnRegdb(), "sysu": DrawnSysu(), "llcm": DrawnLlcm()}
+LAYOUTS: dict[str, SyntheticLayout] = {
+    "regdb": SyntheticRegdb(),
+    "sysu": SyntheticSysu(),
+    "llcm": SyntheticLlcm(),
+}
 
 
 def _camera(
@@ -157,7 +161,7 @@ def _camera(
 
 
 def _write_index(
-    path: Path, layout: Drawn, people: People, modality: str, identities: list[int]
+    path: Path, layout: SyntheticLayout, people: People, modality: str, identities: list[int]
 ) -> None:
     """Write the lines `path label` of one modality, labels from 0 in the order of identities."""
     path.parent.mkdir(exist_ok=True)
