@@ -41,7 +41,7 @@ def add_curves(parser: argparse.ArgumentParser) -> None:
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """Add what says which results of a data set there are."""
+    """Add --dataset, --root, --runs, --trials and --every: which results to read."""
     parser.add_argument("--dataset", required=True, help="name to put into the tables")
     parser.add_argument("--root", type=Path, required=True, help="folder of the data set's results")
     parser.add_argument(

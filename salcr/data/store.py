@@ -96,7 +96,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     Raises:
         SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
     """
-    summary = files.read_json(folder / SUMMARY, again=PREPROCESS_HINT)
+    summary = files.read_json(folder / SUMMARY, hint=PREPROCESS_HINT)
     _check(folder / MANIFEST, summary)
     table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
@@ -152,7 +152,7 @@ def read_data_hash(folder: Path) -> str:
     Raises:
         SalcrError: the summary is missing or damaged.
     """
-    return str(files.read_json(folder / SUMMARY, again=PREPROCESS_HINT)["data_hash"])
+    return str(files.read_json(folder / SUMMARY, hint=PREPROCESS_HINT)["data_hash"])
 
 
 def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:
@@ -161,7 +161,7 @@ def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers
     Raises:
         SalcrError: the file is missing, damaged or of another data set than the summary beside it.
     """
-    summary = files.read_json(path.with_name(SUMMARY), again=PREPROCESS_HINT)
+    summary = files.read_json(path.with_name(SUMMARY), hint=PREPROCESS_HINT)
     _check(path, summary)
     table = files.read_table(path, IDENTITY_COLUMNS)
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]

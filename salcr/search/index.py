@@ -133,7 +133,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"{folder}: holds no whole index; make one with `python -m salcr embed --out {folder}`,"
             " which goes on where it was stopped"
         )
-    summary = files.read_json(folder / SUMMARY, again=_RERUN_HINT)
+    summary = files.read_json(folder / SUMMARY, hint=_RERUN_HINT)
     if summary.get("format") != _FORMAT:
         raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_RERUN_HINT}")
     return summary
