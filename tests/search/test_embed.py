@@ -151,7 +151,7 @@ def test_what_is_no_picture_is_skipped_and_listed(
     parts = {
         "notes.txt": "no picture by its name", "empty.jpg": "cannot be decoded",
         "text.png": "cannot be decoded", "half.bmp": "truncated", "bomb.png": "decompression bomb",
-        "deep.png": "more than 8 bits", "pipe.png": "no regular file", "nowhere.png": "is missing",
+        "deep.png": "more than 8 bits", "pipe.png": "not a regular file", "nowhere.png": "is missing",
         "around": "link to a folder", "two\\nlines.bmp": "rename", "latin\\udce9.bmp": "rename",
     }  # fmt: skip
     assert reasons.keys() == parts.keys()
@@ -176,7 +176,7 @@ def png_of_16_bits(path: Path) -> None:
 def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
     """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
     png_of_16_bits(tmp_path / "deep.png")
-    with pytest.raises(SalcrError, match="more than 8 bits a channel"):
+    with pytest.raises(SalcrError, match="more than 8 bits per channel"):
         decode_image(tmp_path / "deep.png", height=8, width=8)
 
 

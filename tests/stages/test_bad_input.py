@@ -126,7 +126,7 @@ def test_a_model_is_tied_to_its_trial(place: Path, capsys: pytest.CaptureFixture
 def test_unknown_trial(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A trial that the data set does not have is refused with those that it has."""
     assert tiny.pretrain(place / "data", place / "out", trial=7) == 1
-    assert "trial 7; trials there: [1, 2]" in said(capsys)
+    assert "trial 7; its trials: [1, 2]" in said(capsys)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign"])
@@ -179,7 +179,7 @@ def test_labels_of_another_trial_are_refused(
     path = place / "round01/labels.csv"
     path.write_text(path.read_text().replace("\n1,", "\n2,"))
     assert tiny.train(place / "data", place, 1) == 1
-    assert f"{path}: holds no labels of trial 1" in said(capsys)
+    assert f"{path}: does not hold labels of trial 1" in said(capsys)
 
 
 def test_the_optimizer_and_the_network_must_be_of_the_last_round(
