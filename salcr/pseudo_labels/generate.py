@@ -13,7 +13,7 @@ from salcr.pseudo_labels.neighbors import Neighbors, nearest_within, nearest_wit
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
-# So many times CMFP's neighbors are searched that enough are left without the outliers.
+# Factor by which more neighbors are searched than CMFP uses, so that enough are not outliers.
 _SPARE = 2
 
 
@@ -22,16 +22,20 @@ def generate_pseudo_labels(
 ) -> tuple[dict[str, Integers], PseudoLabels[Integers]]:
     """Return the clusters of each modality and the labels of all images in both spaces.
 
-    One neighbor search serves the clustering and, among the images that are no outliers, the
-    feature propagation.
+    One neighbor search is used for the clustering and, without the outliers, for the feature
+    propagation.
 
     Args:
         features: modality -> [N, C] unit global features.
-        clustering: how to cluster.
-        settings: which association.
+        clustering: parameters of the clustering.
+        settings: parameters of the association.
 
     Returns:
-        modality -> [N] DBSCAN labels, -1 for outliers, and the labels as `label_images` does.
+        modality -> [N] DBSCAN labels, -1 for outliers; and the labels as `label_images` returns
+        them.
+
+    Raises:
+        SalcrError: a modality has no cluster.
     """
     wanted = max(clustering.k1, _SPARE * settings.cmfp_k)
     neighbors = {m: nearest_within(features[m], wanted) for m in MODALITIES}
@@ -52,8 +56,8 @@ def label_images(
     Args:
         features: modality -> [N, C] unit global features.
         clusters: modality -> [N] DBSCAN labels.
-        settings: which association.
-        neighbors: modality -> those of all its images, as `nearest_within` returns them.
+        settings: parameters of the association.
+        neighbors: modality -> neighbors of all its images, as `nearest_within` returns them.
     """
     kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
     rows = {m: features[m][torch.from_numpy(kept[m])] for m in MODALITIES}
