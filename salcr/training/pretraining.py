@@ -1,4 +1,4 @@
-"""The loop of stage one: contrastive learning within each modality (METHOD 2)."""
+"""The training loop of stage one: contrastive learning within each modality (METHOD 2)."""
 
 from __future__ import annotations
 
@@ -36,18 +36,21 @@ def pretrain(
     resume: Resume,
     curves: Path | None,
 ) -> list[dict[str, float]]:
-    """Train the network, in place, for the epochs that are left; return the records of all.
+    """Train the network, in place, for the remaining epochs.
 
     Args:
-        network: on the device that trains.
+        network: on the training device.
         split: the training images.
         settings: of the stage pretrain.
-        trial: whose images they are; it decides the random numbers.
-        resume: the state after the last whole epoch of a job that was stopped.
+        trial: number of the split, part of the seeds.
+        resume: the state after the last complete epoch of a job that was stopped.
         curves: folder for TensorBoard; None for no curves.
 
     Returns:
-        for each epoch its number, learning rate and mean losses.
+        for each epoch, including earlier ones, its number, learning rate and mean losses.
+
+    Raises:
+        SalcrError: a modality has no cluster, or a loss is not finite.
     """
     stage = settings.pretrain
     adam = make_optimizer(network, stage.learning_rate, settings.optimizer.weight_decay)
@@ -64,8 +67,8 @@ def pretrain(
             seeds = (settings.seed, trial, _SEED_OF_BATCHES, epoch)
             means = _train_epoch(network, adam, split, settings, seeds=seeds)
             records.append({"epoch": epoch, "learning_rate": adam.learning_rate, **means})
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-            say(f"epoch {epoch + 1}/{stage.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+            summary = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            say(f"epoch {epoch + 1}/{stage.epochs}: {summary}, {time.monotonic() - started:.1f} s")
             state = {"network": network.state_dict(), "adam": adam.state_dict()}
             resume.save({**state, "records": records})
             add_points(epoch, means)
@@ -75,7 +78,7 @@ def pretrain(
 def _train_epoch(
     network: Network, adam: Adam, split: Split, settings: Config, *, seeds: tuple[int, ...]
 ) -> dict[str, float]:
-    """Cluster each modality, train `iterations` steps, return the mean losses."""
+    """Cluster each modality, train for `iterations` steps and return the mean losses."""
     stage, memory = settings.pretrain, settings.memory
     labels, memories = {}, {}
     for modality, images in split.images.items():
@@ -84,7 +87,7 @@ def _train_epoch(
         memories[modality] = initialize_memory(features, labels[modality])
         if len(memories[modality]) < stage.clusters:
             warn(
-                f"{modality}: fewer than the {stage.clusters} clusters that a batch wants "
+                f"{modality}: fewer clusters than the {stage.clusters} of a batch "
                 "(pretrain.clusters); the batches of this epoch are smaller"
             )
     network.train()
@@ -99,7 +102,7 @@ def _train_epoch(
         }
         batch = _batch_features(network, split, rows, rng, settings.augment)
         targets = {
-            "visible": np.tile(labels["visible"][rows["visible"]], 2),  # rows of v, then of a
+            "visible": np.tile(labels["visible"][rows["visible"]], 2),  # of v, then of a
             "infrared": labels["infrared"][rows["infrared"]],
         }
         losses = {
@@ -125,7 +128,7 @@ def _batch_features(
     rng: np.random.Generator,
     augment: Augment,
 ) -> dict[str, torch.Tensor]:
-    """Return the unit global features of a batch: "visible" rows [v; a] and "infrared" rows."""
+    """Return the unit global features of a batch by modality; the visible rows are [v; a]."""
     device = network.part_tokens.device
     visible, infrared = (side.batch(rows[m]).to(device) for m, side in split.images.items())
     v = transforms.visible_view(visible, rng, augment, ltg=True)

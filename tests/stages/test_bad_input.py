@@ -222,7 +222,7 @@ def test_fewer_clusters_than_a_batch_wants_is_a_smaller_batch(
     assert tiny.pretrain(place / "data", place / "out", "--pretrain-clusters", "50") == 0
     assert "warning: visible: fewer than the 50 clusters" in capsys.readouterr().err
     assert tiny.train(place / "data", place, 1, "--train-labels", "100") == 0
-    assert "a batch wants 50" in capsys.readouterr().err
+    assert "a batch has 50" in capsys.readouterr().err
 
 
 def test_no_shared_label_stops_with_what_to_change(
@@ -236,7 +236,7 @@ def test_no_shared_label_stops_with_what_to_change(
     cleared = labels._replace(infrared=none, infrared_to_visible=none)
     write_labels(path, cleared, clusters, trial=1, data_hash=split.data_hash)
     assert tiny.train(place / "data", place, 1) == 1
-    assert "no pseudo-label is carried by both" in said(capsys)
+    assert "do not share a pseudo-label" in said(capsys)
 
 
 def test_diverging_loss_stops_with_what_to_change(
