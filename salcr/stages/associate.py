@@ -1,4 +1,4 @@
-"""Cross-modality pseudo-labels of a round (DAGL)."""
+"""Generate the cross-modality pseudo-labels of a round (DAGL)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from salcr.training import devices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
-    parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line an image")
+    parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line per image")
     cli.add_compute(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the labels."""
+    """Cluster the training images, associate the clusters and write the labels."""
     device = devices.prepare(arguments.device, arguments.threads)
     trial = arguments.trial
     split = load_split(arguments.data, trial=trial, split="train")

@@ -1,4 +1,4 @@
-"""How good the pseudo-labels of a round are: the only look at the identities of training images."""
+"""Measure the quality of a round's pseudo-labels; the only use of the training identities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from salcr.log import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
@@ -37,5 +37,5 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     files.write_json(arguments.label_quality, quality)
     for space, scores in quality.items():
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        say(f"{space} space: {shown}")
+        summary = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        say(f"{space} space: {summary}")

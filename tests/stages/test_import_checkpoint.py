@@ -136,7 +136,7 @@ class Evil:
         ("truncated", "is damaged or not a state dict"),
         ("text", "is damaged or not a state dict"),
         ("evil", "is damaged or not a state dict"),
-        ("other network", "no checkpoint of the released SALCR code"),
+        ("other network", "not a checkpoint of the released SALCR code"),
         ("empty", "does not hold a state dict"),
         ("numbered", "does not hold a state dict"),
         ("layer missing", "nearest is resnet18, where 1 parameters are missing, unknown or of"),
