@@ -43,7 +43,7 @@ class StepResult(NamedTuple):
 
 
 def _step() -> Step:
-    """Return a step of 12 labels x 12 pairs; four in ten labels of the other space are noise."""
+    """Return a step of 12 labels x 12 pairs; 40 % of the labels in the other space are noise."""
     rng, draws = np.random.default_rng(0), torch.Generator().manual_seed(0)
 
     def other(own: NDArray[np.int64], name: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -79,14 +79,14 @@ def _our_step(step: Step) -> StepResult:
     objective.global_memory = dict(objective.global_memory)
     objective.part_memory = dict(objective.part_memory)
     features = objective.normalize(step.features)
-    found = objective.losses(features, step.labels)
+    losses = objective.losses(features, step.labels)
     objective.update(features, step.labels, np.random.default_rng(1))
-    return StepResult(found["total"].item(), {**objective.global_memory, **objective.part_memory})
+    return StepResult(losses["total"].item(), {**objective.global_memory, **objective.part_memory})
 
 
 def _plain_step(step: Step) -> StepResult:
     rng = np.random.default_rng(1)
-    global_, own, cross1, cross2 = (F.normalize(rows, dim=-1) for rows in step.features)
+    global_features, *patterns = (F.normalize(rows, dim=-1) for rows in step.features)
     labels, half = step.labels, 2 * len(step.labels.visible)
     total = 0.0
     memories: dict[Any, Tensor] = {}
@@ -97,20 +97,20 @@ def _plain_step(step: Step) -> StepResult:
     for space, memory in step.objective.global_memory.items():
         target = group_labels(labels, space)
         loss, memories[space] = plain_step.memory_step(
-            memory, global_, target, order(len(target)), _MOMENTUM, _TEMPERATURE
+            memory, global_features, target, order(len(target)), _MOMENTUM, _TEMPERATURE
         )
         total += loss.item()
     for (side, space), memory in step.objective.part_memory.items():
         of = slice(0, half) if side == "visible" else slice(half, None)
-        rows = torch.cat([pattern[of] for pattern in (own, cross1, cross2)])
+        rows = torch.cat([pattern[of] for pattern in patterns])
         target = labels.of(side, space).repeat(len(rows) // len(labels.visible))
-        acting, parts = order(len(target)), []
+        samples, parts = order(len(target)), []
         for part in range(_PARTS):
-            loss, moved = plain_step.memory_step(
-                memory[part], rows[:, part], target, acting, _MOMENTUM, _TEMPERATURE
+            loss, updated = plain_step.memory_step(
+                memory[part], rows[:, part], target, samples, _MOMENTUM, _TEMPERATURE
             )
             total += loss.item() / _PARTS
-            parts.append(moved)
+            parts.append(updated)
         memories[side, space] = torch.stack(parts)
     return StepResult(total, memories)
 
@@ -123,7 +123,7 @@ def _steps_agree(ours: StepResult, plain: StepResult) -> None:
 
 
 def _gallery() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Return distances, query and gallery identities: 206 people, ten images of each a side."""
+    """Return distances, query and gallery identities: 206 people, ten images each."""
     rng = np.random.default_rng(0)
     people, identity = rng.standard_normal((206, 64)), np.repeat(np.arange(206), 10)
     query, gallery = (
@@ -139,7 +139,7 @@ def _metrics_agree(ours: Retrieval, plain: tuple[NDArray[np.float64], float, flo
 
 
 def _similarity() -> Tensor:
-    """Return cosines [3 x 144, 22,258] of aligned triplets with instances."""
+    """Return cosines [3 x 144, 22,258] of aligned triplets and instances."""
     draws = torch.Generator().manual_seed(0)
     people = torch.randn(400, 64, generator=draws)
     rows = people[:144].repeat(3, 1) + 0.3 * torch.randn(432, 64, generator=draws)
@@ -154,7 +154,7 @@ def _our_positives(similarity: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _positives_agree(ours: tuple[Tensor, Tensor], plain: Tensor) -> None:
-    assert plain.any(), "without a positive there is nothing to compare"
+    assert plain.any(), "there are no positives to compare"
     assert torch.equal(torch.zeros_like(plain).scatter_(1, *ours), plain)
 
 

@@ -150,7 +150,7 @@ def render(
     """Render one image of a person.
 
     Args:
-        person: who is on the image.
+        person: cues of the identity.
         modality: "visible" or "infrared".
         rng: source of pose, background and noise.
         height: image height in pixels.
