@@ -153,7 +153,7 @@ def test_more_hits_than_pictures_are_all(
     """--top above the size of the gallery gives every picture once, with a warning."""
     query = next((place / "heldout/Visible").rglob("*.bmp"))
     assert search(place, query, extra=("--top", 999, "--json", tmp_path / "f.json")) == 0
-    assert "--top 999: the index has 30 infrared pictures" in capsys.readouterr().err
+    assert "--top 999: the index has 30 infrared images" in capsys.readouterr().err
     (one,) = json.loads((tmp_path / "f.json").read_text())["queries"]
     assert len({hit["row"] for hit in one["hits"]}) == len(one["hits"]) == 30
 
