@@ -139,7 +139,7 @@ class Evil:
         ("other network", "not a checkpoint of the released SALCR code"),
         ("empty", "does not hold a state dict"),
         ("numbered", "does not hold a state dict"),
-        ("layer missing", "nearest is resnet18, where 1 parameters are missing, unknown or of"),
+        ("layer missing", "for the closest, resnet18, 1 parameters are missing, unknown or of"),
         ("other shape", "trunk.layer4.0.conv1.weight"),
     ],
 )
