@@ -1,1 +1,1 @@
-"""How fast and how large: ours beside a plain formulation of the same computation, in one run."""
+"""Time and memory of this project's computations, beside plain formulations of the same."""

@@ -1,6 +1,6 @@
 """Rows of the benchmark: augmentation on one thread, to channels-last batches of normalized views.
 
-A run makes 1000 triples (v, a, r), so seconds a run are milliseconds a triple.
+A run computes 1000 triples (v, a, r), so seconds per run are milliseconds per triple.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def _prepare(ltg: bool, gray: bool) -> _Inputs:
 
 
 def _smooth(coarse: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return uint8 images [B, 288, 144, 3] of coarse ones [B, 3, h, w] in [0, 1]."""
+    """Return uint8 images [B, 288, 144, 3], interpolated from [B, 3, h, w] in [0, 1]."""
     fine = torch.nn.functional.interpolate(torch.from_numpy(coarse), (288, 144), mode="bilinear")
     return (fine * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def _ours(inputs: _Inputs) -> Tensor:
     rng = np.random.default_rng(0)
-    return _collected(partial(_our_triples, inputs, rng))
+    return _collect(partial(_our_triples, inputs, rng))
 
 
 def _our_triples(inputs: _Inputs, rng: np.random.Generator) -> list[Tensor]:
@@ -64,11 +64,11 @@ def _our_triples(inputs: _Inputs, rng: np.random.Generator) -> list[Tensor]:
 
 def _plain(inputs: _Inputs) -> Tensor:
     visible, infrared, ltg = inputs
-    return _collected(partial(plain_augmentation.triples, visible, infrared, ltg=ltg))
+    return _collect(partial(plain_augmentation.triples, visible, infrared, ltg=ltg))
 
 
-def _collected(make: Callable[[], list[Tensor]]) -> Tensor:
-    """Return a pixel in 144 of all views, [3, 1000, 3, 18, 16]; whole ones would be 1.5 GB."""
+def _collect(make: Callable[[], list[Tensor]]) -> Tensor:
+    """Return every 144th pixel of all views, [3, 1000, 3, 18, 16]; all would be 1.5 GB."""
     batches = []
     for _ in range(_BATCHES):
         views = [view.contiguous(memory_format=torch.channels_last) for view in make()]
@@ -77,9 +77,9 @@ def _collected(make: Callable[[], list[Tensor]]) -> Tensor:
 
 
 def _agree(ours: Tensor, plain: Tensor) -> None:
-    """The numbers drawn differ, so mean and deviation of each view's channels must be near.
+    """Compare mean and standard deviation of each view's channels: the random numbers differ.
 
-    Jitter moves the mean of an image by some 0.5, so that of 1000 by 0.016.
+    Jitter changes the mean of an image by about 0.5, and that of 1000 images by 0.016.
     """
     assert ours.shape == plain.shape
     for statistic in (torch.mean, torch.std):
@@ -90,7 +90,7 @@ def _agree(ours: Tensor, plain: Tensor) -> None:
 ROWS = [
     Row(
         name=f"augmentation, 1000 of 288x144, {stage}, {kind}",
-        wanted="1.5 ms a triple on one thread",
+        wanted="1.5 ms per triple on one thread",
         prepare=partial(_prepare, ltg=stage == "stage one", gray=kind == "gray r"),
         ours=_ours,
         plain=_plain,

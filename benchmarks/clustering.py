@@ -14,7 +14,7 @@ from benchmarks.row import Row
 from salcr.config.schema import Associate, Clustering
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_within
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.pseudo_labels.vectors import unit_rows
@@ -26,17 +26,18 @@ ASSOCIATE = Associate(
 )
 SYSU_ASSOCIATE = ASSOCIATE.model_copy(update={"cmfp_k": 30})
 _WIDTH = 2048
-_SPREAD = 0.9  # of the images around their group, that of the groups is 1
-_NOISE = 0.1  # share of images that belong to no group
-# Neighbors whose cosines differ by less than the rounding of float32 (1e-7; 30 of 22,120 lie 1e-3
-# apart) may change places between two correct computations. Where that is the last neighbor of a
-# set, an image at the rim of a cluster may fall out of it: a few in 22,120, never a cluster.
+_SPREAD = 0.9  # standard deviation of the images in a group; that of the groups is 1
+_NOISE = 0.1  # share of images without a group
+# Neighbors whose cosines differ by less than the rounding of float32 (1e-7, while those of 30
+# neighbors among 22,120 differ by 1e-3) may be exchanged between two correct computations. If it is
+# the last neighbor of a set, an image at the border of a cluster may become an outlier: a few of
+# 22,120 images, but never a whole cluster.
 _ALLOWED = 0.001
 
 
 @dataclass(frozen=True)
 class Images:
-    """Drawn features of both modalities and the groups they come from."""
+    """Random features of both modalities and their groups."""
 
     visible: Floats
     """[N, D], unit rows."""
@@ -46,10 +47,10 @@ class Images:
     """[N] and [M], numbered from 0; -1 for noise."""
 
 
-def images(
+def sample_images(
     num_visible: int, num_infrared: int, *, width: int = _WIDTH, noise: float = _NOISE
 ) -> Images:
-    """Draw groups of 20 to 60 images, of the same people in both modalities, and noise."""
+    """Return groups of 20 to 60 images, of the same people in both modalities, and noise."""
     rng = np.random.default_rng(20250424)
     largest = max(num_visible, num_infrared)
     people = rng.standard_normal((-(-largest // 20), width), dtype=np.float32)
@@ -59,15 +60,15 @@ def images(
         group = np.repeat(np.arange(len(people)), sizes)[:count]
         features = people[group] + _SPREAD * rng.standard_normal((count, width), dtype=np.float32)
         features += 0.5 * rng.standard_normal(width, dtype=np.float32)  # of the modality
-        alone = rng.random(count) < noise
-        features[alone] = rng.standard_normal((alone.sum(), width), dtype=np.float32)
+        is_noise = rng.random(count) < noise
+        features[is_noise] = rng.standard_normal((is_noise.sum(), width), dtype=np.float32)
         sides.append(unit_rows(features))
-        groups.append(np.where(alone, -1, group))
+        groups.append(np.where(is_noise, -1, group))
     return Images(sides[0], sides[1], (groups[0], groups[1]))
 
 
 def clusters(features: Floats, settings: Clustering, neighbors: Integers | None = None) -> Integers:
-    """Return our labels, [N]."""
+    """Return this project's labels, [N]."""
     distance = jaccard_distance(
         features, k1=settings.k1, k2=settings.k2, at_most=settings.eps, neighbors=neighbors
     )
@@ -75,8 +76,8 @@ def clusters(features: Floats, settings: Clustering, neighbors: Integers | None 
 
 
 def warm_up() -> None:
-    """Import and compile what both sides need, on a few images."""
-    few = images(150, 140)
+    """Run both sides on a few images, so that imports and compilation are not measured."""
+    few = sample_images(150, 140)
     _ours_round(few)
     _plain_round(few)
     plain.search(few.visible, SYSU.k1)
@@ -91,7 +92,7 @@ def _plain_clusters(
 
 def _prepared(num_visible: int, num_infrared: int, **options: Any) -> Images:
     warm_up()
-    return images(num_visible, num_infrared, **options)
+    return sample_images(num_visible, num_infrared, **options)
 
 
 def _with_neighbors() -> tuple[Floats, Integers]:
@@ -100,7 +101,7 @@ def _with_neighbors() -> tuple[Floats, Integers]:
 
 
 def _with_clusters_search() -> tuple[Images, tuple[Neighbors, Neighbors]]:
-    """Return images and what the clustering has searched for."""
+    """Return images and the neighbors that the clustering has searched for."""
     data = _prepared(22_120, 11_850, noise=0)
     k = SYSU_ASSOCIATE.cmfp_k
     return data, (nearest_within(data.visible, k), nearest_within(data.infrared, k))
@@ -111,46 +112,53 @@ def _ours_association(
 ) -> tuple[Integers, ...]:
     k = SYSU_ASSOCIATE.cmfp_k
     return associate(
-        data.visible, data.infrared, *data.groups, cmfp_k=k,
-        strength=SYSU_ASSOCIATE.sinkhorn_strength, relabel_own_modality=True,
+        data.visible,
+        data.infrared,
+        *data.groups,
+        cmfp_k=k,
+        strength=SYSU_ASSOCIATE.sinkhorn_strength,
+        relabel_own_modality=True,
         blocks=nearest_blocks(data.visible, data.infrared, k=k, within=within),
-    )  # fmt: skip
+    )
 
 
 def _plain_association(data: Images) -> tuple[Integers, ...]:
     return plain.associate(
-        data.visible, data.infrared, data.groups,
-        k=SYSU_ASSOCIATE.cmfp_k, strength=SYSU_ASSOCIATE.sinkhorn_strength,
-    )  # fmt: skip
+        data.visible,
+        data.infrared,
+        data.groups,
+        k=SYSU_ASSOCIATE.cmfp_k,
+        strength=SYSU_ASSOCIATE.sinkhorn_strength,
+    )
 
 
 def _ours_round(
     data: Images, clustering: Clustering = REGDB, association: Associate = ASSOCIATE
 ) -> tuple[Integers, ...]:
-    """Return clusters and labels as the stage `associate` finds them."""
+    """Return clusters and labels, as the stage `associate` computes them."""
     features = {m: torch.from_numpy(getattr(data, m)) for m in ("visible", "infrared")}
-    found, labels = pseudo_labels(features, clustering, association)
-    return (found["visible"], found["infrared"], *labels)
+    clusters_of, labels = generate_pseudo_labels(features, clustering, association)
+    return (clusters_of["visible"], clusters_of["infrared"], *labels)
 
 
 def _plain_round(
     data: Images, clustering: Clustering = REGDB, association: Associate = ASSOCIATE
 ) -> tuple[Integers, ...]:
-    """Return the same, one computation after the other."""
-    found = [_plain_clusters(side, clustering) for side in (data.visible, data.infrared)]
-    kept = [labels >= 0 for labels in found]
+    """Return clusters and labels by the plain formulations."""
+    partitions = [_plain_clusters(side, clustering) for side in (data.visible, data.infrared)]
+    kept = [labels >= 0 for labels in partitions]
     names = plain.associate(
         data.visible[kept[0]],
         data.infrared[kept[1]],
-        (found[0][kept[0]], found[1][kept[1]]),
+        (partitions[0][kept[0]], partitions[1][kept[1]]),
         k=association.cmfp_k,
         strength=association.sinkhorn_strength,
     )
-    spread = []
-    for labels, here in zip(names, (kept[0], kept[0], kept[1], kept[1]), strict=True):
-        spread.append(np.full(len(here), -1))
-        spread[-1][here] = labels
-    return (*found, *spread)
+    columns = []
+    for labels, mask in zip(names, (kept[0], kept[0], kept[1], kept[1]), strict=True):
+        columns.append(np.full(len(mask), -1))
+        columns[-1][mask] = labels
+    return (*partitions, *columns)
 
 
 def _same_neighbors(ours: Integers, theirs: Integers) -> None:
@@ -159,23 +167,23 @@ def _same_neighbors(ours: Integers, theirs: Integers) -> None:
 
 
 def _same_partition(ours: Integers, theirs: Integers) -> None:
-    """Let every cluster of one side, and its outliers, belong to one of the other and back."""
-    for one, other in ((ours, theirs), (theirs, ours)):
-        pairs, counts = np.unique(np.stack([one, other]), axis=1, return_counts=True)
-        largest = np.zeros(one.max() + 2, dtype=np.int64)
+    """Match every cluster, and the outliers, of one side to one of the other, and vice versa."""
+    for labels, others in ((ours, theirs), (theirs, ours)):
+        pairs, counts = np.unique(np.stack([labels, others]), axis=1, return_counts=True)
+        largest = np.zeros(labels.max() + 2, dtype=np.int64)
         np.maximum.at(largest, pairs[0] + 1, counts)
-        assert largest.sum() >= (1 - _ALLOWED) * len(one)
+        assert largest.sum() >= (1 - _ALLOWED) * len(labels)
 
 
 def _same_labels(ours: tuple[Integers, ...], theirs: tuple[Integers, ...]) -> None:
-    for one, other in zip(ours, theirs, strict=True):
-        assert (one != other).mean() <= _ALLOWED
+    for labels, others in zip(ours, theirs, strict=True):
+        assert (labels != others).mean() <= _ALLOWED
 
 
 def _same_round(ours: tuple[Integers, ...], theirs: tuple[Integers, ...]) -> None:
-    """Compare partitions: numbers of clusters shift where one more image begins a cluster."""
-    for one, other in zip(ours, theirs, strict=True):
-        _same_partition(one, other)
+    """Compare partitions, since a single image can change the numbering of the clusters."""
+    for labels, others in zip(ours, theirs, strict=True):
+        _same_partition(labels, others)
 
 
 ROWS: list[Row] = [
@@ -216,8 +224,8 @@ ROWS: list[Row] = [
         repeat=1,
     ),
     Row(
-        name="the same, the clustering's search at hand",
-        wanted="as the stage `associate` has it",
+        name="the same, given the clustering's neighbors",
+        wanted="as in the stage `associate`",
         prepare=_with_clusters_search,
         ours=lambda inputs: _ours_association(*inputs),
         plain=lambda inputs: _plain_association(inputs[0]),

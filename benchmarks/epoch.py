@@ -1,4 +1,4 @@
-"""What a round of stage two takes per image: features, association, training step."""
+"""Time per image of a round of stage two: features, association, training step."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.row import in_own_process
+from benchmarks.row import run_in_subprocess
 from salcr.config.loading import DEFAULT_CONFIG, merge, validate
 from salcr.config.schema import Config
 from salcr.data.store import Images, Split, preload
 from salcr.files import read_yaml
 from salcr.models.features import extract, to_device
 from salcr.models.network import Network
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training import devices
 from salcr.training.optimizer import make_optimizer
 from salcr.training.round import train_round
 from salcr.types import MODALITIES
 
 _DEMO = Path(__file__).parents[1] / "config/demo.yaml"
-# The steps of a CPU are small with the paper's network; what an image takes hardly depends on it.
+# Batch of the paper's network on a CPU; the time per image hardly depends on its size.
 _SMALL_STEP = {"train": {"labels": 2, "instances": 4}}
 _IMAGES_OF_EACH = 10
-_EPS = 0.6  # of DBSCAN: random weights tell people apart well enough for clusters
+_EPS = 0.6  # of DBSCAN; with it, the features of random weights form clusters
 
 NETWORKS: dict[str, dict[str, Any]] = {"demo": read_yaml(_DEMO), "paper": {}}
 """Name -> what differs from config/default.yaml."""
 
 
-def epochs(device: str, threads: int) -> list[dict[str, Any]]:
-    """Measure each network in a process of its own and print a line for each.
+def measure_networks(device: str, threads: int) -> list[dict[str, Any]]:
+    """Measure each network in a separate process and print a line for each.
 
     Returns:
-        what `epoch` returns, one for each network.
+        the results of `measure_network`.
 
     Raises:
-        RuntimeError: a process failed; it has said why.
+        RuntimeError: a process failed; the reason is on its standard error.
     """
-    found = []
+    results = []
     print(f"{'network':<38}{'features':>16}{'association':>16}{'step':>16}   ms an image")
     for name in NETWORKS:
-        one = in_own_process(["--network", name, "--device", device], threads)
-        if one is None:
+        result = run_in_subprocess(["--network", name, "--device", device], threads)
+        if result is None:
             raise RuntimeError(f"the round of the {name} network failed")
-        found.append(one)
-        times = "".join(f"{one[part]:>16.3f}" for part in ("features", "association", "step"))
-        print(f"{one['network']:<38}{times}   {one['device']}", flush=True)
-    return found
+        results.append(result)
+        times = "".join(f"{result[part]:>16.3f}" for part in ("features", "association", "step"))
+        print(f"{result['network']:<38}{times}   {result['device']}", flush=True)
+    return results
 
 
-def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
-    """Return the milliseconds that an image takes in each part of a round.
+def measure_network(name: str, device_name: str, threads: int) -> dict[str, Any]:
+    """Return the milliseconds per image of each part of a round.
 
     Args:
-        name: of NETWORKS.
+        name: a key of NETWORKS.
         device_name: "auto", "cpu" or "cuda".
         threads: CPU threads.
     """
@@ -76,14 +76,14 @@ def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
     images = split.images
     num_images = sum(len(side) for side in images.values())
 
-    def features() -> dict[str, torch.Tensor]:
+    def extract_features() -> dict[str, torch.Tensor]:
         return {modality: extract(network, side, modality)[0] for modality, side in images.items()}
 
-    def associated() -> Any:
-        return pseudo_labels(found, settings.clustering, settings.associate)
+    def associate() -> Any:
+        return generate_pseudo_labels(features, settings.clustering, settings.associate)
 
-    found = features()  # once to warm up, as below
-    clusters, labels = associated()
+    features = extract_features()  # also to warm up, like the calls below
+    clusters, labels = associate()
     adam = make_optimizer(network, settings.train.learning_rate, settings.optimizer.weight_decay)
 
     def train(iterations: int) -> Callable[[], Any]:
@@ -96,17 +96,17 @@ def epoch(name: str, device_name: str, threads: int) -> dict[str, Any]:
     few, many = 2, 6
     _seconds(train(1))
     rows_of_step = 3 * settings.train.labels * settings.train.instances
-    # A round also extracts features: the difference is that of the steps alone.
-    of_steps = _seconds(train(many)) - _seconds(train(few))
+    # A round also extracts features; the difference is the time of the steps alone.
+    seconds_of_steps = _seconds(train(many)) - _seconds(train(few))
     return {
         "network": f"{model.backbone}, width {model.width}, {settings.preprocess.height}x"
         f"{settings.preprocess.width}",
         "device": device.type,
         "images": num_images,
         "images_of_step": rows_of_step,
-        "features": 1000 * _seconds(features) / num_images,
-        "association": 1000 * _seconds(associated) / num_images,
-        "step": 1000 * of_steps / (many - few) / rows_of_step,
+        "features": 1000 * _seconds(extract_features) / num_images,
+        "association": 1000 * _seconds(associate) / num_images,
+        "step": 1000 * seconds_of_steps / (many - few) / rows_of_step,
     }
 
 
@@ -117,7 +117,7 @@ def _seconds(compute: Callable[[], Any]) -> float:
 
 
 def _synthetic_split(settings: Config, people: int) -> Split:
-    """Return images of as many people: a coarse pattern each, and noise."""
+    """Return a split with images of a number of people: a coarse pattern for each, and noise."""
     rng = np.random.default_rng(0)
     height, width = settings.preprocess.height, settings.preprocess.width
     rows = np.arange(people * _IMAGES_OF_EACH)

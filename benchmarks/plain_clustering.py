@@ -1,4 +1,4 @@
-"""Clustering and association as METHOD 2.2 and 3.1 define them: dense matrices, image by image."""
+"""Plain formulation of METHOD 2.2 and 3.1, clustering and association, with dense matrices."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def jaccard_clusters(
         features: [N, D], unit rows.
         nearest: [N, k1], from `ranking`.
         k1: size of the neighborhoods.
-        k2: neighbors averaged over.
-        eps: DBSCAN's radius.
-        min_samples: DBSCAN's.
+        k2: neighbors whose encodings are averaged.
+        eps: radius of DBSCAN.
+        min_samples: minimum size of DBSCAN's dense regions.
     """
     from sklearn.cluster import DBSCAN
 
-    distance = _jaccard(_averaged(_encodings(features, nearest, k1), nearest[:, :k2]))
+    distance = _jaccard(_average(_encodings(features, nearest, k1), nearest[:, :k2]))
     return DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(distance).labels_
 
 
@@ -51,9 +51,9 @@ def _encodings(features: Floats, nearest: Integers, k1: int) -> Floats:
         first = nearest[:, :size]
         return [row[(first[row] == image).any(axis=1)] for image, row in enumerate(first)]
 
-    near, half = mutual(k1), mutual(round(k1 / 2) + 1)
+    sets, half = mutual(k1), mutual(round(k1 / 2) + 1)
     encodings = np.zeros((len(features), len(features)), dtype=np.float32)
-    for image, own in enumerate(near):
+    for image, own in enumerate(sets):
         joining = [half[c] for c in own if np.isin(half[c], own).sum() > 2 / 3 * len(half[c])]
         members = np.unique(np.concatenate([own, *joining]))
         weights = np.exp(-(2 - 2 * features[members] @ features[image]))
@@ -61,12 +61,12 @@ def _encodings(features: Floats, nearest: Integers, k1: int) -> Floats:
     return encodings
 
 
-def _averaged(encodings: Floats, nearest: Integers) -> Floats:
+def _average(encodings: Floats, nearest: Integers) -> Floats:
     return np.stack([encodings[row].mean(axis=0) for row in nearest])
 
 
 def _jaccard(encodings: Floats) -> Floats:
-    """Return 1 - m / (2 - m), [N, N]; a row's minima are taken with those that share a member."""
+    """Return 1 - m / (2 - m), [N, N]; minima are computed for rows with a common member only."""
     columns = [np.flatnonzero(column) for column in encodings.T]
     distance = np.empty_like(encodings)
     for row, own in zip(distance, encodings, strict=True):
@@ -93,7 +93,9 @@ def propagate(visible: Floats, infrared: Floats, k: int) -> tuple[Floats, Floats
     return mixed[sides[0]], mixed[sides[1]]
 
 
-def transported(features: Floats, others: Floats, labels: Integers, strength: float) -> Integers:
+def assign_by_transport(
+    features: Floats, others: Floats, labels: Integers, strength: float
+) -> Integers:
     """Return the other modality's cluster of each image by optimal transport.
 
     Args:
@@ -108,8 +110,8 @@ def transported(features: Floats, others: Floats, labels: Integers, strength: fl
     beta = torch.full((kernel.shape[1],), 1 / kernel.shape[1], dtype=torch.float64)
     for step in range(501):
         alpha = 1 / len(kernel) / (kernel @ beta)
-        before, beta = beta, 1 / kernel.shape[1] / (kernel.T @ alpha)
-        if step % 10 == 0 and (before / beta - 1).abs().sum() <= 0.1:
+        previous, beta = beta, 1 / kernel.shape[1] / (kernel.T @ alpha)
+        if step % 10 == 0 and (previous / beta - 1).abs().sum() <= 0.1:
             break
     plan = alpha[:, None] * kernel * beta
     return plan.argmax(dim=1).numpy()
@@ -132,11 +134,11 @@ def associate(
     k: int,
     strength: float,
 ) -> tuple[Integers, Integers, Integers, Integers]:
-    """Return the labels in the order of `salcr.pseudo_labels.association.PseudoLabels`."""
+    """Return the labels in the order of `salcr.types.PseudoLabels`."""
     visible, infrared = propagate(visible, infrared, k)
     return (
         own_labels(visible, clusters[0]),
-        transported(visible, infrared, clusters[1], strength),
+        assign_by_transport(visible, infrared, clusters[1], strength),
         own_labels(infrared, clusters[1]),
-        transported(infrared, visible, clusters[0], strength),
+        assign_by_transport(infrared, visible, clusters[0], strength),
     )

@@ -1,4 +1,4 @@
-"""Plain formulations of the step of stage two and of the metrics, as one would first write them."""
+"""Plain formulations of a step of stage two and of the metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 def memory_step(
     memory: Tensor, rows: Tensor, labels: Tensor, order: Tensor, momentum: float, temperature: float
 ) -> tuple[Tensor, Tensor]:
-    """Return the loss of rows [B, C] against a memory [K, C], and the memory moved row by row."""
+    """Return the loss of rows [B, C] against a memory [K, C], and the memory after the batch."""
     loss = F.cross_entropy(rows @ memory.T / temperature, labels)
     memory = memory.clone()
     for row, label in zip(rows[order], labels[order], strict=True):
@@ -32,12 +32,12 @@ def metrics(
     distance: NDArray[np.float32], query: NDArray[np.int64], gallery: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], float, float]:
     """Return CMC to rank 20, mAP and mINP, each query's gallery sorted."""
-    cmc, precision, penalty = [], [], []
+    cmc, precision, inverse_penalty = [], [], []
     for row, identity in zip(distance, query, strict=True):
         hits = gallery[np.argsort(row, kind="stable")] == identity
-        found = np.cumsum(hits)
-        share = found / np.arange(1, len(hits) + 1)
-        cmc.append(found[:20] > 0)
-        precision.append((share * hits).sum() / found[-1])
-        penalty.append(share[np.flatnonzero(hits)[-1]])
-    return np.mean(cmc, axis=0), float(np.mean(precision)), float(np.mean(penalty))
+        num_hits = np.cumsum(hits)
+        share = num_hits / np.arange(1, len(hits) + 1)
+        cmc.append(num_hits[:20] > 0)
+        precision.append((share * hits).sum() / num_hits[-1])
+        inverse_penalty.append(share[np.flatnonzero(hits)[-1]])
+    return np.mean(cmc, axis=0), float(np.mean(precision)), float(np.mean(inverse_penalty))

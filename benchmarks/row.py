@@ -1,4 +1,4 @@
-"""One row of the benchmark: a computation of ours and a plain formulation of the same."""
+"""One row of the benchmark: a computation of this project and a plain formulation of the same."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CLEAR = Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Row:
-    """A computation to measure; both sides get what `prepare` returns and may not alter it."""
+    """A computation to measure; both sides get the result of `prepare` and may not change it."""
 
     name: str
     wanted: str
-    """The figure to reach, in words."""
+    """The target, as text."""
     prepare: Callable[[], Any]
     """Return the inputs; not measured."""
     ours: Callable[[Any], Any]
@@ -36,8 +36,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a row took."""
+class Measurement:
+    """Time and memory of a row."""
 
     name: str
     wanted: str
@@ -47,7 +47,7 @@ class Measured:
     ratio: float
     """Plain over ours, from the medians."""
     ours_peak_gb: float
-    """Most memory above that of the inputs."""
+    """Peak memory above that of the inputs."""
     plain_peak_gb: float
 
     def as_dict(self) -> dict[str, object]:
@@ -55,7 +55,7 @@ class Measured:
         return asdict(self)
 
 
-def measure(row: Row) -> Measured:
+def measure(row: Row) -> Measurement:
     """Run both sides in turns and return medians and peaks.
 
     Raises:
@@ -68,12 +68,12 @@ def measure(row: Row) -> Measured:
     for _ in range(row.repeat):
         for side, compute in (("ours", row.ours), ("plain", row.plain)):
             results.pop(side, None)
-            results[side], took, peak = measured(partial(compute, inputs))
+            results[side], took, peak = measure_call(partial(compute, inputs))
             seconds[side].append(took)
             peaks[side].append(peak)
     row.agree(results["ours"], results["plain"])
-    medians = {side: statistics.median(found) for side, found in seconds.items()}
-    return Measured(
+    medians = {side: statistics.median(values) for side, values in seconds.items()}
+    return Measurement(
         name=row.name,
         wanted=row.wanted,
         ours_seconds=medians["ours"],
@@ -84,9 +84,9 @@ def measure(row: Row) -> Measured:
     )
 
 
-def measured(compute: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return what a computation returns, its seconds, and how far memory rose meanwhile, in GB."""
-    _CLEAR.write_text("5")  # sets the peak to the present size
+def measure_call(compute: Callable[[], Any]) -> tuple[Any, float, float]:
+    """Return the result of a computation, its seconds, and its additional peak memory in GB."""
+    _CLEAR.write_text("5")  # resets the peak to the current size
     before = _kilobytes("VmRSS")
     started = time.perf_counter()
     result = compute()
@@ -94,23 +94,24 @@ def measured(compute: Callable[[], Any]) -> tuple[Any, float, float]:
     return result, seconds, (_kilobytes("VmHWM") - before) / 2**20
 
 
-def in_own_process(words: list[str], threads: int) -> dict[str, float] | None:
-    """Return the JSON that `python -m benchmarks WORDS` prints last, None if it failed.
+def run_in_subprocess(words: list[str], threads: int) -> dict[str, float] | None:
+    """Return the JSON in the last line of `python -m benchmarks WORDS`, or None if it failed.
 
-    A process of its own: the peak is not that of others, and the threads are set from the start.
+    In a separate process, earlier computations do not affect the peak, and the threads are set from
+    the start.
     """
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "benchmarks", *words],
         stdout=subprocess.PIPE,
         env={**os.environ, **dict.fromkeys(variables, str(threads))},
         text=True,
         check=False,
     )
-    if done.returncode:
+    if process.returncode:
         return None
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return result
 
 
 def _kilobytes(field: str) -> int:

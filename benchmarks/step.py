@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks import plain_step
 from benchmarks.row import Row
 from salcr.config.schema import Fgsal, Gpcr, Memory
-from salcr.data.samplers import pair_batch, shared_labels
+from salcr.data.samplers import sample_pair_batch, shared_labels
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
 from salcr.losses import refinement
 from salcr.losses.objective import StageTwoObjective, group_labels
@@ -35,7 +35,7 @@ class Step(NamedTuple):
     labels: PseudoLabels[Any]
 
 
-class Moved(NamedTuple):
+class StepResult(NamedTuple):
     """The loss of a step against the memories, and the memories after it."""
 
     loss: float
@@ -43,7 +43,7 @@ class Moved(NamedTuple):
 
 
 def _step() -> Step:
-    """Return a step of 12 labels x 12 pairs; four in ten labels of the other space are noise."""
+    """Return a step of 12 labels x 12 pairs; 40 % of the labels in the other space are noise."""
     rng, draws = np.random.default_rng(0), torch.Generator().manual_seed(0)
 
     def other(own: NDArray[np.int64], name: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -53,7 +53,7 @@ def _step() -> Step:
     own = rng.permutation(np.arange(_IMAGES) % _CLUSTERS)
     names = rng.permutation(_CLUSTERS)
     association = PseudoLabels(own, other(own, names), own, other(own, np.argsort(names)))
-    batch = pair_batch(
+    batch = sample_pair_batch(
         association, shared_labels(association), num_labels=_LABELS, instances=_INSTANCES, rng=rng
     )
     positions = (batch.visible, batch.visible, batch.infrared, batch.infrared)
@@ -74,19 +74,19 @@ def _step() -> Step:
     return Step(objective, Features(torch.randn(size, _WIDTH, generator=draws), *parts), labels)
 
 
-def _our_step(step: Step) -> Moved:
+def _our_step(step: Step) -> StepResult:
     objective = copy.copy(step.objective)
     objective.global_memory = dict(objective.global_memory)
     objective.part_memory = dict(objective.part_memory)
-    features = objective.normalized(step.features)
-    found = objective.losses(features, step.labels)
+    features = objective.normalize(step.features)
+    losses = objective.losses(features, step.labels)
     objective.update(features, step.labels, np.random.default_rng(1))
-    return Moved(found["total"].item(), {**objective.global_memory, **objective.part_memory})
+    return StepResult(losses["total"].item(), {**objective.global_memory, **objective.part_memory})
 
 
-def _plain_step(step: Step) -> Moved:
+def _plain_step(step: Step) -> StepResult:
     rng = np.random.default_rng(1)
-    global_, own, cross1, cross2 = (F.normalize(rows, dim=-1) for rows in step.features)
+    global_features, *patterns = (F.normalize(rows, dim=-1) for rows in step.features)
     labels, half = step.labels, 2 * len(step.labels.visible)
     total = 0.0
     memories: dict[Any, Tensor] = {}
@@ -97,25 +97,25 @@ def _plain_step(step: Step) -> Moved:
     for space, memory in step.objective.global_memory.items():
         target = group_labels(labels, space)
         loss, memories[space] = plain_step.memory_step(
-            memory, global_, target, order(len(target)), _MOMENTUM, _TEMPERATURE
+            memory, global_features, target, order(len(target)), _MOMENTUM, _TEMPERATURE
         )
         total += loss.item()
     for (side, space), memory in step.objective.part_memory.items():
         of = slice(0, half) if side == "visible" else slice(half, None)
-        rows = torch.cat([pattern[of] for pattern in (own, cross1, cross2)])
+        rows = torch.cat([pattern[of] for pattern in patterns])
         target = labels.of(side, space).repeat(len(rows) // len(labels.visible))
-        acting, parts = order(len(target)), []
+        samples, parts = order(len(target)), []
         for part in range(_PARTS):
-            loss, moved = plain_step.memory_step(
-                memory[part], rows[:, part], target, acting, _MOMENTUM, _TEMPERATURE
+            loss, updated = plain_step.memory_step(
+                memory[part], rows[:, part], target, samples, _MOMENTUM, _TEMPERATURE
             )
             total += loss.item() / _PARTS
-            parts.append(moved)
+            parts.append(updated)
         memories[side, space] = torch.stack(parts)
-    return Moved(total, memories)
+    return StepResult(total, memories)
 
 
-def _steps_agree(ours: Moved, plain: Moved) -> None:
+def _steps_agree(ours: StepResult, plain: StepResult) -> None:
     np.testing.assert_allclose(ours.loss, plain.loss, rtol=1e-5)
     assert ours.memories.keys() == plain.memories.keys()
     for name, memory in plain.memories.items():
@@ -123,7 +123,7 @@ def _steps_agree(ours: Moved, plain: Moved) -> None:
 
 
 def _gallery() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Return distances, query and gallery identities: 206 people, ten images of each a side."""
+    """Return distances, query and gallery identities: 206 people, ten images each."""
     rng = np.random.default_rng(0)
     people, identity = rng.standard_normal((206, 64)), np.repeat(np.arange(206), 10)
     query, gallery = (
@@ -139,7 +139,7 @@ def _metrics_agree(ours: Retrieval, plain: tuple[NDArray[np.float64], float, flo
 
 
 def _similarity() -> Tensor:
-    """Return cosines [3 x 144, 22,258] of aligned triplets with instances."""
+    """Return cosines [3 x 144, 22,258] of aligned triplets and instances."""
     draws = torch.Generator().manual_seed(0)
     people = torch.randn(400, 64, generator=draws)
     rows = people[:144].repeat(3, 1) + 0.3 * torch.randn(432, 64, generator=draws)
@@ -149,12 +149,12 @@ def _similarity() -> Tensor:
 
 
 def _our_positives(similarity: Tensor) -> tuple[Tensor, Tensor]:
-    v, a, r = refinement.nearest(similarity, _NEAREST).chunk(3)
+    v, a, r = refinement.nearest_instances(similarity, _NEAREST).chunk(3)
     return v, refinement.isin_rows(v, a) & refinement.isin_rows(v, r)
 
 
 def _positives_agree(ours: tuple[Tensor, Tensor], plain: Tensor) -> None:
-    assert plain.any(), "without a positive there is nothing to compare"
+    assert plain.any(), "there are no positives to compare"
     assert torch.equal(torch.zeros_like(plain).scatter_(1, *ours), plain)
 
 
@@ -162,18 +162,28 @@ ROWS = [
     Row(
         "memory logits and updates of a stage-two step",
         "5x; at most 2,000 operations of torch (tests/test_step_operations.py)",
-        _step, _our_step, _plain_step, _steps_agree, repeat=7,
+        _step,
+        _our_step,
+        _plain_step,
+        _steps_agree,
+        repeat=7,
     ),
     Row(
         "RegDB metrics, 2,060 x 2,060",
         "0.15 s",
-        _gallery, lambda inputs: retrieval_metrics(*inputs),
-        lambda inputs: plain_step.metrics(*inputs), _metrics_agree, repeat=7,
+        _gallery,
+        lambda inputs: retrieval_metrics(*inputs),
+        lambda inputs: plain_step.metrics(*inputs),
+        _metrics_agree,
+        repeat=7,
     ),
     Row(
         "positives among 22,258 instances, 432 rows",
         "top-k, no full sort",
-        _similarity, _our_positives, lambda s: plain_step.positives(s, _NEAREST), _positives_agree,
+        _similarity,
+        _our_positives,
+        lambda s: plain_step.positives(s, _NEAREST),
+        _positives_agree,
         repeat=7,
     ),
-]  # fmt: skip
+]

@@ -65,7 +65,7 @@ def main(words: list[str] | None = None) -> int:
         module.run(arguments, settings)
         seconds = time.monotonic() - started
         if arguments.job is not None:
-            job = provenance.of_job(stage.name, settings.model_dump(), seconds=seconds)
+            job = provenance.describe_job(stage.name, settings.model_dump(), seconds=seconds)
             files.write_json(arguments.job, job)
         say(f"{arguments.stage}: {FINISHED} {seconds:.1f} s")
     except Exception as error:

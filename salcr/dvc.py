@@ -1,6 +1,6 @@
 """What DVC tracks and is not here: it is to be pulled, not trained again.
 
-Snakemake knows only that a file is missing, and would make it. Imported by the workflow.
+Snakemake only knows that a file is missing, and would create it. Imported by the workflow.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:
 
     Args:
         results: the folder of results, relative to the working folder.
-        logs: checkpoint -> log of the job that writes it, of all checkpoints that are wanted.
+        logs: checkpoint -> log of the job that writes it, for all requested checkpoints.
 
     Raises:
-        SalcrError: nothing, or not everything, was pulled.
+        SalcrError: the results were not pulled, or not completely.
     """
     if not _LOCK.exists() or results.as_posix() not in _tracked(_LOCK):
         return
@@ -75,8 +75,8 @@ def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:
     ]
     if missing:
         raise SalcrError(
-            f"{missing[0]} is not here, though DVC tracks {results} ({_LOCK}); missing are "
-            f"{len(missing)} of {len(logs)} checkpoints. Fetch them with{_WHAT_TO_DO}"
+            f"{missing[0]} is missing, although DVC tracks {results} ({_LOCK}); "
+            f"{len(missing)} of {len(logs)} checkpoints are missing. Fetch them with{_WHAT_TO_DO}"
         )
 
 
@@ -89,20 +89,21 @@ def _tracked(lock: Path) -> set[str]:
 def _outputs_in(folder: Path) -> set[Path]:
     """Return the outputs about which Snakemake keeps a file in one of its folders.
 
-    The file's name is the output's path in base64, spread over folders `@...` where it is longer
-    than a name may be.
+    The name of the file is the output's path in base64, split into folders `@...` if it is longer
+    than a file name may be.
     """
-    found = set()
+    outputs = set()
     for file in folder.rglob("*"):
         name = "".join(part.removeprefix("@") for part in file.relative_to(folder).parts)
         with suppress(ValueError):  # some other file
-            found.add(Path(urlsafe_b64decode(name).decode()))
-    return found
+            outputs.add(Path(urlsafe_b64decode(name).decode()))
+    return outputs
 
 
 def _is_unfinished(log: Path) -> bool:
-    """Tell whether a job ran here and did not end well, so that its output is rightly missing.
+    """Return whether a job ran here and did not finish, so that its output is rightly missing.
 
-    Snakemake does not tell: of a failed job it keeps a record as of one that succeeded.
+    Snakemake's records do not show it: they are the same for a job that failed and one that
+    succeeded.
     """
     return log.exists() and FINISHED not in log.read_text(errors="replace")

@@ -1,6 +1,6 @@
-"""Writes results and reads them back; files of tensors are in models/tensor_files.py.
+"""Write results and read them back; files of tensors are in models/tensor_files.py.
 
-No reader ever sees half of a file: each is written under a temporary name and renamed when it is
+A reader never sees a partial file: each is written under a temporary name and renamed when it is
 complete (atomic.py).
 """
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from salcr.atomic import atomic_path
 from salcr.errors import SalcrError, is_out_of_memory
 
-AGAIN = "delete it and run snakemake again"
+RERUN_HINT = "delete it and run snakemake again"
 _CHUNK = 1 << 20
 _CHECKSUM = "seal"
 
@@ -42,20 +42,20 @@ def write_plain_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, *, again: str = AGAIN) -> dict[str, Any]:
+def read_json(path: Path, *, hint: str = RERUN_HINT) -> dict[str, Any]:
     """Return the values in a JSON file that `write_json` wrote, without the checksum.
 
     Args:
         path: file to read.
-        again: what the user should do if it is damaged.
+        hint: what the user should do if it is damaged.
 
     Raises:
         SalcrError: the file is missing or damaged.
     """
-    value = read(path, lambda: json.loads(path.read_text()), f"is not valid JSON; {again}")
-    found = value.pop(_CHECKSUM, None) if isinstance(value, dict) else None
-    if found != text_crc32(json.dumps(value)):
-        raise SalcrError(f"{path}: is damaged or of another version; {again}")
+    value = read(path, lambda: json.loads(path.read_text()), f"is not valid JSON; {hint}")
+    checksum = value.pop(_CHECKSUM, None) if isinstance(value, dict) else None
+    if checksum != text_crc32(json.dumps(value)):
+        raise SalcrError(f"{path}: is damaged or of another version; {hint}")
     return dict(value)
 
 
@@ -72,7 +72,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     Raises:
-        SalcrError: the file is missing, is not YAML, or holds no mapping.
+        SalcrError: the file is missing, is not YAML, or does not hold a mapping.
     """
     try:
         values = yaml.safe_load(path.read_text())
@@ -97,7 +97,7 @@ def read_text(path: Path) -> str:
     Raises:
         SalcrError: the file is missing or is not UTF-8.
     """
-    return str(read(path, lambda: path.read_text(encoding="utf-8"), "is no text"))
+    return str(read(path, lambda: path.read_text(encoding="utf-8"), "is not a text file"))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -120,7 +120,7 @@ def read_table(
     table = read(
         path,
         lambda: pd.read_csv(path, usecols=columns, sep=separator),
-        f"is not the expected table; {AGAIN}",
+        f"is not the expected table; {RERUN_HINT}",
     )
     return table if columns is None else table[columns]
 
@@ -129,13 +129,13 @@ def map_array(path: Path) -> NDArray[Any]:
     """Return a .npy array memory-mapped, read-only.
 
     Raises:
-        SalcrError: the file is missing, truncated, or no .npy file.
+        SalcrError: the file is missing, truncated, or not a .npy file.
     """
-    return read(path, lambda: np.load(path, mmap_mode="r"), "is damaged or no .npy file")
+    return read(path, lambda: np.load(path, mmap_mode="r"), "is damaged or not a .npy file")
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of a .npz file by name; none is unpickled.
+    """Return the arrays of a .npz file by name; objects are never unpickled.
 
     Raises:
         SalcrError: the file is missing or damaged.
@@ -145,7 +145,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
 
-    return read(path, content, "is damaged or no .npz file")
+    return read(path, content, "is damaged or not a .npz file")
 
 
 def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
@@ -155,7 +155,7 @@ def write_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def write_blocks(path: Path, header: bytes, blocks: Iterable[NDArray[Any]]) -> None:
-    """Write bytes, then arrays one after another, with one of them in memory at a time."""
+    """Write bytes, then the arrays one after another; only one of them is in memory at a time."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         file.write(header)
         for block in blocks:
@@ -177,7 +177,7 @@ def sha256(path: Path) -> str:
 
 
 def crc32(path: Path) -> str:
-    """Return the CRC-32 of a file, in hexadecimal: it tells damage, and takes half of SHA's time.
+    """Return the CRC-32 of a file, in hexadecimal: it reveals damage in half the time of SHA-256.
 
     Raises:
         SalcrError: the file is missing or cannot be read.
@@ -199,15 +199,15 @@ def text_crc32(text: str) -> str:
 
 
 def read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:
-    """Return what a reader returns; its exceptions become errors that name the file.
+    """Return the reader's value; its exceptions become errors that name the file.
 
     Args:
         path: file that is read.
         reader: reads it.
-        complaint: what is wrong with the file where the reader fails, such as "is damaged".
+        complaint: what is wrong with the file if the reader fails, such as "is damaged".
 
     Raises:
-        SalcrError: the file is missing or may not be read, or the reader fails.
+        SalcrError: the file is missing or not readable, or the reader fails.
     """
     try:
         return reader()

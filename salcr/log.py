@@ -1,4 +1,4 @@
-"""What a person sees: plain lines with the time, and a progress bar on a terminal."""
+"""Messages to the user: plain lines with the time, and a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 Item = TypeVar("Item")
 
-# In the last line of a finished job's log, and of no other's.
+# Only the log of a finished job has it, in its last line.
 FINISHED = "finished after"
 
 
@@ -27,7 +27,7 @@ def warn(message: str) -> None:
 
 
 def progress(items: Iterable[Item], *, title: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items under a progress bar; in a log file there is no bar."""
+    """Yield the items and show a progress bar, unless standard error is a file."""
     yield from tqdm(
         items, desc=title, total=total, leave=False, disable=not sys.stderr.isatty(), unit="step"
     )

@@ -1,6 +1,6 @@
-"""How a job came to its result: settings, code, versions, device and seconds.
+"""How a job obtained its result: settings, code, versions, device and seconds.
 
-Apart from the results themselves, so that equal results stay equal bytes.
+These are kept apart from the results, so that equal results remain equal bytes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,21 @@ _facts: dict[str, Any] = {}
 
 
 def note(**facts: Any) -> None:
-    """Remember facts that only a running stage knows, such as its device."""
+    """Record facts that only a running stage knows, such as its device."""
     _facts.update(facts)
 
 
-def of_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
-    """Return what is to be known of a finished job, as plain values.
+def describe_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:
+    """Return the provenance of a finished job, as plain values.
 
     Args:
         stage: its name.
         settings: its seed, if it has one, and section -> key -> value of its configuration.
-        seconds: how long it ran; of a job that was stopped and went on, the last part.
+        seconds: how long it ran; for a job that was resumed, since it was resumed.
+
+    Returns:
+        stage, time of the end, seconds, seed, configuration, hash of the stage's code, commit,
+        the facts that `note` recorded, machine and versions of the packages.
     """
     config = {name: value for name, value in settings.items() if name != "seed"}
     return {
@@ -53,7 +57,7 @@ def of_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[s
 
 
 def _commit() -> dict[str, Any]:
-    """Return the commit of this checkout and whether its files were as committed; else None."""
+    """Return the commit of this checkout and whether its files are unchanged; None if unknown."""
     commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "-uno")
     return {"commit": commit, "clean": None if changes is None else changes == ""}
 
@@ -65,12 +69,12 @@ def _git(*words: str) -> str | None:
     command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
     try:
         return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):  # no git, or no clone of it
+    except (OSError, subprocess.CalledProcessError):  # git is missing, or this is not a clone
         return None
 
 
 def processor() -> str:
-    """Return the model of the CPU: sums of floats may round otherwise on another."""
+    """Return the model of the CPU; rounding of floating-point sums may depend on it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -80,10 +84,10 @@ def processor() -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"salcr": __version__, "python": platform.python_version()}
+    versions = {"salcr": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:  # installed in a way that leaves no record
             continue
-    return found
+    return versions

@@ -9,13 +9,13 @@ import pytest
 
 from benchmarks import __main__, clustering, growth
 from benchmarks import plain_clustering as plain
-from benchmarks.row import measured
+from benchmarks.row import measure_call
 from salcr.pseudo_labels.neighbors import nearest_within
 
 
 def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:
     """Clusters and all labels of a round are those of dense matrices, and there are clusters."""
-    data = clustering.images(500, 430, width=64)
+    data = clustering.sample_images(500, 430, width=64)
     ours, theirs = clustering._ours_round(data), clustering._plain_round(data)
     assert ours[0].max() >= 9 and ours[1].max() >= 7
     for one, other in zip(ours, theirs, strict=True):
@@ -24,7 +24,7 @@ def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:
 
 def test_searches_of_the_benchmark_agree() -> None:
     """faiss, a dense ranking and our search name the same neighbors in the same order."""
-    features = clustering.images(400, 0, width=64).visible
+    features = clustering.sample_images(400, 0, width=64).visible
     ours = nearest_within(features, 30).indices
     np.testing.assert_array_equal(ours, plain.search(features, 30))
     np.testing.assert_array_equal(ours, plain.ranking(features, 30))
@@ -44,7 +44,7 @@ def test_disagreement_is_noticed() -> None:
 
 def test_peak_memory_is_that_of_the_computation() -> None:
     """An array of 256 MB that is gone in the end is in the peak."""
-    result, seconds, peak = measured(lambda: float(np.ones(2**25).sum()))
+    result, seconds, peak = measure_call(lambda: float(np.ones(2**25).sum()))
     assert result == 2**25 and seconds > 0
     assert 0.2 < peak < 0.5
 
@@ -65,4 +65,4 @@ def test_growth_joins_the_rows_in_the_file(tmp_path, monkeypatch, capsys) -> Non
 def test_a_failed_size_is_named() -> None:
     """A number of images that can not be clustered stops the table."""
     with pytest.raises(RuntimeError, match="clustering -1 images failed"):
-        growth.growth([-1], threads=1)
+        growth.measure_growth([-1], threads=1)

@@ -122,5 +122,5 @@ def test_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
 def test_state_dict_must_hold_tensors(tmp_path: Path) -> None:
     """A mapping of something else is refused."""
     torch.save({"lr": 0.1}, tmp_path / "s.pth")
-    with pytest.raises(SalcrError, match="holds no state dict"):
+    with pytest.raises(SalcrError, match="does not hold a state dict"):
         tensor_files.read_state_dict(tmp_path / "s.pth")

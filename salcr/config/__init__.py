@@ -1,1 +1,1 @@
-"""The configuration: its schema, how it is read, the command line, and where results are."""
+"""The configuration: its schema, how it is read, the command line, and the folders of results."""

@@ -8,10 +8,14 @@ from pathlib import Path
 from salcr.config.runs import Run
 
 
-def positive(word: str) -> int:
-    """Return the number that a word says, at least 1."""
+def positive_integer(word: str) -> int:
+    """Return the integer that a word of the command line holds, at least 1.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not a positive integer.
+    """
     if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is no number from 1 on")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a positive integer")
     return int(word)
 
 
@@ -26,7 +30,9 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if any"
     )
-    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (default: 1)")
+    parser.add_argument(
+        "--threads", type=positive_integer, default=1, help="CPU threads (default: 1)"
+    )
 
 
 def add_curves(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +41,18 @@ def add_curves(parser: argparse.ArgumentParser) -> None:
 
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """Add what says which results of a data set there are."""
+    """Add --dataset, --root, --runs, --trials and --every: which results to read."""
     parser.add_argument("--dataset", required=True, help="name to put into the tables")
     parser.add_argument("--root", type=Path, required=True, help="folder of the data set's results")
     parser.add_argument(
-        "--runs", type=Run.parse, nargs="+", required=True, metavar="VARIANT:OWNER:ROUNDS",
+        "--runs",
+        type=Run.parse,
+        nargs="+",
+        required=True,
+        metavar="VARIANT:OWNER:ROUNDS",
         help="variants, whose stage one they share, and their rounds of stage two",
-    )  # fmt: skip
+    )
     parser.add_argument("--trials", type=int, nargs="+", required=True, help="trials to read")
-    parser.add_argument("--every", type=positive, default=1, help="rounds between evaluations")
+    parser.add_argument(
+        "--every", type=positive_integer, default=1, help="rounds between evaluations"
+    )

@@ -1,4 +1,4 @@
-"""Reads, merges and checks configurations. Imports no torch, so the Snakefile can use it."""
+"""Read, merge and check configurations. Does not import torch, so that the Snakefile can use it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from salcr.errors import SalcrError
 
 DEFAULT_CONFIG = Path(__file__).with_name("default.yaml")
 
-# What decides the outcome of stage one: variants that agree here share one pre-training.
+# The result of stage one depends on these: variants that agree in them share one pre-training.
 STAGE_ONE = ("seed", *STAGES["pretrain"].sections)
 
-# What all variants of one configuration have in common, and no overlay may change.
+# All variants of a configuration have these in common: an overlay may not change them.
 _COMMON = (
     "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "analyze",
     "plot", "compute", "variants",
@@ -42,9 +42,9 @@ def validate(values: Mapping[str, Any]) -> Config:
     """Return the checked configuration.
 
     Raises:
-        SalcrError: unknown, missing or out-of-range keys, all listed with what is allowed.
+        SalcrError: unknown, missing or out-of-range keys; the message lists all of them.
     """
-    return _checked(Config, values)
+    return _validate(Config, values)
 
 
 def variant(config: Config, name: str) -> Config:
@@ -57,8 +57,8 @@ def variant(config: Config, name: str) -> Config:
     for key in overlay:
         if key in _COMMON:
             raise SalcrError(
-                f"variants.{name}: `{key}` is the same for all variants; give such a run a "
-                "configuration file and a dataset.name of its own"
+                f"variants.{name}: `{key}` is the same for all variants; give such a run its own "
+                "configuration file and dataset.name"
             )
     try:
         return validate(merge(config.model_dump(), overlay))
@@ -77,19 +77,19 @@ def pretraining_owner(config: Config, name: str) -> str:
 
 
 def swept(config: Config, section: str, key: str) -> dict[str, Any]:
-    """Return variant -> value of a key, for those that differ in nothing else from the plain one.
+    """Return variant -> value of a key, for the variants that change only this key, or nothing.
 
-    Of variants with equal values the first counts.
+    Of variants with equal values only the first is returned.
     """
 
-    def without(one: Config) -> dict[str, Any]:
-        return one.model_dump(exclude={"variants": True, section: {key}})
+    def other_keys(settings: Config) -> dict[str, Any]:
+        return settings.model_dump(exclude={"variants": True, section: {key}})
 
     name_of: dict[Any, str] = {}
     for name in config.variants:
-        other = variant(config, name)
-        if without(other) == without(config):
-            name_of.setdefault(getattr(getattr(other, section), key), name)
+        settings = variant(config, name)
+        if other_keys(settings) == other_keys(config):
+            name_of.setdefault(getattr(getattr(settings, section), key), name)
     return {name: value for value, name in name_of.items()}
 
 
@@ -110,8 +110,8 @@ def flag_name(section: str, key: str) -> str:
 def parse_settings(stage: str, values: Mapping[str, Any]) -> Config:
     """Return the seed and the checked sections of a stage as a frozen `Config`.
 
-    It holds what the registry lists for the stage and nothing else: reading another section is an
-    AttributeError, since a change of its keys would not rerun the stage.
+    It holds only what the registry lists for the stage: reading another section raises an
+    AttributeError, because a change of its keys would not rerun the stage.
 
     Args:
         stage: its name.
@@ -121,7 +121,7 @@ def parse_settings(stage: str, values: Mapping[str, Any]) -> Config:
         SalcrError: a value is out of range or a key is missing.
     """
     settings: dict[str, Any] = {
-        section: _checked(section_model(section), values[section], prefix=section)
+        section: _validate(section_model(section), values[section], prefix=section)
         for section in STAGES[stage].sections
     }
     if STAGES[stage].seeded:
@@ -136,7 +136,7 @@ def _as_word(value: Any) -> str:
     return json.dumps(value)
 
 
-def _checked(model: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
+def _validate(model: type[Any], values: Mapping[str, Any], prefix: str = "") -> Any:
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -149,8 +149,8 @@ def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
     name = ".".join([prefix, *path] if prefix else path)
     if detail["type"] == "extra_forbidden":
         allowed = _keys_at(model, path[:-1])
-        near = _sections_with(path[-1]) or difflib.get_close_matches(path[-1], allowed, n=1)
-        hint = f"; did you mean `{'` or `'.join(near)}`?" if near else "."
+        similar = _sections_with(path[-1]) or difflib.get_close_matches(path[-1], allowed, n=1)
+        hint = f"; did you mean `{'` or `'.join(similar)}`?" if similar else "."
         return f"unknown key `{name}`{hint} Allowed: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return f"missing key `{name}`"
@@ -161,7 +161,7 @@ def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
 
 
 def _sections_with(key: str) -> list[str]:
-    """Return the whole names of the keys in any section that are called so."""
+    """Return the full names of the keys, in any section, that have this name."""
     sections = {name: field.annotation for name, field in Config.model_fields.items()}
     return [
         f"{section}.{key}"

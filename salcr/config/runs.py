@@ -1,4 +1,4 @@
-"""Where results lie. Shared by the workflow and the stages that read many of them."""
+"""The folders of results, for the workflow and the stages that read many results."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 
 class Run(NamedTuple):
-    """One variant: a name, who pre-trained it, and how long stage two is."""
+    """One variant: its name, the variant whose stage one it uses, and its rounds of stage two."""
 
     variant: str
     owner: str
-    """The variant whose stage one it continues; itself, if it trained its own."""
+    """The variant whose stage one it continues; itself, if it trains its own."""
     rounds: int
 
     @classmethod
     def parse(cls, text: str) -> Run:
-        """Return the run that `variant:owner:rounds` describes."""
+        """Return the run that is written as `variant:owner:rounds`."""
         variant, owner, rounds = text.split(":")
         return cls(variant, owner, int(rounds))
 
@@ -26,7 +26,7 @@ class Run(NamedTuple):
         return f"{self.variant}:{self.owner}:{self.rounds}"
 
     def folder(self, root: Path, trial: int, round_: int) -> Path:
-        """Return the folder of one round; round 0 is that of the owner's stage one."""
+        """Return the folder of one round; round 0 is the owner's stage one."""
         variant = self.variant if round_ else self.owner
         return root / variant / trial_name(trial) / round_name(round_)
 
@@ -46,5 +46,5 @@ def round_name(round_: int) -> str:
 
 
 def shown(names: Iterable[str], wanted: Sequence[str]) -> list[str]:
-    """Return the variants that figures set side by side: the wanted ones, else the first four."""
+    """Return the variants that figures compare: the `wanted` ones, or the first four of `names`."""
     return list(wanted) or list(dict.fromkeys(names))[:4]

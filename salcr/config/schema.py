@@ -1,6 +1,6 @@
 """Every parameter: its type, range and meaning, as pydantic models.
 
-There are no defaults here; they stand, with comments, in `config/default.yaml` alone.
+There are no defaults here; they are, with comments, in `config/default.yaml`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ Milestones = Field(description="epochs (rounds) of this stage from which the rat
 
 
 class Section(BaseModel):
-    """A group of keys. A key that is not listed is an error, not a silent no-op."""
+    """A group of keys. A key that is not listed is an error; it is never silently ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Section):
-    """Which images, and where they are."""
+    """The images and their folder."""
 
     name: str = Field(pattern=NAME, description="names the folder below results/")
     layout: Literal["regdb", "sysu", "llcm"] = Field(description="folder layout of the data set")
     root: str = Field(min_length=1, description="folder that holds the data set")
     trials: list[int] = Field(min_length=1, description="splits to run, one training each")
-    synthetic: bool = Field(description="true: `synthesize` draws the images into root")
-    allow_subset: bool = Field(description="true: fewer images than published are no error")
+    synthetic: bool = Field(description="true: `synthesize` writes the images to root")
+    allow_subset: bool = Field(description="true: accept fewer images than published")
 
     @model_validator(mode="after")
     def _trials_are_distinct(self) -> Dataset:
@@ -43,12 +43,12 @@ class Dataset(Section):
 
 
 class Synthesize(Section):
-    """Drawn people for the demo and the tests."""
+    """Synthetic people for the demo and the tests."""
 
     num_identities: int = Field(ge=4, description="people; each trial trains on half of them")
     images_per_identity: int = Field(ge=2, description="images of a person in each modality")
     num_trials: int = Field(ge=1, le=99, description="random splits to write, RegDB's layout only")
-    hardness: float = Field(ge=0, le=1, description="0: infrared resembles gray visible; 1: free")
+    hardness: float = Field(ge=0, le=1, description="0: infrared resembles gray visible; 1: not")
     height: int = Field(ge=32, le=1024, description="image height in pixels")
     width: int = Field(ge=16, le=1024, description="image width in pixels")
 
@@ -76,42 +76,42 @@ class Model(Section):
         if self.weights == "imagenet" and self.width != 64:
             raise ValueError("weights: imagenet needs width: 64 (use weights: random)")
         if self.backbone.startswith("resnext") and self.width != 64:
-            raise ValueError("width must be 64 for a resnext: its groups do not divide less")
+            raise ValueError("width must be 64 for a resnext, whose groups need all channels")
         return self
 
 
 class Numerics(Section):
-    """How the network is computed. Results change by rounding, which training magnifies."""
+    """How the network is computed. Affects rounding only, which training magnifies."""
 
     autocast: Literal["auto", "always", "never"] = Field(description="bfloat16; auto: on a GPU")
-    channels_last: bool = Field(description="memory layout that most devices prefer")
-    compile: bool = Field(description="torch.compile; takes minutes a job and a C++ compiler")
+    channels_last: bool = Field(description="memory layout that is faster on most devices")
+    compile: bool = Field(description="torch.compile; needs a C++ compiler and minutes per job")
 
 
 class Clustering(Section):
     """Jaccard distance on k-reciprocal neighbors, then DBSCAN."""
 
-    k1: int = Field(ge=2, description="neighbors, itself included, in the k-reciprocal sets")
+    k1: int = Field(ge=2, description="neighbors in the k-reciprocal sets, with the image itself")
     k2: int = Field(ge=1, description="neighbors averaged in the query expansion")
     eps: float = Field(gt=0, lt=1, description="DBSCAN's radius in Jaccard distance")
-    min_samples: int = Field(ge=2, description="DBSCAN's least size of a dense region")
+    min_samples: int = Field(ge=2, description="DBSCAN's minimum size of a dense region")
 
 
 class Memory(Section):
     """Cluster memories and the softmax over them."""
 
-    momentum: float = Field(ge=0, lt=1, description="mu, the share of the old value that stays")
+    momentum: float = Field(ge=0, lt=1, description="mu, the weight of the old value")
     temperature: float = Field(gt=0, le=1, description="tau, divides every cosine")
 
 
 class Augment(Section):
     """Random image transforms of training."""
 
-    pad: int = Field(ge=0, le=64, description="pixels of border before the random crop")
+    pad: int = Field(ge=0, le=64, description="padding in pixels before the random crop")
     jitter: float = Field(ge=0, le=0.5, description="brightness, contrast, saturation and hue")
     erasing_probability: float = Field(ge=0, le=1, description="of random erasing, per image")
     erasing_max_area: float = Field(ge=0.02, le=0.9, description="largest share of the image")
-    linear_probability: float = Field(ge=0, le=1, description="of LTG, stage one, per image")
+    linear_probability: float = Field(ge=0, le=1, description="of LTG in stage one, per image")
 
 
 class Optimizer(Section):
@@ -121,11 +121,11 @@ class Optimizer(Section):
 
 
 class Pretrain(Section):
-    """Stage one: contrastive learning inside each modality."""
+    """Stage one: contrastive learning within each modality."""
 
-    checkpoint: str | None = Field(description="in place of stage one; {trial}: its number")
+    checkpoint: str | None = Field(description="used instead of stage one; {trial}: the trial")
     epochs: int = Field(ge=1, description="clusterings, each followed by `iterations` steps")
-    iterations: int = Field(ge=1, description="steps an epoch")
+    iterations: int = Field(ge=1, description="steps per epoch")
     clusters: int = Field(ge=1, description="clusters in a batch, per modality")
     instances: int = Field(ge=1, description="images of each cluster in a batch")
     learning_rate: float = Field(gt=0, description="Adam's rate")
@@ -137,7 +137,7 @@ class Associate(Section):
 
     method: Literal["dagl", "otla", "pgm", "mbccm"] = Field(description="SALCR's dagl, or others'")
     cmfp: bool = Field(description="propagate features across modalities first")
-    cmfp_k: int = Field(ge=1, description="largest entries kept in a row of a similarity block")
+    cmfp_k: int = Field(ge=1, description="largest entries kept per row of a similarity block")
     sinkhorn_strength: float = Field(gt=0, le=100, description="lambda of the optimal transport")
     relabel_own_modality: bool = Field(description="as the released code; the paper does not")
 
@@ -145,8 +145,8 @@ class Associate(Section):
 class Train(Section):
     """Stage two: one round is one association and one epoch of training."""
 
-    iterations: int = Field(ge=1, description="steps a round")
-    labels: int = Field(ge=2, description="pseudo-labels in a batch, half of each label space")
+    iterations: int = Field(ge=1, description="steps per round")
+    labels: int = Field(ge=2, description="pseudo-labels in a batch, half from each label space")
     instances: int = Field(ge=1, description="visible and infrared images of each label")
     learning_rate: float = Field(gt=0, description="Adam's rate in round 1")
     label_space: Literal["dual", "visible", "infrared"] = Field(
@@ -164,7 +164,7 @@ class Train(Section):
 class Fgsal(Section):
     """Fine-grained semantic-aligned learning: the part losses."""
 
-    enabled: bool = Field(description="false: no part losses")
+    enabled: bool = Field(description="use the part losses")
     parts: int = Field(ge=1, le=8, description="horizontal stripes of the feature map")
     released_cross_pattern: bool = Field(description="the released code's f(a,v) for f(a,r)")
 
@@ -178,7 +178,7 @@ class Gpcr(Section):
 
 
 def parts_missing(fgsal: Fgsal, gpcr: Gpcr) -> str | None:
-    """Return what is wrong if the refinement wants part features that nobody trains."""
+    """Return an error message if the refinement needs part features that are not trained."""
     if gpcr.mode in ("both", "part") and not fgsal.enabled:
         return f"gpcr.mode: {gpcr.mode} needs fgsal.enabled: true"
     return None
@@ -187,10 +187,10 @@ def parts_missing(fgsal: Fgsal, gpcr: Gpcr) -> str | None:
 class Evaluate(Section):
     """Retrieval on the held-out identities."""
 
-    rankings: int = Field(ge=1, description="queries whose ten nearest are kept for the figure")
+    rankings: int = Field(ge=1, description="queries whose ten nearest images a figure shows")
     rerank: list[Literal["cmfp", "aim", "cmrr"]] = Field(description="re-rankings to add")
-    cmfp_k: list[Positive] = Field(min_length=1, description="CMFP: entries kept in a row; a list")
-    aim_k1: int = Field(ge=1, description="AIM: largest similarities kept in a row")
+    cmfp_k: list[Positive] = Field(min_length=1, description="CMFP: entries kept per row; a list")
+    aim_k1: int = Field(ge=1, description="AIM: largest similarities kept per row")
     aim_k2: int = Field(ge=1, description="AIM: neighbors averaged")
     cmrr_k: list[Positive] = Field(min_length=1, description="CMRR: neighbors; a list")
 
@@ -201,10 +201,10 @@ class Evaluate(Section):
 
 
 class Transfer(Section):
-    """Another data set's network, evaluated on this one's images (paper, Table 16)."""
+    """A network of another data set, evaluated on this one (paper, Table 16)."""
 
-    results: str | None = Field(pattern=NAME, description="the other's folder below results/")
-    checkpoint: str | None = Field(description="its network, a file that `train` wrote there")
+    results: str | None = Field(pattern=NAME, description="folder of that data set in results/")
+    checkpoint: str | None = Field(description="network that `train` wrote there")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Transfer:
@@ -214,35 +214,35 @@ class Transfer(Section):
 
 
 class Analyze(Section):
-    """What figures show of single networks."""
+    """Inputs of the figures that show a single network."""
 
-    pairs: int = Field(ge=1, description="cross-modality pairs of each kind, drawn at random")
+    pairs: int = Field(ge=1, description="cross-modality pairs of each kind, sampled at random")
     tsne_identities: int = Field(ge=2, description="identities in the t-SNE")
     attention_identities: int = Field(ge=1, le=8, description="identities whose attention is shown")
 
 
 class Plot(Section):
-    """How figures look."""
+    """Content and style of the figures."""
 
-    variants: list[str] = Field(description="variants side by side; none: the first four")
+    variants: list[str] = Field(description="variants to compare; empty: the first four")
     dpi: int = Field(ge=50, le=1200, description="resolution of the png files")
     font_size: float = Field(ge=4, le=24, description="points")
 
 
 class Compute(Section):
-    """Where jobs run. Never changes what they compute beyond floating-point rounding."""
+    """Where jobs run. Affects their results by floating-point rounding only."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU if there is one")
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation job")
-    keep_optimizer_states: bool = Field(description="false: deleted once the next round is done")
+    keep_optimizer_states: bool = Field(description="false: deleted after the next round")
 
 
 class Config(Section):
     """The whole configuration file."""
 
-    seed: int = Field(ge=0, lt=2**31, description="of everything random")
+    seed: int = Field(ge=0, lt=2**31, description="of all random numbers")
     rounds: int = Field(ge=0, le=999, description="rounds of stage two; 0 stops after stage one")
-    evaluate_every: int = Field(ge=1, description="evaluate each such round, and the last")
+    evaluate_every: int = Field(ge=1, description="rounds between evaluations")
     dataset: Dataset
     synthesize: Synthesize
     preprocess: Preprocess
@@ -267,10 +267,10 @@ class Config(Section):
     @field_validator("variants")
     @classmethod
     def _plain_method_first(cls, variants: dict[str, Any]) -> dict[str, Any]:
-        """Order variants by name, those without a change first, whatever file they came from."""
+        """Order variants by name, those without changes first, whatever file they are from."""
         for name in variants:
             if not re.fullmatch(NAME, name):
-                raise ValueError(f"{name!r} is no name for a folder: use letters, digits, - and _")
+                raise ValueError(f"{name!r} is not a valid name: use letters, digits, - and _")
         return dict(sorted(variants.items(), key=lambda item: (bool(item[1]), item[0])))
 
     @model_validator(mode="after")
@@ -278,7 +278,7 @@ class Config(Section):
         if (complaint := parts_missing(self.fgsal, self.gpcr)) is not None:
             raise ValueError(complaint)
         if unknown := [name for name in self.plot.variants if name not in self.variants]:
-            raise ValueError(f"plot.variants: {unknown[0]!r} is none of the variants")
+            raise ValueError(f"plot.variants: {unknown[0]!r} is not one of the variants")
         if self.associate.method == "otla" and self.train.label_space != "visible":
             raise ValueError("associate.method: otla needs train.label_space: visible")
         # The backbone halves the image four times.

@@ -1,4 +1,4 @@
-"""The stages: one name each for the command, the Snakemake rule and the module in salcr/stages/."""
+"""The stages: the name of each is that of its command, Snakemake rule and module in stages/."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Stage(NamedTuple):
     summary: str
     """One line of `salcr --help`."""
     sections: tuple[str, ...] = ()
-    """Of the configuration. A key changed in one of them reruns the stage; no other key does."""
+    """Of the configuration. The stage reruns when a key of these changes, and for no other key."""
     seeded: bool = False
-    """Does it draw random numbers that depend on the configured seed?"""
+    """Whether it uses random numbers that depend on the configured seed."""
 
     @property
     def command(self) -> str:
@@ -65,7 +65,7 @@ _STAGES = (
     ),
     Stage("plot", "one figure from its small files", ("plot",)),
     Stage("provenance", "how each trial was made: configuration, code, devices, seconds"),
-    Stage("tables", "the paper's tables, ours beside the published figures"),
+    Stage("tables", "the paper's tables, with our results beside the published ones"),
     Stage("report", "one HTML page of all results"),
     Stage("embed", "features of folders of images, and an index to search them", ("numerics",)),
     Stage("search", "the images of an index that show the person of a query", ("numerics",)),

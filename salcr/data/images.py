@@ -1,4 +1,4 @@
-"""A picture file becomes an image of the network's size, the same for training and for search."""
+"""Decode image files and resize them, in the same way for training and search."""
 
 from __future__ import annotations
 
@@ -11,41 +11,49 @@ from PIL import Image, ImageOps
 
 from salcr.errors import SalcrError, is_out_of_memory
 
-# More than 8 bits in a single channel. Pillow would cut such values off at 255, and which of them
-# become black and white is for the owner of a thermal camera to say.
+# More than 8 bits in a single channel. Pillow would clip such values at 255; only the owner of a
+# thermal camera can decide which of them become black and white.
 _DEEP_MODES = ("I", "F")
-_DEEP_LAYOUT = ";16"  # so Pillow marks 16-bit channels of color pictures, whose mode is RGB
+_DEEP_LAYOUT = ";16"  # Pillow's mark of 16-bit channels in color images, whose mode is RGB
 
 
-def opened(path: Path) -> Image.Image:
-    """Return a picture as RGB, the right way up; gray ones get three equal channels.
+def open_image(path: Path) -> Image.Image:
+    """Return an image as RGB, rotated as its EXIF data say; gray images get three equal channels.
 
     Raises:
-        SalcrError: the file is missing or no whole picture, has more pixels than Pillow thinks
-            safe, or more than 8 bits a channel.
+        SalcrError: the file is missing or not a complete image, has more pixels than Pillow
+            considers safe, or more than 8 bits per channel.
     """
     try:
-        if not path.is_file():  # opening a named pipe would wait for ever
-            raise SalcrError(f"{path}: is missing or no regular file")
+        if not path.is_file():  # opening a named pipe would block forever
+            raise SalcrError(f"{path}: is missing or not a regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
                 layouts = [str(tile[3]) for tile in getattr(image, "tile", [])]
                 if image.mode.startswith(_DEEP_MODES) or _DEEP_LAYOUT in "".join(layouts):
-                    raise SalcrError(f"{path}: has more than 8 bits a channel; convert it to 8")
+                    raise SalcrError(f"{path}: has more than 8 bits per channel; convert it to 8")
                 return ImageOps.exif_transpose(image).convert("RGB")
     except SalcrError:
         raise
     except Exception as error:  # Pillow raises many types for a damaged file
         if is_out_of_memory(error):
             raise
-        raise SalcrError(f"{path}: cannot be decoded ({error}): no picture, or damaged") from None
+        raise SalcrError(f"{path}: cannot be decoded ({error}): not an image, or damaged") from None
 
 
-def decoded(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
-    """Return a picture as uint8 [height, width, 3].
+def decode_image(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
+    """Return an image file as RGB values, resized with bilinear interpolation.
+
+    Args:
+        path: image file.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
+
+    Returns:
+        uint8 [height, width, 3].
 
     Raises:
-        SalcrError: as `opened`.
+        SalcrError: as `open_image`.
     """
-    return np.asarray(opened(path).resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(open_image(path).resize((width, height), Image.Resampling.BILINEAR))

@@ -1,7 +1,7 @@
 """The label file of a round, as `associate` writes it; `train` and `label_quality` read it.
 
-It is all that one stage hands to the others, so it carries a checksum of its content and of the
-hash of the data set: a changed digit, or the labels of another data set, train nothing.
+A column holds a checksum of the content and of the hash of the data set, so that neither a damaged
+file nor the labels of another data set are used.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from salcr.errors import SalcrError
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
-
-
 _CHECKSUM = "seal"
 
 
@@ -29,7 +27,15 @@ def write_labels(
     trial: int,
     data_hash: str,
 ) -> None:
-    """Write one line an image: its DBSCAN cluster and its labels in both spaces, -1 for none."""
+    """Write one line per image: its DBSCAN cluster and its labels in both spaces, -1 for none.
+
+    Args:
+        path: CSV file to write.
+        labels: of the training images of both modalities.
+        clusters: modality -> [N] DBSCAN labels.
+        trial: number of the split.
+        data_hash: of the stored data set.
+    """
     spaces = {
         "visible": (labels.visible, labels.visible_to_infrared),
         "infrared": (labels.infrared_to_visible, labels.infrared),
@@ -58,8 +64,8 @@ def read_labels(
 
     Args:
         path: file that `write_labels` wrote.
-        trial: whose labels are wanted.
-        sizes: modality -> how many training images the trial has.
+        trial: number of the split.
+        sizes: modality -> number of the trial's training images.
         data_hash: of the stored data set.
 
     Raises:
@@ -67,16 +73,16 @@ def read_labels(
     """
     table = files.read_table(path, [*COLUMNS, _CHECKSUM])
     if set(table["trial"]) != {trial}:
-        raise SalcrError(f"{path}: holds no labels of trial {trial}; run associate for it")
+        raise SalcrError(f"{path}: does not hold labels of trial {trial}; run associate for it")
     lines = {modality: table[table["modality"] == modality] for modality in MODALITIES}
     for modality, size in sizes.items():
         if len(lines[modality]) != size:
             raise SalcrError(
                 f"{path}: labels {len(lines[modality])} {modality} images, the split has {size}; "
-                f"{files.AGAIN}"
+                f"{files.RERUN_HINT}"
             )
     if set(table[_CHECKSUM]) != {_crc32(table[COLUMNS], data_hash)}:
-        raise SalcrError(f"{path}: is damaged or of another data set; {files.AGAIN}")
+        raise SalcrError(f"{path}: is damaged or of another data set; {files.RERUN_HINT}")
     columns: dict[str, dict[str, Integers]] = {
         modality: {name: lines[modality][name].to_numpy(np.int64) for name in COLUMNS[3:]}
         for modality in MODALITIES
@@ -92,5 +98,5 @@ def read_labels(
 
 
 def _crc32(table: pd.DataFrame, data_hash: str) -> str:
-    # The letter keeps a reader from taking the digits for a number.
+    # The letter prevents that a CSV reader takes the digits for a number.
     return "x" + files.text_crc32(data_hash + table.to_csv(index=False, lineterminator="\n"))

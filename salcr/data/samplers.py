@@ -1,4 +1,4 @@
-"""Which images make a batch, from pseudo-labels and a random generator (METHOD 2.5 and 3.2)."""
+"""Sample the images of a batch by their pseudo-labels (METHOD 2.5 and 3.2)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from salcr.types import Integers, PseudoLabels
 
 
-def cluster_batch(
+def sample_cluster_batch(
     labels: Integers, *, clusters: int, instances: int, rng: np.random.Generator
 ) -> Integers:
     """Return the positions of a stage-one batch of one modality.
 
     Args:
-        labels: [N] cluster of each image, -1 for outliers.
-        clusters: clusters wanted; all, where there are fewer.
-        instances: images of each, with replacement where a cluster has no more.
+        labels: [N] cluster of each image, 0 .. K-1, or -1 for outliers.
+        clusters: number of clusters; all, if there are fewer.
+        instances: images of each cluster, with replacement if it has no more than these.
         rng: random generator.
 
     Returns:
@@ -25,24 +25,30 @@ def cluster_batch(
     """
     num_clusters = int(labels.max()) + 1
     chosen = rng.choice(num_clusters, size=min(clusters, num_clusters), replace=False)
-    return np.concatenate([_draw(labels, label, instances, rng) for label in chosen])
+    return np.concatenate([_sample_images(labels, label, instances, rng) for label in chosen])
 
 
 class PairBatch(NamedTuple):
-    """Aligned positions of a stage-two batch: pair j shares a pseudo-label."""
+    """Aligned positions of a stage-two batch: the images of pair j share a pseudo-label."""
 
     visible: Integers
+    """[B]."""
     infrared: Integers
+    """[B]."""
 
 
 def shared_labels(
     labels: PseudoLabels[Integers], label_space: str = "dual"
 ) -> tuple[Integers, Integers]:
-    """Return the labels of the visible and of the infrared space that both modalities carry.
+    """Return the labels that images of both modalities have.
 
     Args:
         labels: of the split's images, -1 for none.
-        label_space: "dual", or the one space to take labels of; the other has none then.
+        label_space: "dual", or the only space to take labels from.
+
+    Returns:
+        the shared labels of the visible and of the infrared space, ascending; none of a space
+        that `label_space` leaves out.
     """
     visible = np.intersect1d(labels.visible[labels.visible >= 0], labels.infrared_to_visible)
     infrared = np.intersect1d(labels.infrared[labels.infrared >= 0], labels.visible_to_infrared)
@@ -52,7 +58,7 @@ def shared_labels(
     )
 
 
-def pair_batch(
+def sample_pair_batch(
     labels: PseudoLabels[Integers],
     shared: tuple[Integers, Integers],
     *,
@@ -62,13 +68,13 @@ def pair_batch(
 ) -> PairBatch:
     """Return a stage-two batch: half of its labels from the visible space, half from infrared.
 
-    All come from one space where the other has no shared label.
+    All are from one space if the other does not have shared labels.
 
     Args:
         labels: of the split's images, -1 for outliers.
         shared: `shared_labels(labels)`, not both empty.
-        num_labels: labels wanted; fewer where a space has fewer than its share.
-        instances: pairs of each label, with replacement where a modality has no more images.
+        num_labels: number of labels; fewer, if a space has fewer than its share.
+        instances: pairs of each label, with replacement if a modality has no more images.
         rng: random generator.
     """
     sides = (
@@ -80,11 +86,13 @@ def pair_batch(
     for candidates, (visible_label, infrared_label) in zip(shared, sides, strict=True):
         size = min(wanted, len(candidates))
         for label in rng.choice(candidates, size=size, replace=False):
-            visible.append(_draw(visible_label, label, instances, rng))
-            infrared.append(_draw(infrared_label, label, instances, rng))
+            visible.append(_sample_images(visible_label, label, instances, rng))
+            infrared.append(_sample_images(infrared_label, label, instances, rng))
     return PairBatch(np.concatenate(visible), np.concatenate(infrared))
 
 
-def _draw(labels: Integers, label: int, instances: int, rng: np.random.Generator) -> Integers:
+def _sample_images(
+    labels: Integers, label: int, instances: int, rng: np.random.Generator
+) -> Integers:
     members = np.flatnonzero(labels == label)
     return rng.choice(members, size=instances, replace=len(members) <= instances)

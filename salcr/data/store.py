@@ -1,9 +1,9 @@
 """The stored images of one split, as `preprocess` writes them.
 
-A folder holds `visible.npy` and `infrared.npy` (uint8 [N, H, W, 3]), `manifest.csv` (which rows
-each trial trains and tests on), `identities.csv` (the same lines with the true identity, opened
-for evaluation only) and `preprocess.json` (sizes and hashes, by which the other files are checked
-whenever they are opened). The order of the manifest's lines is the order of every later array.
+A folder holds `visible.npy` and `infrared.npy` (uint8 [N, H, W, 3]), `manifest.csv` (the rows for
+training and test in each trial), `identities.csv` (the same lines with the true identity, read
+for evaluation only) and `preprocess.json` (sizes and hashes, against which the other files are
+checked whenever they are read). All later arrays have the order of the manifest's lines.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
 MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
 MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
-# Alone, so that nothing is trained anew if the same files come out.
-PREPROCESS_AGAIN = (
-    "run your snakemake command with `--forcerun preprocess --until preprocess`, which makes it "
-    "anew, and then as it is again"
+# preprocess alone, so that nothing is trained again if its files are the same as before.
+PREPROCESS_HINT = (
+    "run your snakemake command with `--forcerun preprocess --until preprocess`, which writes it "
+    "again, and then without these flags"
 )
 _COPIED_AT_ONCE = 128
 _SHARE_FOR_IMAGES = 0.25
-"""Of a GPU's free memory; the rest is the network's."""
+"""Of a GPU's free memory; the rest is for the network."""
 IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
 
 
@@ -45,19 +45,19 @@ class Images:
     array: NDArray[np.uint8]
     """[A, H, W, 3], all images of the modality, memory-mapped."""
     rows: Integers
-    """[N], the split's images in `array`."""
+    """[N], rows of the split's images in `array`."""
     camera: Integers
-    """[N]."""
+    """[N], number of the camera that took each image."""
     preloaded: torch.Tensor | None = None
-    """uint8 [N, H, W, 3], the split's images on the device that trains, if they are kept there."""
+    """uint8 [N, H, W, 3], the split's images on the training device, if `preload` copied them."""
 
     def __len__(self) -> int:
-        """Return N."""
+        """Return the number of images in the split."""
         return len(self.rows)
 
     def batch(self, positions: Integers) -> torch.Tensor:
-        """Return uint8 images [B, H, W, 3] at positions 0 .. N-1 of the split."""
-        import torch  # takes two seconds, and preprocess and figures need none of it
+        """Return the images at some positions, 0 .. N-1, of the split, uint8 [B, H, W, 3]."""
+        import torch  # takes two seconds, and preprocess and figures do not need it
 
         if self.preloaded is not None:
             index = torch.from_numpy(np.ascontiguousarray(positions))
@@ -69,34 +69,40 @@ class Split(NamedTuple):
     """The training or the test images of one trial."""
 
     images: dict[str, Images]
+    """By modality."""
     data_hash: str
     """Identifies the stored data set."""
     layout: str
-    """Which data set it is, and so how it is evaluated."""
+    """Layout of the data set, which determines how it is evaluated."""
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Modality -> how many images there are."""
+        """Modality -> number of images."""
         return {modality: len(images) for modality, images in self.images.items()}
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width of every image."""
+        """Height and width of every image, in pixels."""
         height, width = self.images["visible"].array.shape[1:3]
         return height, width
 
     def __str__(self) -> str:
-        """Return how many images there are, in words."""
+        """Return the numbers of images as text."""
         return ", ".join(f"{size} {modality}" for modality, size in self.sizes.items()) + " images"
 
 
 def load_split(folder: Path, *, trial: int, split: str) -> Split:
-    """Return the "train" or "test" images of a trial. Identities are not opened.
+    """Return the "train" or "test" images of a trial. Identities are not read.
+
+    Args:
+        folder: that `preprocess` wrote.
+        trial: number of the split, from 1.
+        split: "train" or "test".
 
     Raises:
         SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
     """
-    summary = files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)
+    summary = files.read_json(folder / SUMMARY, hint=PREPROCESS_HINT)
     _check(folder / MANIFEST, summary)
     table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
@@ -106,7 +112,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
         if lines.empty:
             raise SalcrError(
                 f"{folder / MANIFEST}: no {modality} {split} images of trial {trial}; "
-                f"trials there: {sorted(table['trial'].unique().tolist())}"
+                f"its trials: {sorted(table['trial'].unique().tolist())}"
             )
         path = folder / ARRAYS[modality]
         _check(path, summary)
@@ -119,11 +125,13 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
 
 
 def preload(split: Split, device: torch.device) -> Split:
-    """Return the split with its images copied to the GPU, or as it is: on the CPU, or too large."""
+    """Return the split with its images copied to a GPU, if they fit; else the split itself."""
     num_bytes = sum(side.array[0].nbytes * len(side) for side in split.images.values())
     if not _fits(num_bytes, device):
         return split
-    return split._replace(images={m: _copied(side, device) for m, side in split.images.items()})
+    return split._replace(
+        images={m: _copy_to_device(side, device) for m, side in split.images.items()}
+    )
 
 
 def _fits(num_bytes: int, device: torch.device) -> bool:
@@ -134,8 +142,8 @@ def _fits(num_bytes: int, device: torch.device) -> bool:
     return num_bytes <= _SHARE_FOR_IMAGES * torch.cuda.mem_get_info(device)[0]
 
 
-def _copied(images: Images, device: torch.device) -> Images:
-    """Return images whose batches come from a copy on the device."""
+def _copy_to_device(images: Images, device: torch.device) -> Images:
+    """Return images whose batches are taken from a copy on the device."""
     import torch
 
     shape = (len(images), *images.array.shape[1:])
@@ -146,22 +154,22 @@ def _copied(images: Images, device: torch.device) -> Images:
     return replace(images, preloaded=copy)
 
 
-def stored_hash(folder: Path) -> str:
-    """Return what identifies the data set that is stored in a folder.
+def read_data_hash(folder: Path) -> str:
+    """Return the hash of the data set that is stored in a folder.
 
     Raises:
         SalcrError: the summary is missing or damaged.
     """
-    return str(files.read_json(folder / SUMMARY, again=PREPROCESS_AGAIN)["data_hash"])
+    return str(files.read_json(folder / SUMMARY, hint=PREPROCESS_HINT)["data_hash"])
 
 
 def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:
-    """Return the true identities of a split's images by modality. Never for training.
+    """Return the true identities of a split's images: modality -> [N]. Never used for training.
 
     Raises:
         SalcrError: the file is missing, damaged or of another data set than the summary beside it.
     """
-    summary = files.read_json(path.with_name(SUMMARY), again=PREPROCESS_AGAIN)
+    summary = files.read_json(path.with_name(SUMMARY), hint=PREPROCESS_HINT)
     _check(path, summary)
     table = files.read_table(path, IDENTITY_COLUMNS)
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
@@ -172,15 +180,19 @@ def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers
 
 
 def data_hash(hashes: Mapping[str, str]) -> str:
-    """Return what identifies the images and the splits; identities do not belong to it."""
-    used = [f"{name} {hashes[name]}" for name in sorted(hashes) if name != IDENTITIES]
-    return hashlib.sha256("\n".join(used).encode()).hexdigest()
+    """Return a hash that identifies images and splits; identities are not part of it.
+
+    Args:
+        hashes: name of a stored file -> its SHA-256.
+    """
+    hashed = [f"{name} {hashes[name]}" for name in sorted(hashes) if name != IDENTITIES]
+    return hashlib.sha256("\n".join(hashed).encode()).hexdigest()
 
 
 def _check(path: Path, summary: Mapping[str, Any]) -> None:
-    """Refuse a file that is not the one of which the summary tells.
+    """Refuse a file that is not the one that the summary describes.
 
-    Arrays are large and are checked by CRC-32, twice as fast; tables by SHA-256.
+    Arrays are large and checked by CRC-32, which is twice as fast; tables by SHA-256.
     """
     checksum, kind = (
         (files.crc32, "crc32") if path.name in summary["crc32"] else (files.sha256, "sha256")
@@ -188,5 +200,5 @@ def _check(path: Path, summary: Mapping[str, Any]) -> None:
     if checksum(path) != summary[kind].get(path.name):
         raise SalcrError(
             f"{path}: is damaged or of another data set: not the file that {SUMMARY} beside it "
-            f"describes; {PREPROCESS_AGAIN}"
+            f"describes; {PREPROCESS_HINT}"
         )

@@ -1,4 +1,4 @@
-"""What the layouts share: reading split files, and refusing what would falsify results."""
+"""Functions that the readers share: read split files, and refuse data that falsify results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
 
-_SHOWN = 20  # of a long list, the entries that a message shows
+_MAX_LISTED = 20  # entries of a long list that a message shows
 
 
 class IndexLine(NamedTuple):
@@ -22,13 +22,13 @@ class IndexLine(NamedTuple):
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:
-    """Return the number and the text of each line that holds something, without outer blanks.
+    """Return number, from 1, and stripped text of each line that is not blank.
 
     Raises:
-        SalcrError: the file cannot be read or is no text.
+        SalcrError: the file cannot be read or is not text.
     """
     try:
-        # Editors on Windows begin a file with a mark that is no part of its first path.
+        # Editors on Windows begin a file with a byte order mark, which is not part of the path.
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SalcrError(f"{path}: cannot be read ({error.strerror}); restore it") from None
@@ -39,60 +39,64 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def read_index(path: Path) -> list[IndexLine]:
-    """Return the lines `path label` of a split file; the label follows the last blank.
+    """Return the lines `path label` of a split file; the label follows the last space.
 
     Raises:
         SalcrError: the file cannot be read or is empty, or a line is malformed, leaves the
-            folder of the data set, or names an image again.
+            folder of the data set, or lists an image again.
     """
     lines: dict[str, IndexLine] = {}
     for number, line in read_lines(path):
         *name, label = line.rsplit(maxsplit=1)
         if not name or not label.isdecimal():
-            raise SalcrError(f"{path}, line {number}: expected `path label`, found {line!r}")
+            raise SalcrError(f"{path}, line {number}: expected `path label`, not {line!r}")
         file = PurePosixPath(name[0])
         if file.is_absolute() or ".." in file.parts:
             raise SalcrError(f"{path}, line {number}: {file} points outside the data set")
         if (first := lines.get(str(file))) is not None:
             raise SalcrError(
-                f"{path}, line {number}: names {file} again, after line {first.number}; "
+                f"{path}, line {number}: lists {file} again, after line {first.number}; "
                 "delete one of the two lines"
             )
         lines[str(file)] = IndexLine(number, str(file), int(label))
     if not lines:
-        raise SalcrError(f"{path}: names no image; restore it")
+        raise SalcrError(f"{path}: does not list an image; restore it")
     return list(lines.values())
 
 
 def check_images(
     root: Path, records: Sequence[Record], split_file: Callable[[Record], Path]
 ) -> None:
-    """Refuse a data set that lacks images, all of them listed.
+    """Refuse a data set that lacks images.
 
     Args:
         root: folder of the data set.
-        records: what its split files name.
-        split_file: tells which split file names an image.
+        records: the images that its split files list.
+        split_file: returns the split file that lists an image.
 
     Raises:
-        SalcrError: images are missing.
+        SalcrError: images are missing; the message lists them.
     """
     named = {record.file: record for record in records}
     missing = [file for file in named if not (root / file).is_file()]
     if missing:
-        listed = shown(missing, separator="\n  ")
+        listed = abbreviate(missing, separator="\n  ")
         raise SalcrError(
-            f"{split_file(named[missing[0]])} and other split files name {len(missing)} images "
+            f"{split_file(named[missing[0]])} and other split files list {len(missing)} images "
             f"that are not in {root.absolute()}:\n  {listed}\n"
             "Copy them there, or restore the split files"
         )
 
 
 def check_splits(records: Sequence[Record], split_file: Callable[[Record], Path]) -> None:
-    """Refuse an image that a trial has twice: in training and test, or in both modalities.
+    """Refuse an image that a trial uses twice: in training and test, or in both modalities.
+
+    Args:
+        records: the images of all trials.
+        split_file: returns the split file that lists an image.
 
     Raises:
-        SalcrError: an image stands in two split files of one trial.
+        SalcrError: an image is in two split files of one trial.
     """
     first: dict[tuple[int, str], Record] = {}
     for record in records:
@@ -100,20 +104,20 @@ def check_splits(records: Sequence[Record], split_file: Callable[[Record], Path]
         if other.split != record.split:
             raise SalcrError(
                 f"{split_file(record)}: trial {record.trial} trains and tests on the same image, "
-                f"{record.file}, which {split_file(other).name} names too; restore both files"
+                f"{record.file}, which {split_file(other).name} lists too; restore both files"
             )
         if other.modality != record.modality:
             raise SalcrError(
-                f"{split_file(record)}: names {record.file}, which {split_file(other).name} "
-                "names too; restore both files"
+                f"{split_file(record)}: lists {record.file}, which {split_file(other).name} "
+                "lists too; restore both files"
             )
 
 
 def check_people(path: Path, train: Iterable[int], test: Iterable[int]) -> None:
-    """Refuse identities that are trained and tested on: the results would be inflated.
+    """Refuse identities that are in training and test: they would inflate the results.
 
     Args:
-        path: the split file to name.
+        path: the split file that the message names.
         train: identities of the training images.
         test: identities of the test images.
 
@@ -123,11 +127,12 @@ def check_people(path: Path, train: Iterable[int], test: Iterable[int]) -> None:
     both = sorted(set(train) & set(test))
     if both:
         raise SalcrError(
-            f"{path}: {len(both)} identities are trained and tested on: "
-            f"{shown([str(identity) for identity in both])}; take them out of one of the two"
+            f"{path}: {len(both)} identities are in training and test: "
+            f"{abbreviate([str(identity) for identity in both])}; remove them from one of the two"
         )
 
 
-def shown(words: Sequence[str], separator: str = ", ") -> str:
-    """Return the first words of a list, joined, and dots for the rest."""
-    return separator.join([*words[:_SHOWN], *(["..."] if len(words) > _SHOWN else [])])
+def abbreviate(words: Sequence[str], separator: str = ", ") -> str:
+    """Return the first words of a list, joined, and an ellipsis for the rest."""
+    rest = ["..."] if len(words) > _MAX_LISTED else []
+    return separator.join([*words[:_MAX_LISTED], *rest])

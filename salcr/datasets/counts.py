@@ -1,10 +1,10 @@
-"""How many identities and images the published data sets have, to notice an incomplete copy.
+"""Numbers of identities and images in the published data sets, to detect an incomplete copy.
 
 RegDB: Nguyen et al., Sensors 2017, with the ten splits in common use: 412 people with ten
     images in each modality, halved.
-SYSU-MM01: Wu et al., ICCV 2017, and the protocol of the SALCR paper. The test images of the
-    visible cameras are published as places in the single-shot gallery only: one for each
-    identity and camera that saw it, 301.
+SYSU-MM01: Wu et al., ICCV 2017, and the protocol of the SALCR paper. Of the visible test images
+    only the size of the single-shot gallery is published: one image for each identity and camera
+    that saw it, 301.
 LLCM: Zhang and Wang, CVPR 2023, section 4: 46,767 images of 1,064 people.
 """
 
@@ -17,11 +17,11 @@ from salcr.datasets.records import Record
 
 
 class Count(NamedTuple):
-    """What one modality of one split holds; None is not checked."""
+    """Content of one modality in one split; None is not checked."""
 
     identities: int
     images: int | None = None
-    places: int | None = None
+    views: int | None = None
     """Pairs of an identity and a camera that saw it."""
 
 
@@ -36,7 +36,7 @@ PUBLISHED: dict[str, dict[tuple[str, str], Count]] = {
     "sysu": {
         ("train", "visible"): Count(395, 22258),
         ("train", "infrared"): Count(395, 11909),
-        ("test", "visible"): Count(96, places=301),
+        ("test", "visible"): Count(96, views=301),
         ("test", "infrared"): Count(96, 3803),
     },
     "llcm": {
@@ -47,46 +47,51 @@ PUBLISHED: dict[str, dict[tuple[str, str], Count]] = {
     },
 }
 TRIALS = {"regdb": 10, "sysu": 1, "llcm": 1}
-# Different images of a modality in all trials together: RegDB's trials share 412 people.
-DIFFERENT_IMAGES = {"regdb": 4120}
+# Distinct images of a modality in all trials together: RegDB's trials share 412 people.
+DISTINCT_IMAGES = {"regdb": 4120}
 
 
 def deviations(layout: str, records: Sequence[Record]) -> list[str]:
-    """Return in words where a data set differs from the published one; empty if nowhere."""
+    """Return messages about differences from the published data set; empty if there are none.
+
+    Args:
+        layout: "regdb", "sysu" or "llcm".
+        records: the images of all trials.
+    """
     trials = sorted({record.trial for record in records})
-    found = []
+    messages = []
     if trials != list(range(1, TRIALS[layout] + 1)):
-        found.append(f"trials {trials}, published: 1 to {TRIALS[layout]}")
+        messages.append(f"trials {trials}, published: 1 to {TRIALS[layout]}")
     grouped: dict[tuple[int, str, str], list[Record]] = {}
     for record in records:
         grouped.setdefault((record.trial, record.split, record.modality), []).append(record)
     for trial in trials:
         for (split, modality), published in PUBLISHED[layout].items():
             group = grouped.get((trial, split, modality), [])
-            found += [
-                f"trial {trial}, {split}, {modality}: {words}"
-                for words in _differences(_count(group), published)
+            messages += [
+                f"trial {trial}, {split}, {modality}: {difference}"
+                for difference in _differences(_count(group), published)
             ]
-    if (wanted := DIFFERENT_IMAGES.get(layout)) is not None:
+    if (wanted := DISTINCT_IMAGES.get(layout)) is not None:
         for modality in ("visible", "infrared"):
             number = len({record.file for record in records if record.modality == modality})
             if number != wanted:
-                found.append(f"all trials, {modality}: {number} images, published: {wanted}")
-    return found
+                messages.append(f"all trials, {modality}: {number} images, published: {wanted}")
+    return messages
 
 
 def _count(records: Sequence[Record]) -> Count:
     return Count(
         identities=len({record.identity for record in records}),
         images=len(records),
-        places=len({(record.identity, record.camera) for record in records}),
+        views=len({(record.identity, record.camera) for record in records}),
     )
 
 
 def _differences(count: Count, published: Count) -> list[str]:
-    words = ("identities", "images", "pairs of identity and camera")
+    units = ("identities", "images", "pairs of identity and camera")
     return [
-        f"{number} {word}, published: {wanted}"
-        for number, wanted, word in zip(count, published, words, strict=True)
+        f"{number} {unit}, published: {wanted}"
+        for number, wanted, unit in zip(count, published, units, strict=True)
         if wanted is not None and number != wanted
     ]

@@ -3,12 +3,12 @@
 idx/{train,test}_{vis,nir}.txt      lines `path label`, paths relative to the data set's folder
 <path>: .../<identity>_c<camera>_s<scene>_f<frame>_{vis,nir}.jpg
 
-The split files say where images lie: public code and the authors' own read vis/<identity>/*.jpg
-and nir/<identity>/*.jpg as well as test_vis/cam<camera>/<identity>/*.jpg, so no folder is taken
-for granted. The name of an image tells identity and camera (0351_c06_s200656_f4830_nir.jpg is
-identity 351 seen by camera 6 of 9); a folder cam<camera> on its path must agree. Labels count
-from 0 in each split, so the identity is taken from the name and the labels are only checked
-against it. There is one trial.
+The split files give the paths of the images. No folder is assumed, because public code, including
+the authors' own, reads vis/<identity>/*.jpg and nir/<identity>/*.jpg as well as
+test_vis/cam<camera>/<identity>/*.jpg. The name of an image contains identity and camera:
+0351_c06_s200656_f4830_nir.jpg is identity 351 seen by camera 6 of 9; a folder cam<camera> on its
+path must agree. Labels count from 0 in each split, so the identity is taken from the name, and the
+labels are only checked against it. There is one trial.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SPLIT_FILES = "idx/*.txt"
 
 
 def _same_person_and_camera(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
-    """A query does not see the images that its own camera took of its identity."""
+    """Return which gallery images, [Q, G], show the query's identity and are from its camera."""
     same_camera = query.camera[:, None] == gallery.camera
     return same_camera & (query.identity[:, None] == gallery.identity)
 
@@ -47,16 +47,21 @@ def _same_person_and_camera(query: Annotations, gallery: Annotations) -> NDArray
 # The gallery has one random image of each identity and camera.
 SETTINGS = tuple(
     Setting(
-        f"{query}-to-{gallery}", query=query, gallery=gallery, shots=1, draws=10,
-        identity_once=True, excludes=_same_person_and_camera,
+        f"{query}-to-{gallery}",
+        query=query,
+        gallery=gallery,
+        shots=1,
+        draws=10,
+        identity_once=True,
+        excludes=_same_person_and_camera,
     )
     for query, gallery in (("visible", "infrared"), ("infrared", "visible"))
-)  # fmt: skip
+)
 
 LAYOUT = """\
   idx/{train,test}_{vis,nir}.txt   with lines `path label`
   the images at these paths, named <identity>_c<camera>_s<scene>_f<frame>_{vis,nir}.jpg
-Its authors at Xiamen University give it out for a signed agreement:
+Its authors at Xiamen University provide it for a signed agreement:
 https://github.com/ZYK100/LLCM
 To try the workflow without it: make demo"""
 
@@ -65,8 +70,8 @@ def read_records(root: Path) -> list[Record]:
     """Return the images of the trial, in the order of the split files.
 
     Raises:
-        SalcrError: the folder is not there or not laid out like LLCM, a split file is broken,
-            images that it names are missing, or an identity is both trained and tested on.
+        SalcrError: the folder is missing or not laid out like LLCM, a split file is invalid, images
+            that it lists are missing, or an identity is in training and test.
     """
     if not (root / "idx").is_dir():
         raise SalcrError(missing(root))
@@ -86,7 +91,7 @@ def read_records(root: Path) -> list[Record]:
 
 
 def missing(root: Path) -> str:
-    """Return the message that says what is expected at `root` and where to get it."""
+    """Return the error message that describes what is expected at `root` and where to get it."""
     return f"no LLCM at {root.absolute()}. Expected there:\n{LAYOUT}"
 
 
@@ -95,7 +100,7 @@ def _index_file(root: Path, split: str, modality: str) -> Path:
 
 
 def _read_split(root: Path, split: str) -> list[Record]:
-    """Return the images of a split, in which a label is one identity in both modalities."""
+    """Return the images of a split; a label must be one identity in both modalities."""
     records = []
     identities: dict[int, int] = {}
     labels: dict[int, int] = {}
@@ -118,22 +123,22 @@ def _read_split(root: Path, split: str) -> list[Record]:
 def _parse(path: Path, line: IndexLine) -> tuple[int, int]:
     """Return the identity and the camera of an image."""
     file = PurePosixPath(line.file)
-    match = _NAME.fullmatch(file.name)
-    if match is None:
+    parsed = _NAME.fullmatch(file.name)
+    if parsed is None:
         raise SalcrError(
             f"{path}, line {line.number}: {line.file} has no name like "
-            "<identity>_c<camera>_s<scene>_f<frame>_vis.jpg, which tells the camera"
+            "<identity>_c<camera>_s<scene>_f<frame>_vis.jpg, which contains the camera"
         )
-    camera = int(match[2])
+    camera = int(parsed[2])
     if not 1 <= camera <= NUM_CAMERAS:
         raise SalcrError(
             f"{path}, line {line.number}: {line.file} is of camera {camera}, but LLCM has "
             f"cameras 1 to {NUM_CAMERAS}; restore the name of the image"
         )
-    folders = [int(found[1]) for part in file.parts if (found := _CAMERA_FOLDER.fullmatch(part))]
+    folders = [int(match[1]) for part in file.parts if (match := _CAMERA_FOLDER.fullmatch(part))]
     if any(folder != camera for folder in folders):
         raise SalcrError(
             f"{path}, line {line.number}: {line.file} is of camera {camera} by its name and of "
-            f"another by its folder; restore the image's name or place"
+            "another by its folder; restore the image's name or folder"
         )
-    return int(match[1]), camera
+    return int(parsed[1]), camera

@@ -1,4 +1,4 @@
-"""How a data set is evaluated: who asks, what the gallery is, what is left out of it."""
+"""How a data set is evaluated: queries, gallery, and the gallery images that are excluded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from salcr.types import Integers
 
 
 class Setting(NamedTuple):
-    """One row of a results table, such as RegDB's visible to thermal or SYSU-MM01's all search."""
+    """One evaluation setting, such as RegDB's visible to thermal or SYSU-MM01's all search."""
 
     name: str
     query: str
@@ -22,36 +22,41 @@ class Setting(NamedTuple):
     cameras: tuple[int, ...] | None = None
     """Cameras of the gallery, None for all."""
     shots: int | None = None
-    """SearchIndex images of each identity in each camera, drawn at random; None for all images."""
+    """Gallery images of each identity in each camera, sampled at random; None for all images."""
     draws: int = 1
-    """Random galleries to average over."""
+    """Number of random galleries to average over."""
     identity_once: bool = False
-    """The CMC counts an identity of the gallery once, not each of its images."""
+    """Whether the CMC counts each identity of the gallery once instead of each image."""
     excludes: Callable[[Annotations, Annotations], NDArray[np.bool_]] | None = None
-    """Tells which gallery images, [Q, G], a query must not see."""
+    """Returns which gallery images, [Q, G], are excluded for each query."""
 
 
 class Annotations(NamedTuple):
-    """Who is on the images and which camera took them, [N] each."""
+    """Identity and camera of each image."""
 
     identity: Integers
+    """[N]."""
     camera: Integers
+    """[N]."""
 
     def at(self, positions: Integers) -> Annotations:
-        """Return those of some images."""
+        """Return the annotations of the images at some positions."""
         return Annotations(self.identity[positions], self.camera[positions])
 
 
-def draw_gallery(setting: Setting, images: Annotations, draw: int) -> Integers:
+def sample_gallery(setting: Setting, images: Annotations, draw: int) -> Integers:
     """Return the positions of one random gallery, ascending; the same for equal arguments.
 
-    Of each identity in each of the setting's cameras `shots` images are drawn, all where there
+    `shots` images of each identity in each of the setting's cameras are sampled, or all if there
     are fewer.
 
     Args:
         setting: cameras and shots.
-        images: of the gallery's modality.
-        draw: number of the draw, which seeds it.
+        images: annotations of all images of the gallery's modality.
+        draw: number of the gallery, which is its seed.
+
+    Returns:
+        [G], positions in `images`.
     """
     allowed = np.ones(len(images.camera), dtype=bool)
     if setting.cameras is not None:
@@ -59,11 +64,11 @@ def draw_gallery(setting: Setting, images: Annotations, draw: int) -> Integers:
     positions = np.flatnonzero(allowed)
     if setting.shots is None:
         return positions
-    places = np.stack([images.identity[positions], images.camera[positions]])
-    _, place = np.unique(places, axis=1, return_inverse=True)
-    # In a random order, the first `shots` images of each place.
+    pairs = np.stack([images.identity[positions], images.camera[positions]])
+    _, view = np.unique(pairs, axis=1, return_inverse=True)
+    # In a random order, the first `shots` images of each pair of identity and camera.
     order = np.random.default_rng(draw).permutation(len(positions))
-    by_place = order[np.argsort(place[order], kind="stable")]
-    ordered = place[by_place]
-    turn = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-    return np.sort(positions[by_place[turn < setting.shots]])
+    by_view = order[np.argsort(view[order], kind="stable")]
+    ordered = view[by_view]
+    rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    return np.sort(positions[by_view[rank < setting.shots]])

@@ -1,4 +1,4 @@
-"""The layouts that can be read, by the name that `dataset.layout` gives them."""
+"""The layouts that can be read, by their name in `dataset.layout`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from salcr.datasets.records import Record
 
 
 class Reader(NamedTuple):
-    """What a module in `salcr/datasets/` offers."""
+    """The functions and constants of one layout's module."""
 
     read_records: Callable[[Path], list[Record]]
     missing: Callable[[Path], str]
-    """Returns the message that says what is expected in a folder and where to get it."""
+    """Returns the error message that describes what is expected in a folder and where to get it."""
     split_files: str
-    """Pattern of the files that say which images are used, relative to the folder."""
+    """Pattern of the files that list the images to use, relative to the folder."""
     settings: tuple[Setting, ...]
     """How the data set is evaluated."""
 

@@ -1,4 +1,4 @@
-"""What every data-set module returns."""
+"""The record of an image, which all readers return."""
 
 from __future__ import annotations
 
@@ -18,4 +18,4 @@ class Record(NamedTuple):
     """Path relative to the data set's folder."""
     camera: int
     identity: int
-    """Any whole number; equal for the images of one person within a trial."""
+    """Any integer; equal for the images of one person within a trial."""

@@ -19,7 +19,8 @@ _SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}
 _INDEX_NAME = re.compile(r"(train|test)_(visible|thermal)_(\d+)\.txt")
 
 SPLIT_FILES = "idx/*.txt"
-# All images of one modality ask, all of the other answer; the field says "thermal" of RegDB.
+# All images of one modality are queries, all of the other the gallery. The literature calls
+# RegDB's infrared images thermal.
 SETTINGS = (
     Setting("visible-to-thermal", query="visible", gallery="infrared"),
     Setting("thermal-to-visible", query="infrared", gallery="visible"),
@@ -28,7 +29,7 @@ LAYOUT = """\
   Visible/<identity>/*.bmp
   Thermal/<identity>/*.bmp
   idx/{train,test}_{visible,thermal}_<trial>.txt   with lines `path label`
-Its authors at Dongguk University give it out on request, as DBPerson-Recog-DB1:
+Its authors at Dongguk University provide it on request, as DBPerson-Recog-DB1:
 http://dm.dongguk.edu/link.html
 To try the workflow without it: make demo"""
 
@@ -37,8 +38,8 @@ def read_records(root: Path) -> list[Record]:
     """Return the images of all trials, in the order of the split files.
 
     Raises:
-        SalcrError: the folder is not there or not laid out like RegDB, a split file is broken,
-            or images that it names are missing.
+        SalcrError: the folder is missing or not laid out like RegDB, a split file is invalid,
+            images that it lists are missing, or an identity is in training and test.
     """
     if not (root / "idx").is_dir():
         raise SalcrError(missing(root))
@@ -63,7 +64,7 @@ def read_records(root: Path) -> list[Record]:
 
 
 def missing(root: Path) -> str:
-    """Return the message that says what is expected at `root` and where to get it."""
+    """Return the error message that describes what is expected at `root` and where to get it."""
     return f"no RegDB at {root.absolute()}. Expected there:\n{LAYOUT}"
 
 
@@ -82,9 +83,9 @@ def _read_split(root: Path, trial: int, split: str, modality: str) -> list[Recor
 
 
 def _check_identities(root: Path, records: list[Record]) -> None:
-    """Refuse a trial whose labels do not pair up, or that trains and tests on one person."""
+    """Refuse a trial whose modalities differ in labels, or with a person in training and test."""
     labels: dict[tuple[int, str, str], set[int]] = {}
-    # Labels count from 0 in each split: only the folder tells who it is.
+    # Labels count from 0 in each split: only the name of the folder identifies a person.
     people: dict[tuple[int, str, str], set[int]] = {}
     for record in records:
         key = (record.trial, record.split, record.modality)

@@ -3,8 +3,7 @@
 cam1 .. cam6/<identity, 4 digits>/*.jpg      cameras 1, 2, 4, 5 visible; 3, 6 infrared
 exp/{train,val,test}_id.txt                  identities, separated by commas
 
-As usual, the identities of val_id.txt train as well. There is one trial. Every image is the
-`salcr.datasets.records.Record` of its camera and of its identity's number.
+As usual, the identities of val_id.txt are used for training as well. There is one trial.
 """
 
 from __future__ import annotations
@@ -26,15 +25,22 @@ SPLIT_FILES = "exp/*.txt"
 
 
 def _same_place(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
-    """Cameras 2 and 3 hang in one place: a query of camera 3 does not see camera 2."""
+    """Return the pairs of query camera 3 and gallery camera 2, [Q, G]: both are in one place."""
     return (query.camera[:, None] == 3) & (gallery.camera == 2)
 
 
-# Infrared images ask; the gallery has one or ten random images of each identity and camera.
+# Infrared images are the queries; the gallery has one or ten random visible images of each
+# identity and camera.
 SETTINGS = tuple(
     Setting(
-        name, query="infrared", gallery="visible", cameras=cameras, shots=shots, draws=10,
-        identity_once=True, excludes=_same_place,
+        name,
+        query="infrared",
+        gallery="visible",
+        cameras=cameras,
+        shots=shots,
+        draws=10,
+        identity_once=True,
+        excludes=_same_place,
     )
     for name, cameras, shots in (
         ("all", (1, 2, 4, 5), 1),
@@ -42,12 +48,12 @@ SETTINGS = tuple(
         ("all multi-shot", (1, 2, 4, 5), 10),
         ("indoor multi-shot", (1, 2), 10),
     )
-)  # fmt: skip
+)
 
 LAYOUT = """\
   cam1 .. cam6/<identity as 4 digits>/*.jpg
   exp/{train,val,test}_id.txt     with identities, separated by commas
-Its authors at Sun Yat-sen University give it out on request:
+Its authors at Sun Yat-sen University provide it on request:
 https://www.isee-ai.cn/project/RGBIRReID.html
 To try the workflow without it: make demo"""
 
@@ -56,8 +62,8 @@ def read_records(root: Path) -> list[Record]:
     """Return the images of the trial, in the order of split, modality, identity, camera, name.
 
     Raises:
-        SalcrError: the folder is not there or not laid out like SYSU-MM01, a split file is
-            broken, or an identity is both trained and tested on.
+        SalcrError: the folder is missing or not laid out like SYSU-MM01, a split file is invalid,
+            or an identity is in training and test.
     """
     if not (root / "exp").is_dir():
         raise SalcrError(missing(root))
@@ -67,18 +73,18 @@ def read_records(root: Path) -> list[Record]:
     records = []
     for split, numbers in identities.items():
         for modality in CAMERAS:
-            found = [r for number in numbers for r in _images(root, split, modality, number)]
-            if not found:
+            images = [r for number in numbers for r in _images(root, split, modality, number)]
+            if not images:
                 raise SalcrError(
                     f"{root.absolute()}: no {modality} image of the identities of "
                     f"{_split_file(root, split)}; copy the cam folders there"
                 )
-            records += found
+            records += images
     return records
 
 
 def missing(root: Path) -> str:
-    """Return the message that says what is expected at `root` and where to get it."""
+    """Return the error message that describes what is expected at `root` and where to get it."""
     return f"no SYSU-MM01 at {root.absolute()}. Expected there:\n{LAYOUT}"
 
 
@@ -87,32 +93,32 @@ def _split_file(root: Path, word: str) -> Path:
 
 
 def _check_cameras(root: Path) -> None:
-    """Refuse a folder that lacks a camera or has one that SYSU-MM01 has not."""
-    wanted = {f"cam{camera}" for cameras in CAMERAS.values() for camera in cameras}
+    """Refuse a folder that lacks a camera or has one that SYSU-MM01 does not have."""
+    wanted = {f"cam{number}" for numbers in CAMERAS.values() for number in numbers}
     folders = [path.name for path in root.iterdir() if path.is_dir()]
-    found = {name for name in folders if name.lower().startswith("cam")}
-    if lacking := sorted(wanted - found):
+    cameras = {name for name in folders if name.lower().startswith("cam")}
+    if lacking := sorted(wanted - cameras):
         raise SalcrError(f"{root.absolute()}: lacks {', '.join(lacking)}. Expected:\n{LAYOUT}")
-    if unknown := sorted(found - wanted):
+    if unknown := sorted(cameras - wanted):
         raise SalcrError(
-            f"{root.absolute()}: {', '.join(unknown)} is no camera of SYSU-MM01, which has "
+            f"{root.absolute()}: {', '.join(unknown)} is not a camera of SYSU-MM01, which has "
             "cam1 to cam6; move it elsewhere"
         )
 
 
 def _read_split(root: Path, split: str) -> list[int]:
-    """Return the identities that train or test, in ascending order."""
+    """Return the identities of a split, in ascending order."""
     seen: dict[int, Path] = {}
     for word in SPLITS[split]:
         path = _split_file(root, word)
         identities = _read_identities(path)
         if not identities:
-            raise SalcrError(f"{path}: names no identity; restore it")
+            raise SalcrError(f"{path}: does not list an identity; restore it")
         for identity in identities:
             if identity in seen:
                 other = "" if seen[identity] == path else f", and so does {seen[identity].name}"
                 raise SalcrError(
-                    f"{path}: names identity {identity}{other or ' twice'}; keep it once"
+                    f"{path}: lists identity {identity}{other or ' twice'}; keep it once"
                 )
             seen[identity] = path
     return sorted(seen)
@@ -125,15 +131,14 @@ def _read_identities(path: Path) -> list[int]:
         for word in line.rstrip(",").split(","):
             if not word.strip().isdecimal():
                 raise SalcrError(
-                    f"{path}, line {number}: expected identities separated by commas, "
-                    f"found {word!r}"
+                    f"{path}, line {number}: expected identities separated by commas, not {word!r}"
                 )
             identities.append(int(word))
     return identities
 
 
 def _images(root: Path, split: str, modality: str, identity: int) -> list[Record]:
-    """Return the images of an identity; not every camera saw everyone."""
+    """Return the images of an identity; not every camera saw every person."""
     return [
         Record(1, split, modality, path.relative_to(root).as_posix(), camera, identity)
         for camera in CAMERAS[modality]

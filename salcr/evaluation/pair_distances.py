@@ -1,4 +1,4 @@
-"""How far cross-modality pairs of one person, and of two, lie apart."""
+"""Distances of cross-modality pairs of one person and of two different people."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from salcr.types import Floats, Integers
 
 EDGES = np.linspace(0, 2, 101)
-"""Of the histograms' bins: cosine distances lie in 0 .. 2."""
+"""Edges of the histograms' bins; cosine distances are in [0, 2]."""
 _SEED = 0  # the same pairs for every network of a trial
 
 
@@ -37,21 +37,22 @@ def pair_distances(
         infrared: [M, D], unit rows.
         visible_identity: [N].
         infrared_identity: [M].
-        most: pairs of each kind; of more, so many are drawn, the same in every call.
+        most: maximum number of pairs of each kind; a random subset, the same in every call, if
+            there are more.
 
     Raises:
-        ValueError: there is no pair of a kind.
+        ValueError: there are no pairs of a kind.
     """
-    distance = np.clip(1 - visible @ infrared.T, 0, 2).ravel()  # rounding can leave one below 0
+    distance = np.clip(1 - visible @ infrared.T, 0, 2).ravel()  # rounding can make one negative
     same = (visible_identity[:, None] == infrared_identity).ravel()
     rng = np.random.default_rng(_SEED)
-    found = {}
+    distances = {}
     for kind, wanted in (("positive", same), ("negative", ~same)):
         pairs = np.flatnonzero(wanted)
         if len(pairs) == 0:
-            raise ValueError(f"there is no {kind} pair")
+            raise ValueError(f"there are no {kind} pairs")
         if len(pairs) > most:
             pairs = pairs[rng.choice(len(pairs), most, replace=False)]
         chosen = distance[pairs].astype(np.float64)
-        found[kind] = Distances(np.histogram(chosen, EDGES)[0], float(chosen.mean()))
-    return found
+        distances[kind] = Distances(np.histogram(chosen, EDGES)[0], float(chosen.mean()))
+    return distances

@@ -1,4 +1,4 @@
-"""From a network and a test split to retrieval: features, and the metrics of one gallery."""
+"""Evaluate retrieval: features of a test split, and the metrics in one gallery."""
 
 from __future__ import annotations
 
@@ -17,49 +17,57 @@ from salcr.types import MODALITIES, Floats, Integers
 RANKS = 20
 
 
-class Described(NamedTuple):
-    """What is known of a split's test images, by modality."""
+class TestSet(NamedTuple):
+    """Features and annotations of a trial's test images, by modality."""
 
     features: dict[str, Floats]
     """[N, C], unit rows."""
     annotations: dict[str, Annotations]
-    """Identities and cameras."""
+    """Identities and cameras, [N] each."""
 
 
-def describe(network: Network, split: Split, identities: Path, *, trial: int) -> Described:
-    """Return the features of all test images, and who is on them.
+def embed_test_set(network: Network, split: Split, identities: Path, *, trial: int) -> TestSet:
+    """Return the features and the annotations of all test images.
 
     Args:
-        network: to compute features with.
+        network: computes the features; put into evaluation mode.
         split: the test images of the trial.
         identities: file of the true identities.
-        trial: whose split it is.
+        trial: number of the split.
+
+    Raises:
+        SalcrError: the identities are damaged, or a feature is not finite.
     """
-    who = load_identities(identities, trial=trial, split="test")
+    identity = load_identities(identities, trial=trial, split="test")
     images = split.images
-    return Described(
+    return TestSet(
         {m: mirrored_features(network, images[m], m).cpu().numpy() for m in MODALITIES},
-        {m: Annotations(who[m], images[m].camera) for m in MODALITIES},
+        {m: Annotations(identity[m], images[m].camera) for m in MODALITIES},
     )
 
 
 def squared_euclidean(query: Floats, gallery: Floats) -> Floats:
-    """Return the distances [Q, G] of unit rows."""
+    """Return the squared Euclidean distances [Q, G], in [0, 4], of unit rows."""
     distance: Floats = 2 - 2 * query @ gallery.T
     return distance
 
 
-def retrieve(setting: Setting, distance: Floats, test: Described, drawn: Integers) -> Retrieval:
-    """Return the metrics in one drawn gallery.
+def evaluate_gallery(
+    setting: Setting, distance: Floats, test: TestSet, gallery_positions: Integers
+) -> Retrieval:
+    """Return the metrics in one gallery.
 
     Args:
         setting: the protocol.
         distance: [Q, G] of all queries and the gallery's images.
         test: all test images.
-        drawn: [G], the gallery's positions among them.
+        gallery_positions: [G], positions of the gallery among the images of its modality.
+
+    Raises:
+        ValueError: no query has a match in the gallery.
     """
     query, images = test.annotations[setting.query], test.annotations[setting.gallery]
-    gallery = Annotations(images.identity[drawn], images.camera[drawn])
+    gallery = Annotations(images.identity[gallery_positions], images.camera[gallery_positions])
     return retrieval_metrics(
         distance,
         query.identity,
@@ -70,20 +78,20 @@ def retrieve(setting: Setting, distance: Floats, test: Described, drawn: Integer
     )
 
 
-def as_numbers(found: Retrieval) -> dict[str, object]:
+def retrieval_to_dict(metrics: Retrieval) -> dict[str, object]:
     """Return the metrics as plain values, for a file."""
-    return {"cmc": found.cmc.tolist(), "map": found.map, "minp": found.minp}
+    return {"cmc": metrics.cmc.tolist(), "map": metrics.map, "minp": metrics.minp}
 
 
-def mean_scores(draws: list[Retrieval]) -> dict[str, float]:
-    """Return rank-1, mAP and mINP, each 0 to 1, as means over drawn galleries."""
+def average_scores(galleries: list[Retrieval]) -> dict[str, float]:
+    """Return rank-1, mAP and mINP, in [0, 1], averaged over galleries."""
     return {
-        "rank-1": float(np.mean([one.cmc[0] for one in draws])),
-        "mAP": float(np.mean([one.map for one in draws])),
-        "mINP": float(np.mean([one.minp for one in draws])),
+        "rank-1": float(np.mean([metrics.cmc[0] for metrics in galleries])),
+        "mAP": float(np.mean([metrics.map for metrics in galleries])),
+        "mINP": float(np.mean([metrics.minp for metrics in galleries])),
     }
 
 
-def in_words(scores: dict[str, float]) -> str:
-    """Return scores in percent, for a log."""
+def format_scores(scores: dict[str, float]) -> str:
+    """Return scores in percent as text, for a log."""
     return ", ".join(f"{name} {value:.2%}" for name, value in scores.items())

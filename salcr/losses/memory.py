@@ -1,7 +1,6 @@
-"""Cluster memories: one unit vector per cluster, moved by every sample of its cluster.
+"""Cluster memories and the contrastive loss of both stages (METHOD 2.4, 2.6 and 2.7).
 
-And the loss of features against one, which both stages train with
-(docs/METHOD.md, sections 2.4, 2.6 and 2.7).
+A memory holds one unit vector per cluster, which every sample of the cluster updates.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from torch import Tensor
 
 from salcr.types import Integers
 
-# Distance of two unit vectors that float32, which resolves 6e-8, does not tell apart.
-_UNFELT = 1e-9
+# Distance of unit vectors that are equal in float32, whose resolution is 6e-8.
+_NEGLIGIBLE = 1e-9
 
 
-def initial_memory(features: Tensor, labels: Integers) -> Tensor:
-    """Return the normalized mean feature of every cluster.
+def initialize_memory(features: Tensor, labels: Integers) -> Tensor:
+    """Return the normalized mean feature of every cluster: m_k = normalize(mean of its f).
 
     Args:
-        features: [..., N, C]; leading dimensions (parts) have memories of their own.
-        labels: [N], 0 .. K-1 with every value used, or -1 for images that sit out.
+        features: [..., N, C]; each index of the leading dimensions (parts) has its own memory.
+        labels: [N], 0 .. K-1 with every value used, or -1 for images that are left out.
 
     Returns:
         [..., K, C] unit rows on the device of `features`.
@@ -40,6 +39,8 @@ def initial_memory(features: Tensor, labels: Integers) -> Tensor:
 def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """Return the mean cross entropy of features against a cluster memory.
 
+    The loss of a feature f with label y is -log(exp(f . m_y / tau) / sum_k exp(f . m_k / tau)).
+
     Args:
         features: [..., B, C] unit rows.
         memory: [..., K, C] unit rows, constants.
@@ -47,7 +48,7 @@ def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: 
         temperature: tau.
 
     Returns:
-        A scalar; leading dimensions (parts) are averaged.
+        A scalar, the mean over the batch and the leading dimensions (parts).
     """
     logits = features @ memory.mT / temperature
     targets = labels.expand(logits.shape[:-1])
@@ -55,69 +56,69 @@ def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: 
 
 
 @torch.no_grad()
-def updated_memory(
+def update_memory(
     memory: Tensor,
     features: Tensor,
     labels: Integers,
     momentum: float,
     order: Integers | None = None,
 ) -> Tensor:
-    """Return the memory after the samples of a batch have moved it one after another.
+    """Return the memory after the samples of a batch have updated it one after another.
 
-    m_y <- normalize(momentum * m_y + (1 - momentum) * f). Clusters do not touch each other, so
-    one sample of every cluster acts at a time, the last ones of all clusters together; samples
-    that too many of their own cluster follow are left out, their trace is below rounding.
+    m_y <- normalize(momentum * m_y + (1 - momentum) * f). Clusters are independent, so one sample
+    of every cluster is applied at a time, the last ones of all clusters together. Samples that
+    many others of their cluster follow are left out, because their effect is below rounding.
 
     Args:
         memory: [..., K, C] unit rows.
         features: [..., B, C] unit rows.
         labels: [B], 0 .. K-1.
-        momentum: share of the old value that stays, in [0, 1).
-        order: [B], the samples in the order in which they act; that of the batch if left out.
+        momentum: weight of the old value, in [0, 1).
+        order: [B], positions of the samples in the order of the updates; by default the batch's.
 
     Returns:
-        [..., K, C], a new tensor; no gradient flows into it.
+        [..., K, C], a new tensor without gradient.
     """
     order = np.arange(len(labels)) if order is None else order
-    clusters, turns = _turns(labels[order], _num_felt(momentum))
-    used, rows = (  # to the device at once, not turn by turn
+    clusters, turns = _turns(labels[order], _num_effective(momentum))
+    used, rows = (  # copied to the device at once, not turn by turn
         torch.from_numpy(indices).to(memory.device)
         for indices in (clusters, order[np.concatenate(turns)])
     )
-    moving = memory[..., used, :]
+    entries = memory[..., used, :]
     for sample in features[..., rows, :].split([len(turn) for turn in turns], dim=-2):
-        acting = moving[..., : sample.shape[-2], :]
-        F.normalize(torch.lerp(sample, acting, momentum), dim=-1, out=acting)
+        updated = entries[..., : sample.shape[-2], :]
+        F.normalize(torch.lerp(sample, updated, momentum), dim=-1, out=updated)
     memory = memory.clone()
-    memory[..., used, :] = moving
+    memory[..., used, :] = entries
     return memory
 
 
 def _turns(labels: Integers, most: int) -> tuple[Integers, list[Integers]]:
-    """Return which samples of a batch act together, the last `most` of every cluster.
+    """Return which samples of a batch are applied together: the last `most` of every cluster.
 
     Returns:
         the clusters that have a sample, those with most samples first; and for each turn the
-        positions that act in it, one for each of the first so many clusters.
+        positions that are applied in it, one for each of the first clusters.
     """
     order = np.argsort(labels, kind="stable")
     clusters, sizes = np.unique(labels, return_counts=True)
-    ends = np.cumsum(sizes)  # in `order`, each cluster's samples end here
+    ends = np.cumsum(sizes)  # of each cluster's samples in `order`
     largest_first = np.argsort(-sizes, kind="stable")
     sizes, ends = sizes[largest_first], ends[largest_first]
     followers = reversed(range(min(sizes.max(initial=1), most)))
     return clusters[largest_first], [order[ends[sizes > f] - 1 - f] for f in followers]
 
 
-def _num_felt(momentum: float) -> int:
-    """Return how many of a cluster's last samples can be felt in float32: 11 where mu is 0.1.
+def _num_effective(momentum: float) -> int:
+    """Return how many of a cluster's last samples affect a float32 memory: 11 for mu = 0.1.
 
-    mu * m + (1 - mu) * f is at least 1 - 2 mu long, and normalizing vectors no shorter than that
-    stretches their distance by 1 / (1 - 2 mu) at most. So each sample shrinks the distance, at
-    first at most 2, of memories that started apart, at least by mu / (1 - 2 mu).
+    The length of mu * m + (1 - mu) * f is at least 1 - 2 mu, and normalizing vectors of at least
+    this length increases their distance at most by the factor 1 / (1 - 2 mu). Each sample thus
+    multiplies the distance of two memories, initially at most 2, by mu / (1 - 2 mu) or less.
     """
     if momentum == 0:
         return 1
-    if momentum >= 1 / 3:  # the bound shrinks nothing
+    if momentum >= 1 / 3:  # the factor is not below 1
         return sys.maxsize
-    return math.ceil(math.log(_UNFELT / 2) / math.log(momentum / (1 - 2 * momentum)))
+    return math.ceil(math.log(_NEGLIGIBLE / 2) / math.log(momentum / (1 - 2 * momentum)))

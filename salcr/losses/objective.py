@@ -1,4 +1,4 @@
-"""The objective of stage two: its memories, its losses on a batch, and how a batch moves them."""
+"""The objective of stage two: its memories, its losses on a batch, and the memories' update."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from torch import Tensor
 
 from salcr.config.schema import Fgsal, Gpcr, Memory
 from salcr.losses import refinement
-from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
+from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
 from salcr.models.network import Features
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 
 class UnitFeatures(NamedTuple):
-    """The normalized features of a batch, which several losses and the memories look at."""
+    """The normalized features of a batch, which the losses and the memories use."""
 
     global_features: Tensor
     """[3S, C] rows [v; a; r]."""
     parts: dict[str, Tensor]
-    """Side -> [P, B, C], from `refinement.part_rows`; empty where no loss needs them."""
+    """Modality -> [P, B, C], from `refinement.part_rows`; empty if the losses do not use them."""
 
 
 class StageTwoObjective:
     """L_global + L_part + weight * L_refine (METHOD 3.3) and its memories.
 
     Args:
-        global_features: modality -> [N, C] eval-mode global features of all training images,
-            unit rows.
+        global_features: modality -> [N, C] evaluation-mode global features of all training
+            images, unit rows.
         parts: modality -> [P, N, C] part blocks of the jointly normalized concatenation.
         clusters: modality -> [N] DBSCAN labels, -1 for outliers; not propagated, not relabeled.
         memory: momentum and temperature.
-        fgsal: switches of the part losses.
-        gpcr: switches of the refinement losses.
-        label_space: "dual", or the one space in which both modalities are trained; the memories
-            of the other space then see the images of their own modality only (Table 4).
+        fgsal: options of the part losses.
+        gpcr: options of the refinement losses.
+        label_space: "dual", or the only space in which both modalities are trained; the memories
+            of the other space are then used with images of their own modality only (Table 4).
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class StageTwoObjective:
         self.memory, self.fgsal, self.gpcr = memory, fgsal, gpcr
         self.label_space = label_space
         self.global_memory = {
-            s: initial_memory(global_features[s], clusters[s]) for s in MODALITIES
+            s: initialize_memory(global_features[s], clusters[s]) for s in MODALITIES
         }
-        part_start = {s: initial_memory(parts[s], clusters[s]) for s in MODALITIES}
+        part_start = {s: initialize_memory(parts[s], clusters[s]) for s in MODALITIES}
         self.part_memory = {(side, s): part_start[s] for side in MODALITIES for s in MODALITIES}
         kept = {
             s: torch.from_numpy(np.flatnonzero(clusters[s] >= 0)).to(global_features[s].device)
@@ -66,8 +66,8 @@ class StageTwoObjective:
         self.instances = {s: global_features[s][kept[s]] for s in MODALITIES}
         self.part_instances = {s: F.normalize(parts[s][:, kept[s]], dim=-1) for s in MODALITIES}
 
-    def normalized(self, features: Features) -> UnitFeatures:
-        """Return a batch's features as `losses` and `update` take them."""
+    def normalize(self, features: Features) -> UnitFeatures:
+        """Return the features of a batch in the form that `losses` and `update` take."""
         global_features = F.normalize(features.global_features, dim=-1)
         if not (self.fgsal.enabled or self.gpcr.mode in ("both", "part")):
             return UnitFeatures(global_features, {})
@@ -75,12 +75,16 @@ class StageTwoObjective:
         return UnitFeatures(global_features, refinement.part_rows(*features[1:], released=released))
 
     def losses(self, features: UnitFeatures, labels: PseudoLabels[Tensor]) -> dict[str, Tensor]:
-        """Return the scalar losses of a batch: "global", "part", "refine" and their "total".
+        """Return the scalar losses of a batch: "global", "part", "refine" and "total".
 
-        A loss that is switched off is left out.
+        total = global + part + weight * refine; a loss that is disabled is left out.
+
+        Args:
+            features: from `normalize`.
+            labels: [S] of each field, pseudo-labels of the batch.
         """
         tau = self.memory.temperature
-        found = {
+        losses = {
             "global": _sum(
                 cluster_loss(
                     features.global_features[rows],
@@ -93,29 +97,35 @@ class StageTwoObjective:
             )
         }
         if self.fgsal.enabled:
-            found["part"] = _sum(
+            losses["part"] = _sum(
                 cluster_loss(rows, self.part_memory[side, space], target, tau)
                 for side, space, rows, target in self._parts(features, labels)
             )
         if self.gpcr.mode != "none":
-            found["refine"] = self._refine_loss(features)
-        total = found["global"] + found.get("part", 0)
-        found["total"] = total + self.gpcr.weight * found.get("refine", 0)
-        return found
+            losses["refine"] = self._refine_loss(features)
+        total = losses["global"] + losses.get("part", 0)
+        losses["total"] = total + self.gpcr.weight * losses.get("refine", 0)
+        return losses
 
     def update(
         self, features: UnitFeatures, labels: PseudoLabels[Tensor], rng: np.random.Generator
     ) -> None:
-        """Move the cluster memories by a batch, its samples in random order."""
+        """Update the cluster memories with a batch, its samples in random order.
 
-        def moved(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
+        Args:
+            features: from `normalize`.
+            labels: [S] of each field, pseudo-labels of the batch.
+            rng: source of the order.
+        """
+
+        def updated(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
             order = rng.permutation(len(label))
             momentum = self.memory.momentum
-            return updated_memory(memory, rows, label.cpu().numpy(), momentum, order)
+            return update_memory(memory, rows, label.cpu().numpy(), momentum, order)
 
         for space in MODALITIES:
             rows = self._rows(space, len(features.global_features))
-            self.global_memory[space] = moved(
+            self.global_memory[space] = updated(
                 self.global_memory[space],
                 features.global_features[rows],
                 group_labels(labels, space)[rows],
@@ -123,14 +133,14 @@ class StageTwoObjective:
         if not self.fgsal.enabled:
             return
         for side, space, parts, target in self._parts(features, labels):
-            self.part_memory[side, space] = moved(self.part_memory[side, space], parts, target)
+            self.part_memory[side, space] = updated(self.part_memory[side, space], parts, target)
 
     def _spaces(self, side: str) -> list[str]:
         """Return the label spaces in which the images of one modality are trained."""
         return [s for s in MODALITIES if self.label_space in ("dual", s) or s == side]
 
     def _rows(self, space: str, num_rows: int) -> slice:
-        """Return those of the rows [v; a; r] that the memory of a label space sees."""
+        """Return the slice of the rows [v; a; r] that are trained in a label space."""
         visible, infrared = (space in self._spaces(side) for side in MODALITIES)
         boundary = num_rows * 2 // 3
         return slice(0 if visible else boundary, num_rows if infrared else boundary)
@@ -138,7 +148,7 @@ class StageTwoObjective:
     def _parts(
         self, features: UnitFeatures, labels: PseudoLabels[Tensor]
     ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
-        """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is trained."""
+        """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is used."""
         for side, rows in features.parts.items():
             for space in self._spaces(side):
                 own = labels.of(side, space)
@@ -146,18 +156,18 @@ class StageTwoObjective:
 
     def _refine_loss(self, features: UnitFeatures) -> Tensor:
         tau, mode = self.memory.temperature, self.gpcr.mode
-        found = []
+        losses = []
         for space in MODALITIES:
             logits = refinement.instance_logits(
                 features.global_features, self.instances[space], tau
             )
-            near = refinement.nearest(logits, self.gpcr.k)
+            nearest = refinement.nearest_instances(logits, self.gpcr.k)
             if mode in ("both", "global"):
-                found.append(refinement.refine_global(logits, near))
+                losses.append(refinement.refine_global(logits, nearest))
             if mode in ("both", "part"):
                 memory = self.part_instances[space]
-                found.append(refinement.refine_parts(near, features.parts, memory, tau))
-        return _sum(found)
+                losses.append(refinement.refine_parts(nearest, features.parts, memory, tau))
+        return _sum(losses)
 
 
 def _sum(terms: Iterable[Tensor]) -> Tensor:
@@ -165,6 +175,6 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
 
 
 def group_labels(labels: PseudoLabels[Tensor], space: str) -> Tensor:
-    """Return [3S] labels of the rows [v; a; r] in one label space."""
+    """Return the labels [3S] of the rows [v; a; r] in one label space."""
     visible, infrared = (labels.of(modality, space) for modality in MODALITIES)
     return torch.cat([visible, visible, infrared])

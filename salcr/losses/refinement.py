@@ -1,8 +1,8 @@
-"""What stage two adds to the loss against cluster memories (METHOD 3.3).
+"""Refinement losses of stage two, in addition to the loss against cluster memories (METHOD 3.3).
 
-All features are L2-normalized, all similarities cosines divided by the temperature tau. A batch
-of stage two is three aligned groups of S images, in the row order [v; a; r]: visible,
-channel-augmented visible (the same images as v) and infrared.
+All features are L2-normalized, all similarities are cosines divided by the temperature tau. A
+batch of stage two consists of three aligned groups of S images, in the row order [v; a; r]:
+visible, channel-augmented visible (the same images as v) and infrared.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NUM_GROUPS = 3
 
 
 def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) -> dict[str, Tensor]:
-    """Return the part features f(query, map) by the query's modality, "visible" or "infrared".
+    """Return the part features f(query, map) by the modality of the query.
 
     Args:
         own: [3S, P, C] rows f(v,v), f(a,a), f(r,r).
@@ -24,8 +24,8 @@ def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) ->
         released: replace f(a,r) by f(a,v), as the released code does.
 
     Returns:
-        side -> [P, B, C] unit rows: own, cross 1 and cross 2 one after another, each of v and a
-        (visible, B = 6S) or of r (infrared, B = 3S).
+        modality -> [P, B, C] unit rows: own, cross 1 and cross 2 one after another, each of v and
+        a ("visible", B = 6S) or of r ("infrared", B = 3S).
     """
     patterns = [own.chunk(NUM_GROUPS), cross1.chunk(NUM_GROUPS), cross2.chunk(NUM_GROUPS)]
     if released:
@@ -35,16 +35,16 @@ def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) ->
         "visible": torch.cat([group for v, a, _ in patterns for group in (v, a)]),
         "infrared": torch.cat([r for _, _, r in patterns]),
     }
-    return {side: F.normalize(found, dim=-1).transpose(0, 1) for side, found in rows.items()}
+    return {side: F.normalize(parts, dim=-1).transpose(0, 1) for side, parts in rows.items()}
 
 
 def instance_logits(features: Tensor, instances: Tensor, temperature: float) -> Tensor:
-    """Return the cosines [..., B, N] of features [..., B, C] with instances [N, C], over tau."""
-    return (features / temperature) @ instances.T  # N may be ten times C: divide the shorter rows
+    """Return cosine / tau, [..., B, N], of features [..., B, C] and instances [N, C]."""
+    return (features / temperature) @ instances.T  # N may be ten times C: divide the smaller matrix
 
 
-def nearest(logits: Tensor, k: int) -> Tensor:
-    """Return the indices [..., min(k, N)] of the largest logits [..., N], in no order."""
+def nearest_instances(logits: Tensor, k: int) -> Tensor:
+    """Return the indices [..., min(k, N)] of the largest logits [..., N], in any order."""
     return logits.detach().topk(min(k, logits.shape[-1]), dim=-1, sorted=False).indices
 
 
@@ -54,68 +54,72 @@ def isin_rows(indices: Tensor, others: Tensor) -> Tensor:
 
 
 def instance_loss(logits: Tensor, candidates: Tensor, positive: Tensor) -> Tensor:
-    """Return the mean of -log of the softmax mass on an anchor's positive instances.
+    """Return the mean of -log(sum of softmax over an anchor's positive instances).
 
     Args:
         logits: [..., N] cosines of each anchor with all instances, divided by tau.
-        candidates: [..., k] indices of instances, no two the same.
+        candidates: [..., k] distinct indices of instances.
         positive: [..., k] bool, which candidates are positives.
 
     Returns:
-        A scalar over the anchors that have a positive; 0 (with zero gradient) if none has.
+        A scalar, the mean over the anchors with a positive; 0, with zero gradient, without any.
     """
     has_positive = positive.any(dim=-1)
-    kept = positive | ~has_positive.unsqueeze(-1)  # without one: any finite value, times 0 below
+    kept = positive | ~has_positive.unsqueeze(-1)  # without positives: any finite value, times 0
     on_candidates = logits.log_softmax(dim=-1).gather(-1, candidates)
     loss = -on_candidates.masked_fill(~kept, -torch.inf).logsumexp(dim=-1)
     return (loss * has_positive).sum() / has_positive.sum().clamp_min(1)
 
 
-def refine_global(logits: Tensor, near: Tensor) -> Tensor:
+def refine_global(logits: Tensor, nearest: Tensor) -> Tensor:
     """Return the global refinement loss in one modality's instance memory (GPCR).
 
     An instance is a positive of the triplet (v, a, r) if it is among the k nearest of each.
 
     Args:
         logits: [3S, N] of the rows [v; a; r], from `instance_logits`.
-        near: [3S, k] nearest instances of these rows, from `nearest`.
+        nearest: [3S, k] nearest instances of these rows, from `nearest_instances`.
+
+    Returns:
+        A scalar.
     """
-    v, a, r = near.chunk(NUM_GROUPS)
+    v, a, r = nearest.chunk(NUM_GROUPS)
     positive = isin_rows(v, a) & isin_rows(v, r)
     return instance_loss(logits, v.repeat(NUM_GROUPS, 1), positive.repeat(NUM_GROUPS, 1))
 
 
 def refine_parts(
-    near: Tensor, rows: dict[str, Tensor], part_instances: Tensor, temperature: float
+    nearest: Tensor, rows: dict[str, Tensor], part_instances: Tensor, temperature: float
 ) -> Tensor:
     """Return the part refinement loss in one modality's instance memories (GPCR).
 
-    Positives of f(q, m) are instances among the k nearest of q's global feature that are also
+    Positives of f(q, m) are the instances among the k nearest of q's global feature that are also
     among the k nearest of q's part feature on at least one of the other two maps.
 
     Args:
-        near: [3S, k] instances nearest to the global features of the rows [v; a; r].
-        rows: part features by side, from `part_rows`.
+        nearest: [3S, k] instances nearest to the global features of the rows [v; a; r].
+        rows: part features by modality, from `part_rows`.
         part_instances: [P, N, C] part instance memories, unit rows.
         temperature: tau.
 
     Returns:
         A scalar, the mean over the parts.
     """
-    boundary = len(near) * 2 // 3
-    near_of_sides = (near[:boundary], near[boundary:])
-    candidates = torch.cat([side.repeat(NUM_GROUPS, 1) for side in near_of_sides])
+    boundary = len(nearest) * 2 // 3
+    nearest_of_sides = (nearest[:boundary], nearest[boundary:])
+    candidates = torch.cat([side.repeat(NUM_GROUPS, 1) for side in nearest_of_sides])
     losses = []
     for part, memory in enumerate(part_instances):
         of_sides = [rows[side][part] for side in ("visible", "infrared")]
         logits = instance_logits(torch.cat(of_sides), memory, temperature)
-        near_parts = nearest(logits, near.shape[-1]).split([len(side) for side in of_sides])
-        positive = [_on_another_map(*pair) for pair in zip(near_of_sides, near_parts, strict=True)]
+        nearest_of_parts = nearest_instances(logits, nearest.shape[-1])
+        split = nearest_of_parts.split([len(side) for side in of_sides])
+        positive = [_on_another_map(*pair) for pair in zip(nearest_of_sides, split, strict=True)]
         losses.append(instance_loss(logits, candidates, torch.cat(positive)))
     return torch.stack(losses).mean()
 
 
-def _on_another_map(near: Tensor, near_parts: Tensor) -> Tensor:
-    """Return bool [3B, k]: which of near [B, k] are in near_parts [3B, k] of another map."""
-    own, cross1, cross2 = isin_rows(near, near_parts.unflatten(0, (NUM_GROUPS, -1)))
+def _on_another_map(nearest: Tensor, nearest_of_parts: Tensor) -> Tensor:
+    """Return bool [3B, k]: which of nearest [B, k] are nearest [3B, k] to another map's part."""
+    own, cross1, cross2 = isin_rows(nearest, nearest_of_parts.unflatten(0, (NUM_GROUPS, -1)))
     return torch.cat([cross1 | cross2, own | cross2, own | cross1])

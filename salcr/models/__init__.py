@@ -1,1 +1,1 @@
-"""The network, its checkpoints, and what is computed from a network alone."""
+"""The network, its checkpoints, features, heat maps and size."""

@@ -1,4 +1,4 @@
-"""The file of a network: written after each stage of training, read by all that follow."""
+"""Checkpoints of networks: written after each stage of training, read by all later stages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from salcr.models import tensor_files
 from salcr.models.features import to_device
 from salcr.models.network import Network
 
-_OF_A_MODEL = {"round", "trial", "data_hash", "model", "state"}
+_REQUIRED_KEYS = {"round", "trial", "data_hash", "model", "state"}
 
 
 def write_model(
@@ -31,16 +31,16 @@ def write_model(
     data_hash: str | None,
     settings: Config,
 ) -> None:
-    """Write a network with everything that says where it comes from.
+    """Write a network and its origin.
 
     Args:
         path: file to write.
-        network: to write.
+        network: network to write.
         round_: 0 after stage one, else the round of stage two.
-        trial: whose training images it saw.
-        image_size: height and width of these images, and so of those that it may be shown.
-        data_hash: of the stored data set; None for an imported network, where it is unknown.
-        settings: of the stage that trained it, and its seed where that is known.
+        trial: number of the split that it was trained on.
+        image_size: height and width of the training images, which are those of all later input.
+        data_hash: of the stored data set; None for an imported network, for which it is unknown.
+        settings: of the stage that trained it, with the seed if it is known.
     """
     state = {
         name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()
@@ -74,13 +74,20 @@ def read_model(
 ) -> tuple[Network, dict[str, Any]]:
     """Return the network of a checkpoint, on the device, and the checkpoint itself.
 
+    Args:
+        path: file that `write_model` wrote.
+        device: device to compute on.
+        numerics: how to compute.
+        split: images of the data set that the network must have been trained on.
+        trial: number of the split that it must have been trained on.
+
     Raises:
-        SalcrError: the file is damaged, or was trained on another data set or another trial.
-            Training on one split and testing on another would inflate every number.
+        SalcrError: the file is damaged, or was trained on another data set or another trial:
+            training on one split and testing on another would inflate the results.
     """
     network, checkpoint = read_network(path, device, numerics)
     if checkpoint["data_hash"] is None:
-        warn(f"{path}: imported, so on which images it was trained cannot be checked")
+        warn(f"{path}: imported, so its training images cannot be checked")
     for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):
         if checkpoint[name] is not None and checkpoint[name] != wanted:
             raise SalcrError(
@@ -93,15 +100,16 @@ def read_model(
 def read_network(
     path: Path, device: torch.device, numerics: Numerics
 ) -> tuple[Network, dict[str, Any]]:
-    """Return what `read_model` returns, whatever images the network was trained on.
+    """Return what `read_model` returns, without a check of the training images.
 
     Raises:
-        SalcrError: the file is damaged or holds no network.
+        SalcrError: the file is damaged or does not hold a network.
     """
     checkpoint = tensor_files.read_checkpoint(path, device)
-    if not checkpoint.keys() >= _OF_A_MODEL:
+    if not checkpoint.keys() >= _REQUIRED_KEYS:
         raise SalcrError(
-            f"{path}: holds no network; give a round's checkpoint.pt. If that is one, {files.AGAIN}"
+            f"{path}: does not hold a network; give the checkpoint.pt of a round. If this is one, "
+            f"{files.RERUN_HINT}"
         )
     network = Network(**checkpoint["model"])
     network.load_state_dict(checkpoint["state"])
@@ -111,12 +119,16 @@ def read_network(
 def load_backbone(network: Network, path: Path) -> None:
     """Load a torchvision state dict into the trunk and both stems.
 
+    Args:
+        network: network to load into.
+        path: state-dict file.
+
     Raises:
         SalcrError: the file is missing, damaged, or of another backbone.
     """
     state = tensor_files.read_state_dict(path)
     for module in (network.trunk, network.visible_stem, network.infrared_stem):
-        # Counters of batches are not in torchvision's older files, nor does anything use them.
+        # Counters of batches are not in torchvision's older files, and they are not used.
         wanted = {
             name: value
             for name, value in module.state_dict().items()

@@ -20,11 +20,20 @@ _BATCH = 128
 def extract(
     network: Network, images: Images, modality: str, *, mirrored: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Return the eval-mode features of all images of a split, or of their mirror images.
+    """Return the evaluation-mode features of all images of a split (METHOD 2.1).
+
+    Args:
+        network: put into evaluation mode.
+        images: of one modality.
+        modality: "visible" or "infrared".
+        mirrored: whether to mirror the images horizontally.
 
     Returns:
-        global features [N, C] and [parts, global] features [N, P*C + C], unit rows, float32, on
-        the network's device.
+        global features [N, C] and joint features [parts, global] [N, P*C + C], unit rows, float32,
+        on the network's device.
+
+    Raises:
+        SalcrError: a feature is not finite.
     """
     network.eval()
     device = network.part_tokens.device
@@ -43,19 +52,31 @@ def extract(
 
 
 def mirrored_features(network: Network, images: Images, modality: str) -> Tensor:
-    """Return unit features [N, C]: the mean of those of each image and of its mirror image."""
+    """Return the features of evaluation: the normalized sum for an image and its mirror image.
+
+    Args:
+        network: put into evaluation mode.
+        images: of one modality.
+        modality: "visible" or "infrared".
+
+    Returns:
+        [N, C], unit rows, float32, on the network's device.
+
+    Raises:
+        SalcrError: a feature is not finite.
+    """
     direct, _ = extract(network, images, modality)
     mirror, _ = extract(network, images, modality, mirrored=True)
     return l2_normalize(direct + mirror)
 
 
 def part_blocks(joint: Tensor, num_parts: int) -> Tensor:
-    """Return the part blocks [P, N, C] of [N, P*C + C] features, not scaled again."""
+    """Return the part blocks [P, N, C] of joint features [N, P*C + C], without normalization."""
     return joint.unflatten(1, (num_parts + 1, -1))[:, :num_parts].transpose(0, 1)
 
 
 def to_device(network: Network, device: torch.device, numerics: Numerics) -> Network:
-    """Return the network on the device, to be computed as the configuration says."""
+    """Return the network on the device, set up for autocast, memory format and compilation."""
     network.autocast = {"auto": device.type == "cuda", "always": True, "never": False}[
         numerics.autocast
     ]
@@ -67,5 +88,5 @@ def to_device(network: Network, device: torch.device, numerics: Numerics) -> Net
 
 
 def l2_normalize(features: Tensor) -> Tensor:
-    """Return rows of length 1, [..., C]."""
+    """Return features [..., C] scaled to length 1 in the last dimension."""
     return F.normalize(features, dim=-1)

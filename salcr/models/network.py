@@ -15,7 +15,7 @@ _GEM_FLOOR = 1e-12
 
 
 class Features(NamedTuple):
-    """Features of a stage-two batch before normalization; rows [v; a; r]."""
+    """Features of a stage-two batch before normalization; rows [v; a; r] of S images each."""
 
     global_features: Tensor
     """[3S, C]."""
@@ -32,14 +32,14 @@ class Network(nn.Module):
 
     Args:
         backbone: name of a torchvision ResNet.
-        width: channels of the stem, 64 for torchvision's own.
-        num_parts: P, horizontal stripes with a learnable token each.
+        width: channels of the stem, 64 in torchvision.
+        num_parts: P, the number of horizontal stripes, each with a learnable token.
     """
 
     def __init__(self, *, backbone: str, width: int, num_parts: int) -> None:
         super().__init__()
         self.backbone, self.width = backbone, width
-        self.autocast = False  # compute stem and trunk, nearly all of the work, in bfloat16?
+        self.autocast = False  # True: stem and trunk, nearly all of the work, in bfloat16
         self.memory_format = torch.contiguous_format
         self.visible_stem, self.infrared_stem = Stem(width), Stem(width)
         self.trunk = Trunk(backbone, width)
@@ -59,7 +59,7 @@ class Network(nn.Module):
         return self.part_tokens.shape[0]
 
     def reset_parts(self, num_parts: int) -> None:
-        """Draw the part tokens and the part neck anew, from torch's global random state."""
+        """Initialize the part tokens and the part neck from torch's global random state."""
         tokens = torch.randn(num_parts, self.num_channels) * (2 / self.num_channels) ** 0.5
         self.part_tokens = nn.Parameter(tokens)
         self.part_neck = _neck(num_parts * self.num_channels)
@@ -75,14 +75,19 @@ class Network(nn.Module):
             global features [B, C] and part features f(x, x) [B, P, C].
         """
         feature_map = self._feature_map({modality: images})
-        return self._global(feature_map), self._through_neck(self._own_parts(feature_map)[1])
+        return self._global(feature_map), self._apply_neck(self._own_parts(feature_map)[1])
 
     def forward_global(self, visible: Tensor, infrared: Tensor) -> Tensor:
-        """Return global features [B, C] of a stage-one batch, the visible rows first."""
+        """Return global features [N + M, C] of a stage-one batch, before normalization.
+
+        Args:
+            visible: [N, 3, H, W], normalized; the first rows of the result.
+            infrared: [M, 3, H, W], normalized.
+        """
         return self._global(self._feature_map({"visible": visible, "infrared": infrared}))
 
     def forward_aligned(self, visible: Tensor, augmented: Tensor, infrared: Tensor) -> Features:
-        """Return the features of a stage-two batch of three groups [S, 3, H, W]."""
+        """Return the features of a stage-two batch of three aligned groups [S, 3, H, W]."""
         both = torch.cat([visible, augmented])
         feature_map = self._feature_map({"visible": both, "infrared": infrared})
         stripes, own, query = self._own_parts(feature_map)
@@ -91,13 +96,13 @@ class Network(nn.Module):
         cross2 = attend(query, torch.cat([map_a, map_v, map_a]))
         return Features(
             self._global(feature_map),
-            self._through_neck(own),
-            self._through_neck(cross1),
-            self._through_neck(cross2),
+            self._apply_neck(own),
+            self._apply_neck(cross1),
+            self._apply_neck(cross2),
         )
 
     def _feature_map(self, images: dict[str, Tensor]) -> Tensor:
-        """Return the float32 map [B, C, H', W'] of images by modality, one after another."""
+        """Return the float32 feature map [B, C, H', W'] of images by modality, in their order."""
         stems = {"visible": self.visible_stem, "infrared": self.infrared_stem}
         with torch.autocast(self.part_tokens.device.type, torch.bfloat16, self.autocast):
             stemmed = [
@@ -114,7 +119,7 @@ class Network(nn.Module):
         query = prototypes(stripes, self.part_tokens)
         return stripes, attend(query, stripes), query
 
-    def _through_neck(self, parts: Tensor) -> Tensor:
+    def _apply_neck(self, parts: Tensor) -> Tensor:
         return self.part_neck(parts.flatten(1)).unflatten(1, (self.num_parts, -1))
 
 
@@ -144,13 +149,15 @@ def prototypes(stripes: Tensor, part_tokens: Tensor) -> Tensor:
         part_tokens: [P, C], the learnable p_i.
     """
     logits = torch.einsum("bptc,pc->bpt", stripes, part_tokens)
-    # Shares of the sum by logarithms: all sigmoids of a stripe may be too small for float32.
+    # Normalized in logarithms: all sigmoids of a stripe may be too small for float32.
     weights = F.logsigmoid(logits).softmax(dim=2)
     return torch.einsum("bpt,bptc->bpc", weights, stripes)
 
 
 def attend(query: Tensor, stripes: Tensor) -> Tensor:
     """Return f(query image, map image), [B, P, C]: softmax attention over each stripe.
+
+    f_i = sum_t softmax_t(q_i . x_t / sqrt(C)) x_t over the tokens x_t of stripe i.
 
     Args:
         query: [B, P, C] prototypes of the query images.
@@ -176,7 +183,7 @@ def inference_features(global_features: Tensor, parts: Tensor) -> tuple[Tensor, 
 
 
 def _neck(num_channels: int) -> nn.BatchNorm1d:
-    """Return a batch norm whose shift stays at 0, but is there for checkpoints that hold one."""
+    """Return a batch norm whose bias stays at 0; it exists for checkpoints that hold one."""
     neck = nn.BatchNorm1d(num_channels)
     nn.init.normal_(neck.weight, 1.0, 0.01)
     neck.bias.requires_grad_(False)

@@ -1,11 +1,11 @@
-"""The parameter names of the released SALCR code, and ours."""
+"""Parameter names of the released SALCR code and of this project."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# The released network keeps unused copies: layer1-4 in the two modality modules and a stem in the
-# shared one. Only these prefixes hold what the forward pass uses.
+# The released network has unused copies: layer1-4 in the two modality modules and a stem in the
+# shared one. Only the parameters with these prefixes are used by its forward pass.
 _STEMS = {
     "visible_module.visible.": "visible_stem.",
     "thermal_module.thermal.": "infrared_stem.",
@@ -18,27 +18,27 @@ _OTHERS = {
 }
 
 
-def renamed(released: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return a released state dict under our names, and the entries that nothing uses.
+def rename_parameters(released: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return a released state dict under the names of `Network`, and the names that are unused.
 
     Args:
         released: names as released, possibly all with the prefix `module.`.
     """
-    ours, unused = {}, []
+    state, unused = {}, []
     for name, value in released.items():
-        target = _our_name(name.removeprefix("module."))
-        if target is None:
+        new_name = _new_name(name.removeprefix("module."))
+        if new_name is None:
             unused.append(name)
         else:
-            ours[target] = value
-    return ours, unused
+            state[new_name] = value
+    return state, unused
 
 
-def _our_name(name: str) -> str | None:
-    for theirs, ours in _STEMS.items():
-        if name.startswith((f"{theirs}conv1.", f"{theirs}bn1.")):
-            return ours + name.removeprefix(theirs)
-    for theirs, ours in _OTHERS.items():
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
+def _new_name(name: str) -> str | None:
+    for old, new in _STEMS.items():
+        if name.startswith((f"{old}conv1.", f"{old}bn1.")):
+            return new + name.removeprefix(old)
+    for old, new in _OTHERS.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
     return None

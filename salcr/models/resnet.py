@@ -1,7 +1,7 @@
 """ResNet trunks of any width, with torchvision's parameter names.
 
-torchvision itself fixes the width at 64 and takes over a second to import, in every job; the
-tests hold these modules against it.
+torchvision fixes the width at 64 and takes over a second to import, in every job; the tests compare
+these modules with it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ARCHITECTURES: dict[str, tuple[bool, tuple[int, int, int, int], int, int]] = {
 
 
 class Block(nn.Module):
-    """A basic or bottleneck residual block; the stride sits on the 3x3 convolution."""
+    """A basic or bottleneck residual block; the stride is that of the 3x3 convolution."""
 
     def __init__(
         self, inputs: int, planes: int, stride: int, *, bottleneck: bool, groups: int, base: int
@@ -60,7 +60,7 @@ class Block(nn.Module):
 
 
 class Stem(nn.Module):
-    """conv1, bn1, relu, maxpool: one per modality."""
+    """conv1, bn1, relu and maxpool of one modality."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -94,14 +94,14 @@ class Trunk(nn.Module):
         self.num_channels = inputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the feature map [B, num_channels, H/16, W/16] of the image."""
+        """Return the feature map [B, num_channels, H/16, W/16] of the stem's output."""
         for layer in self.children():
             x = layer(x)
         return x
 
 
 def initialize(module: nn.Module) -> None:
-    """Draw convolution weights as torchvision does (He, fan out), from torch's global state."""
+    """Initialize convolutions like torchvision (He, fan out), from torch's global random state."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -1,4 +1,4 @@
-"""Where a network looks: the attention of its parts, and Grad-CAM of a cross-modality match."""
+"""Heat maps of a network: the attention of its parts, and Grad-CAM of a cross-modality match."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from salcr.types import Floats
 
 
 def part_attention(feature_map: Tensor, part_tokens: Tensor) -> Tensor:
-    """Return how much each position counts in the part feature of its stripe, [B, H, W].
+    """Return the weight of each position in the part feature of its stripe.
 
-    These are the weights with which `model.attend` forms f(x, x): over each of the P stripes a
-    softmax, of sum 1. Positions beyond the last whole stripe have 0.
+    These are the weights with which `network.attend` computes f(x, x): a softmax over each of the
+    P stripes, with sum 1. Positions beyond the last whole stripe have weight 0.
 
     Args:
         feature_map: [B, C, H, W].
         part_tokens: [P, C], the learnable tokens.
+
+    Returns:
+        [B, H, W], in [0, 1].
     """
     stripes = split_stripes(feature_map, len(part_tokens))
     query = prototypes(stripes, part_tokens)
@@ -33,27 +36,28 @@ def part_attention(feature_map: Tensor, part_tokens: Tensor) -> Tensor:
 def grad_cam(feature_map: Tensor, similarity: Tensor) -> Tensor:
     """Return Grad-CAM (Selvaraju et al., ICCV 2017) of a similarity, [B, H, W], not negative.
 
-    relu(sum_c a_c A_c), A the map's channels and a_c the mean over positions of dy/dA_c.
+    relu(sum_c a_c A_c) with the channels A_c of the map and a_c the mean over positions of
+    dy/dA_c.
 
     Args:
         feature_map: A, [B, C, H, W], from which the similarity was computed.
-        similarity: y, [B], of which each hangs on its own image alone.
+        similarity: y, [B]; each value depends on its own image only.
     """
     (gradient,) = torch.autograd.grad(similarity.sum(), feature_map)
     weights = gradient.float().mean(dim=(2, 3), keepdim=True)
     return (weights * feature_map.detach().float()).sum(dim=1).relu()
 
 
-def look(
+def compute_heat_maps(
     network: Network, images: Tensor, modality: str, partners: Tensor
 ) -> tuple[Floats, Floats, Floats]:
-    """Return where the network looks in images of one modality.
+    """Return part attention, Grad-CAM and the cosines with partner images, for one modality.
 
-    What Grad-CAM differentiates is the cosine of an image's global feature (behind its batch norm)
-    with that of its partner, which is held fixed, by the trunk's last feature map.
+    Grad-CAM differentiates the cosine of an image's global feature (after its batch norm) and that
+    of its partner, which is constant, with respect to the trunk's last feature map.
 
     Args:
-        network: whose features they are; put into evaluation mode.
+        network: put into evaluation mode.
         images: [B, 3, H, W], normalized, on the network's device.
         modality: of the images.
         partners: [B, C], unit global features of images of the other modality.
@@ -62,14 +66,14 @@ def look(
         part attention [B, H', W'], Grad-CAM [B, H', W'], cosines [B].
     """
     network.eval()
-    seen: list[Tensor] = []
-    hook = network.trunk.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    maps: list[Tensor] = []
+    hook = network.trunk.register_forward_hook(lambda module, inputs, output: maps.append(output))
     with hook, torch.enable_grad():
         global_features, _ = network(images, modality)
         similarity = (F.normalize(global_features, dim=1) * partners).sum(dim=1)
-        cam = grad_cam(seen[0], similarity)
+        cam = grad_cam(maps[0], similarity)
     with torch.no_grad():
-        attention = part_attention(seen[0].float(), network.part_tokens)
+        attention = part_attention(maps[0].float(), network.part_tokens)
     return _array(attention), _array(cam), _array(similarity)
 
 

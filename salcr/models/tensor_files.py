@@ -1,6 +1,6 @@
 """Files of tensors and plain values: checkpoints, optimizer states, state dicts of other programs.
 
-What is unpickled is never code.
+Reading such a file never executes code.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ import torch
 from salcr import files
 from salcr.atomic import atomic_path
 from salcr.errors import SalcrError
-from salcr.files import AGAIN
+from salcr.files import RERUN_HINT
 
 CHECKPOINT_FORMAT = 1
 
 
 def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
     """Write tensors and plain values with torch.save."""
-    # Through an open file: given a path, torch writes the file's name into the archive, and the
-    # bytes of two equal checkpoints would differ.
+    # Given a path, torch writes the file's name into the archive, and the bytes of two equal
+    # checkpoints would differ; given an open file, it does not.
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save({"format": CHECKPOINT_FORMAT, **checkpoint}, file)
         except RuntimeError as error:
-            # What ended the writing, a full disk or a signal, torch hides behind its own error.
+            # torch raises its own error in place of the cause: a full disk or a signal.
             raise (error.__context__ or error) from None
 
 
@@ -42,12 +42,12 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     checkpoint = files.read(
         path,
         lambda: _load_tensors(path, device),
-        f"is damaged or no checkpoint; if the workflow wrote it, {AGAIN}",
+        f"is damaged or not a checkpoint; if the workflow wrote it, {RERUN_HINT}",
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(
             f"{path}: not a checkpoint of this version; if the workflow wrote it, delete it and "
-            "run again; one of the released code needs `python -m salcr import-checkpoint` first"
+            "run again; convert one of the released code with `python -m salcr import-checkpoint`"
         )
     return checkpoint
 
@@ -63,7 +63,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
 
 
 def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the state dict of a file by another program, and what else the file holds.
+    """Return the state dict in a file by another program, and the other entries of the file.
 
     The state dict is the entry `state_dict`, or the file itself. Tensors, plain values and NumPy
     scalars are unpickled, never code.
@@ -74,14 +74,14 @@ def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[s
 
     def content() -> Any:
         # Training scripts often store their best score as a NumPy scalar. Files written with
-        # NumPy 1 name its function by another path.
+        # NumPy 1 refer to its constructor by another path.
         scalar: Any = np.float64(0).__reduce__()[0]
         names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
         kinds = [type(np.dtype(name)) for name in ("f8", "f4", "f2", "i8", "i4", "?")]
         with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
             return _load_tensors(path, "cpu")
 
-    loaded = files.read(path, content, "is damaged or no state dict")
+    loaded = files.read(path, content, "is damaged or not a state dict")
     rest = {}
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         rest = {name: value for name, value in loaded.items() if name != "state_dict"}
@@ -89,19 +89,19 @@ def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[s
     if not (isinstance(loaded, dict) and loaded) or not all(
         isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
     ):
-        raise SalcrError(f"{path}: holds no state dict (name -> tensor)")
+        raise SalcrError(f"{path}: does not hold a state dict (name -> tensor)")
     return loaded, rest
 
 
 def _load_tensors(path: Path, device: torch.device | str) -> Any:
-    """Return what torch.save wrote, if its checksums hold, without executing code."""
-    # torch itself does not look at the checksums that it writes. Files of the format before
-    # torch 1.6, in which some ImageNet weights come, have none.
+    """Return the content of a file by torch.save, if its checksums are right; executes no code."""
+    # torch does not check the checksums that it writes. Files in the format before torch 1.6, which
+    # some ImageNet weights have, do not contain checksums.
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if (entry := archive.testzip()) is not None:
                 raise ValueError(f"the checksum of {entry} is wrong")
     try:
         return torch.load(path, map_location=device, weights_only=True)
-    except pickle.UnpicklingError:  # torch's own words advise to execute what the file holds
+    except pickle.UnpicklingError:  # torch's own message advises to execute the file's code
         raise ValueError("not from torch.save, or more than tensors and plain values") from None

@@ -18,7 +18,7 @@ from salcr.types import Floats, Integers, PseudoLabels
 
 Method = Literal["dagl", "otla", "pgm", "mbccm"]
 MATCHINGS = {"pgm": match_progressively, "mbccm": match_with_repetition}
-"""Name of a method that matches clusters -> its function."""
+"""Name of a method that matches clusters -> function that does."""
 
 
 def associate(
@@ -35,28 +35,28 @@ def associate(
 ) -> PseudoLabels[Integers]:
     """Return the labels of both modalities in both label spaces (METHOD 3.1).
 
-    "pgm", "mbccm" and "otla" are the associations that the paper compares with (METHOD 5). They
-    use the features as they are and keep the DBSCAN label in the own modality. "otla" has the
-    visible space only: there infrared images get a label, `visible_to_infrared` is -1 (none).
+    "pgm", "mbccm" and "otla" are the associations to which the paper compares "dagl" (METHOD 5).
+    They use the features without propagation and keep the DBSCAN labels in the own modality.
+    "otla" has the visible space only: `visible_to_infrared` is -1 (none).
 
     Args:
         visible: [N, D] features of the clustered visible images, unit rows.
         infrared: [M, D] features of the clustered infrared images, unit rows.
         visible_cluster: [N] DBSCAN labels 0 .. K-1, no outliers.
         infrared_cluster: [M] DBSCAN labels 0 .. L-1, no outliers.
-        cmfp_k: neighbors of the feature propagation, or None to do without it; "dagl" only.
+        cmfp_k: neighbors of the feature propagation, or None for no propagation; "dagl" only.
         strength: lambda of the optimal transport; "dagl" and "otla" only.
         relabel_own_modality: also give images a new label in their own modality, the argmax of
-            the inner product with the cluster means (released code); else DBSCAN's stays (paper).
-            "dagl" only.
-        method: which association.
-        blocks: neighbors of the feature propagation, where they have been searched before.
+            the inner product with the cluster means (released code); else they keep DBSCAN's
+            (paper). "dagl" only.
+        method: name of the association.
+        blocks: neighbors of the feature propagation, if they are already known.
 
     Returns:
-        Labels in the roles of `PseudoLabels`.
+        Labels of the N visible and M infrared images.
 
     Raises:
-        ValueError: there is no such method, or a side has no cluster.
+        ValueError: the method is unknown, or a modality has no images.
     """
     if not (len(visible) and len(infrared)):
         raise ValueError(
@@ -65,28 +65,28 @@ def associate(
     if method == "otla":
         means = cluster_means(visible, visible_cluster)
         none = np.full(len(visible), -1, dtype=np.int64)
-        moved = transport_to_clusters(infrared, means, strength=strength)
-        return PseudoLabels(visible_cluster, none, infrared_cluster, moved)
+        assigned = transport_to_clusters(infrared, means, strength=strength)
+        return PseudoLabels(visible_cluster, none, infrared_cluster, assigned)
     if method in MATCHINGS:
         visible_means = unit_rows(cluster_means(visible, visible_cluster))
         infrared_means = unit_rows(cluster_means(infrared, infrared_cluster))
-        matched = MATCHINGS[method](visible_means, infrared_means)
+        matching = MATCHINGS[method](visible_means, infrared_means)
         return PseudoLabels(
             visible=visible_cluster,
-            visible_to_infrared=matched.infrared_of_visible[visible_cluster],
+            visible_to_infrared=matching.infrared_of_visible[visible_cluster],
             infrared=infrared_cluster,
-            infrared_to_visible=matched.visible_of_infrared[infrared_cluster],
+            infrared_to_visible=matching.visible_of_infrared[infrared_cluster],
         )
     if method != "dagl":
-        raise ValueError(f"no association is called {method!r}")
+        raise ValueError(f"{method!r} is not an association")
     if cmfp_k is not None:
         visible, infrared = propagate(visible, infrared, k=cmfp_k, blocks=blocks)
-    return _associate_dually(
+    return _associate_in_both_spaces(
         visible, infrared, visible_cluster, infrared_cluster, strength, relabel_own_modality
     )
 
 
-def _associate_dually(
+def _associate_in_both_spaces(
     visible: Floats,
     infrared: Floats,
     visible_cluster: Integers,

@@ -1,7 +1,7 @@
 """Clusters of one modality: Jaccard distance on k-reciprocal neighbors, then DBSCAN.
 
-The method is that of docs/METHOD.md, sections 2.2 and 2.3. Everything is sparse: distances that
-DBSCAN does not look at are not stored, so memory grows with the number of images, not with its
+The method is that of docs/METHOD.md, sections 2.2 and 2.3. All matrices are sparse: distances that
+DBSCAN does not use are not stored, so that memory grows with the number of images, not with its
 square.
 """
 
@@ -16,7 +16,12 @@ from salcr.config.schema import Clustering
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.pseudo_labels.neighbors import nearest_within
-from salcr.pseudo_labels.reciprocal import averaged, expanded_sets, mutual, softmax_rows
+from salcr.pseudo_labels.reciprocal import (
+    average_encodings,
+    expand_sets,
+    mutual_neighbors,
+    softmax_rows,
+)
 from salcr.types import Floats, Integers
 
 
@@ -27,16 +32,19 @@ def cluster(
     *,
     neighbors: Integers | None = None,
 ) -> Integers:
-    """Return the DBSCAN labels [N] of one modality's global features, -1 for outliers.
+    """Return the DBSCAN labels of one modality's global features.
 
     Args:
         features: [N, C], unit rows.
-        settings: of the clustering.
-        modality: whose features they are, for messages.
-        neighbors: indices of k1 or more neighbors of each image, or None to search them.
+        settings: parameters of the clustering.
+        modality: of the images, for messages.
+        neighbors: [N, k1 or more] indices of the nearest images, or None to search them.
+
+    Returns:
+        [N], 0 .. K-1, or -1 for outliers.
 
     Raises:
-        SalcrError: there is no image, or every image is an outlier.
+        SalcrError: there are no images, or all images are outliers.
     """
     if len(features) == 0:
         raise SalcrError(f"there are no {modality} images to cluster")
@@ -54,7 +62,7 @@ def cluster(
     say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
     if num_clusters == 0:
         raise SalcrError(
-            f"no cluster among the {modality} images: raise clustering.eps or lower "
+            f"the {modality} images do not form a cluster: raise clustering.eps or lower "
             "clustering.min_samples"
         )
     return labels
@@ -74,15 +82,15 @@ def jaccard_distance(
 
     Args:
         features: [N, D], unit rows.
-        k1: size of the neighborhoods, the image itself included.
-        k2: neighbors whose encodings are averaged; 1 averages nothing.
-        at_most: larger distances are not stored; DBSCAN needs none above its eps, and without
-            them memory grows with the number of images.
-        neighbors: [N, at least min(k1, N)] indices as `neighbors.nearest_within` returns them;
-            None searches.
+        k1: size of the neighborhoods, including the image itself.
+        k2: neighbors whose encodings are averaged; 1 for no averaging.
+        at_most: larger distances are not stored; DBSCAN does not need those above its eps, and
+            without them memory grows with the number of images.
+        neighbors: [N, min(k1, N) or more] indices as `nearest_within` returns them, or None to
+            search them.
 
     Returns:
-        [N, N] float32 in [0, 1], symmetric; pairs that share no neighbor, whose distance is 1,
+        [N, N] float32 in [0, 1], symmetric; pairs without common neighbors, whose distance is 1,
         are not stored. With fewer than k1 images the neighborhoods are all images.
 
     Raises:
@@ -95,33 +103,34 @@ def jaccard_distance(
     if neighbors.shape[1] < min(k1, len(features)):
         raise ValueError(f"{neighbors.shape[1]} neighbors of each image are fewer than k1 = {k1}")
     neighbors = neighbors[:, :k1]
-    near = neighbors[:, : round(k1 / 2) + 1]
-    sets = expanded_sets(mutual(neighbors), mutual(near))
+    half = neighbors[:, : round(k1 / 2) + 1]
+    sets = expand_sets(mutual_neighbors(neighbors), mutual_neighbors(half))
     pairs = sets.tocoo()
     encodings = softmax_rows(pairs, _squared_distance_of_pairs(features, pairs))
     if k2 > 1:
-        encodings = averaged(encodings, neighbors[:, :k2])
+        encodings = average_encodings(encodings, neighbors[:, :k2])
     return _distance_of_encodings(encodings, at_most)
 
 
 def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Integers:
     """Return DBSCAN's labels, numbered as scikit-learn numbers them; -1 marks an outlier.
 
-    A connected-components formulation: clusters are the components of the core points, and a
-    border point joins the first cluster that reaches it.
+    Clusters are the connected components of the core points; a border point belongs to the first
+    cluster that has a core point within eps of it.
 
     Args:
-        distance: [N, N] symmetric, as `jaccard_distance` returns it; absent entries are far.
+        distance: [N, N] symmetric, as `jaccard_distance` returns it; pairs that are not stored are
+            not neighbors.
         eps: largest distance of a neighbor.
-        min_samples: neighbors, itself included, that make a core point.
+        min_samples: smallest number of neighbors, including itself, of a core point.
 
     Returns:
         [N] labels, -1 or 0 .. K-1.
     """
     num_images = distance.shape[0]
     pairs = distance.tocoo()
-    near = pairs.data <= eps
-    rows, columns = pairs.row[near], pairs.col[near]
+    is_neighbor = pairs.data <= eps
+    rows, columns = pairs.row[is_neighbor], pairs.col[is_neighbor]
     is_core = np.bincount(rows, minlength=num_images) >= min_samples
     between_cores = is_core[rows] & is_core[columns]
     edges = (np.ones(between_cores.sum(), bool), (rows[between_cores], columns[between_cores]))
@@ -132,16 +141,22 @@ def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Inte
     cores = np.flatnonzero(is_core)
     _, first, inverse = np.unique(component[cores], return_index=True, return_inverse=True)
     labels[cores] = np.argsort(np.argsort(first))[inverse]  # numbered by their first core point
-    reaches = is_core[columns] & ~is_core[rows]
-    np.minimum.at(labels, rows[reaches], labels[columns[reaches]])
+    is_border = is_core[columns] & ~is_core[rows]
+    np.minimum.at(labels, rows[is_border], labels[columns[is_border]])
     labels[labels == num_images] = -1
     return labels
 
 
 def cluster_means(features: Floats, labels: Integers, num_clusters: int | None = None) -> Floats:
-    """Return the mean feature of each cluster, [K, D], not normalized; outliers are left out.
+    """Return the mean feature of each cluster, not normalized.
 
-    Clusters without a member have a mean of 0.
+    Args:
+        features: [N, D].
+        labels: [N], 0 .. K-1, or -1 for outliers, which are left out.
+        num_clusters: K, if not all labels occur.
+
+    Returns:
+        [K, D]; the mean of a cluster without members is 0.
     """
     kept = labels >= 0
     size = int(labels.max(initial=-1)) + 1 if num_clusters is None else num_clusters
@@ -156,9 +171,7 @@ def cluster_means(features: Floats, labels: Integers, num_clusters: int | None =
 
 def _squared_distance_of_pairs(features: Floats, pairs: sparse.coo_matrix) -> Floats:
     """Return 2 - 2 cos of the stored pairs, in their order."""
-    from salcr.pseudo_labels import (
-        kernels,  # here, since it imports numba, which takes half a second
-    )
+    from salcr.pseudo_labels import kernels  # here, because importing numba takes half a second
 
     return 2 - 2 * kernels.inner_products(
         np.ascontiguousarray(features, np.float32), pairs.row, pairs.col
@@ -173,10 +186,10 @@ def _distance_of_encodings(encodings: sparse.csr_matrix, at_most: float) -> spar
         (matrix.indptr, matrix.indices, matrix.data) for matrix in (encodings, encodings.tocsc())
     )
     limit = np.float32(at_most)
-    counts = kernels.count_near(by_row, by_column, limit)
+    counts = kernels.count_near_pairs(by_row, by_column, limit)
     start = np.concatenate([[0], np.cumsum(counts)])
     columns = np.empty(start[-1], dtype=np.int32)
     distances = np.empty(start[-1], dtype=np.float32)
-    kernels.fill_near(by_row, by_column, limit, start, columns, distances)
+    kernels.fill_near_pairs(by_row, by_column, limit, start, columns, distances)
     size = encodings.shape[0]
     return sparse.csr_matrix((distances, columns, start), shape=(size, size))

@@ -9,29 +9,33 @@ from torch import Tensor
 from salcr.config import schema
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import cluster
-from salcr.pseudo_labels.neighbors import Neighbors, nearest_of_some, nearest_within
+from salcr.pseudo_labels.neighbors import Neighbors, nearest_within, nearest_within_subset
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
-# So many times CMFP's neighbors are searched that enough are left without the outliers.
+# Factor by which more neighbors are searched than CMFP uses, so that enough are not outliers.
 _SPARE = 2
 
 
-def pseudo_labels(
+def generate_pseudo_labels(
     features: dict[str, Tensor], clustering: schema.Clustering, settings: schema.Associate
 ) -> tuple[dict[str, Integers], PseudoLabels[Integers]]:
     """Return the clusters of each modality and the labels of all images in both spaces.
 
-    One neighbor search serves the clustering and, among the images that are no outliers, the
-    feature propagation.
+    One neighbor search is used for the clustering and, without the outliers, for the feature
+    propagation.
 
     Args:
         features: modality -> [N, C] unit global features.
-        clustering: how to cluster.
-        settings: which association.
+        clustering: parameters of the clustering.
+        settings: parameters of the association.
 
     Returns:
-        modality -> [N] DBSCAN labels, -1 for outliers, and the labels as `label_images` does.
+        modality -> [N] DBSCAN labels, -1 for outliers; and the labels as `label_images` returns
+        them.
+
+    Raises:
+        SalcrError: a modality has no cluster.
     """
     wanted = max(clustering.k1, _SPARE * settings.cmfp_k)
     neighbors = {m: nearest_within(features[m], wanted) for m in MODALITIES}
@@ -52,15 +56,16 @@ def label_images(
     Args:
         features: modality -> [N, C] unit global features.
         clusters: modality -> [N] DBSCAN labels.
-        settings: which association.
-        neighbors: modality -> those of all its images, as `nearest_within` returns them.
+        settings: parameters of the association.
+        neighbors: modality -> neighbors of all its images, as `nearest_within` returns them.
     """
     kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
     rows = {m: features[m][torch.from_numpy(kept[m])] for m in MODALITIES}
     blocks = None
     if settings.cmfp and settings.method == "dagl":
         visible, infrared = (
-            nearest_of_some(neighbors[m], rows[m], kept[m], settings.cmfp_k) for m in MODALITIES
+            nearest_within_subset(neighbors[m], rows[m], kept[m], settings.cmfp_k)
+            for m in MODALITIES
         )
         blocks = nearest_blocks(
             rows["visible"], rows["infrared"], k=settings.cmfp_k, within=(visible, infrared)

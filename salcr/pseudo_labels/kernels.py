@@ -1,8 +1,8 @@
-"""Loops that numpy has no word for, compiled: the only module that imports numba.
+"""Compiled loops for operations that NumPy does not have; the only module that imports numba.
 
-It is imported where a kernel is needed, inside functions: importing numba takes half a second, and
-training needs none of it. Threads share out rows, and whatever belongs to one row is computed by
-one thread in a fixed order: their number changes no result.
+It is imported inside the functions that need it, because importing numba takes half a second and
+training does not need it. Each row is computed by one thread in a fixed order, so results do not
+depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from salcr.types import Floats, Integers
 
-# The other layers use OpenMP, and with it set the number of threads that torch computes with.
+# The other layers use OpenMP and would also change torch's number of threads.
 numba.config.THREADING_LAYER = "workqueue"  # type: ignore[attr-defined]
 
-# A chunk is skipped where none of its products is large enough: one vector comparison tells.
+# Products per chunk; one vector comparison tells whether a chunk can be skipped.
 _CHUNK = 16
-# Columns that a thread watches at a time: enough to be read fast, few enough for all threads.
+# Columns per thread at a time: enough for fast reads, few enough to occupy all threads.
 _STRIP = 256
-# Rows that a thread takes at a time, with one workspace as long as there are images.
+# Rows per thread at a time, with one workspace of the length of a row.
 _SHARE = 128
 
 Matrix = tuple[NDArray[np.int32], NDArray[np.int32], Floats]
@@ -33,12 +33,12 @@ Matrix = tuple[NDArray[np.int32], NDArray[np.int32], Floats]
 
 
 def _parallel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that compiles a function, to run in as many threads as torch uses."""
+    """Return a decorator that compiles a function; it runs with torch's number of threads."""
 
     def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             compiled = numba.njit(parallel=True, cache=True, **options)(function)
-        except RuntimeError:  # no folder to keep the compiled code in can be written
+        except RuntimeError:  # there is no writable folder for the compiled code
             compiled = numba.njit(parallel=True, **options)(function)
 
         @functools.wraps(function)
@@ -54,7 +54,7 @@ def _parallel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., An
 
 @numba.njit(inline="always")
 def _insert(values: Floats, indices: Integers, value: np.float32, index: int) -> None:
-    """Put a value into a descending list, behind equal ones; the last is dropped."""
+    """Insert a value into a descending list, after equal ones; the last value is dropped."""
     place = len(values) - 1
     while place > 0 and values[place - 1] < value:
         values[place] = values[place - 1]
@@ -70,10 +70,10 @@ def keep_largest_of_rows(products: Floats, first: int, values: Floats, indices: 
 
     Args:
         products: [N, M], of N rows with the database's rows `first`, `first + 1`, ...
-        first: index of the first column. Of equal products the one that came first stays in
-            front, so columns must come in ascending order from call to call.
-        values: [N, k], descending; -inf where there is none yet. Changed in place.
-        indices: [N, k], whose product it is. Changed in place.
+        first: index of the first column. Equal products keep the order in which they are inserted,
+            so columns must be in ascending order from call to call.
+        values: [N, k], descending; initially -inf. Changed in place.
+        indices: [N, k], database row of each value. Changed in place.
     """
     num_rows, num_columns = products.shape
     for row in numba.prange(num_rows):
@@ -93,11 +93,11 @@ def keep_largest_of_rows(products: Floats, first: int, values: Floats, indices: 
 def keep_largest_of_columns(
     products: Floats, skipped: int, first: int, values: Floats, indices: Integers
 ) -> None:
-    """Update the list of the largest products of each column but the first ones.
+    """Update the list of the largest products of each column, except for the first columns.
 
     Args:
         products: [N, M], of the rows `first`, `first + 1`, ... with those of the columns.
-        skipped: columns left out.
+        skipped: number of first columns to leave out.
         first: index of the first row, see `keep_largest_of_rows`.
         values: [M - skipped, k], as there. Changed in place.
         indices: [M - skipped, k]. Changed in place.
@@ -128,15 +128,15 @@ def inner_products(features: Floats, rows: NDArray[np.int32], columns: NDArray[n
 
     Args:
         features: [N, D].
-        rows: [P], the one of each pair.
-        columns: [P], the other.
+        rows: [P], index of the first row of each pair.
+        columns: [P], index of the second.
     """
     products = np.empty(len(rows), np.float32)
     for pair in numba.prange(len(rows)):
-        one, other = features[rows[pair]], features[columns[pair]]
+        first, second = features[rows[pair]], features[columns[pair]]
         total = np.float32(0)
         for place in range(features.shape[1]):
-            total += one[place] * other[place]
+            total += first[place] * second[place]
         products[pair] = total
     return products
 
@@ -152,26 +152,28 @@ def add_weighted(total: Floats, weights: Floats, indices: Integers, features: Fl
         features: [M, D].
     """
     for row in numba.prange(len(total)):
-        for near in range(indices.shape[1]):
-            weight, added = weights[row, near], features[indices[row, near]]
+        for rank in range(indices.shape[1]):
+            weight, added = weights[row, rank], features[indices[row, rank]]
             for place in range(total.shape[1]):
                 total[row, place] += weight * added[place]
 
 
 @_parallel()
-def count_near(by_row: Matrix, by_column: Matrix, at_most: np.float32) -> Integers:
-    """Return how many pairs `fill_near` will write for each row, [N]."""
+def count_near_pairs(by_row: Matrix, by_column: Matrix, at_most: np.float32) -> Integers:
+    """Return the number of pairs that `fill_near_pairs` writes for each row, [N]."""
     num_rows = len(by_row[0]) - 1
     counts = np.empty(num_rows, np.int64)
     for share in numba.prange((num_rows + _SHARE - 1) // _SHARE):
-        shared, found, distance = _workspace(num_rows)
+        shared, others, values = _workspace(num_rows)
         for row in range(share * _SHARE, min((share + 1) * _SHARE, num_rows)):
-            counts[row] = _near(row, by_row, by_column, at_most, shared, found, distance)
+            counts[row] = _near_pairs_of_row(
+                row, by_row, by_column, at_most, shared, others, values
+            )
     return counts
 
 
 @_parallel()
-def fill_near(
+def fill_near_pairs(
     by_row: Matrix,
     by_column: Matrix,
     at_most: np.float32,
@@ -185,17 +187,17 @@ def fill_near(
         by_row: CSR arrays (start, columns, values) of an [N, M] matrix, values not negative.
         by_column: its CSC arrays (start, rows, values).
         at_most: largest distance that is written.
-        start: [N + 1], where each row's pairs begin, from `count_near`.
+        start: [N + 1], first position of each row's pairs: the sums of `count_near_pairs`.
         columns: [start[N]], the other image of each pair. Written.
         distances: [start[N]], in 0 .. `at_most`. Written.
     """
     num_rows = len(by_row[0]) - 1
     for share in numba.prange((num_rows + _SHARE - 1) // _SHARE):
-        shared, found, distance = _workspace(num_rows)
+        shared, others, values = _workspace(num_rows)
         for row in range(share * _SHARE, min((share + 1) * _SHARE, num_rows)):
-            count = _near(row, by_row, by_column, at_most, shared, found, distance)
-            columns[start[row] : start[row] + count] = found[:count]
-            distances[start[row] : start[row] + count] = distance[:count]
+            count = _near_pairs_of_row(row, by_row, by_column, at_most, shared, others, values)
+            columns[start[row] : start[row] + count] = others[:count]
+            distances[start[row] : start[row] + count] = values[:count]
 
 
 @numba.njit
@@ -204,18 +206,19 @@ def _workspace(size: int) -> tuple[NDArray[np.float64], NDArray[np.int32], Float
 
 
 @numba.njit
-def _near(
+def _near_pairs_of_row(
     row: int,
     by_row: Matrix,
     by_column: Matrix,
     at_most: np.float32,
     shared: NDArray[np.float64],
-    found: NDArray[np.int32],
-    distance: Floats,
+    neighbors: NDArray[np.int32],
+    distances: Floats,
 ) -> int:
-    """Write a row's near ones to the front of `found` and `distance` and return their number.
+    """Write the pairs of a row to the front of `neighbors` and `distances`; return their number.
 
-    Only rows that share a column with it are looked at. `shared` is [N] zeros, before and after.
+    Only rows that have a column in common with it are visited. `shared` is [N] zeros, before and
+    after.
     """
     start, columns, values = by_row
     column_start, rows, column_values = by_column
@@ -226,15 +229,15 @@ def _near(
             smaller = min(value, column_values[other])
             if smaller > 0:
                 if shared[rows[other]] == 0:
-                    found[num_touched] = rows[other]
+                    neighbors[num_touched] = rows[other]
                     num_touched += 1
                 shared[rows[other]] += smaller
     count = 0
     for place in range(num_touched):
-        other = found[place]
-        one = np.float32(max(1 - shared[other] / (2 - shared[other]), 0))
+        other = neighbors[place]
+        distance = np.float32(max(1 - shared[other] / (2 - shared[other]), 0))
         shared[other] = 0
-        if one <= at_most:
-            found[count], distance[count] = other, one
+        if distance <= at_most:
+            neighbors[count], distances[count] = other, distance
             count += 1
     return count

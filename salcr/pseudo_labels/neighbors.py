@@ -1,7 +1,7 @@
 """Exact nearest neighbors by inner product.
 
-Of equal inner products the one with the smaller index comes first, so that the k nearest are the
-first k of any longer list. Products are computed block by block: memory grows with N k, not N².
+Equal inner products are in order of their index, so that the k nearest are the first k of any
+longer list. Products are computed block by block: memory grows with N k, not N².
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 
 from salcr.types import Floats, Integers
 
-# Products of one block: 64 MB, from which on larger ones gain nothing.
+# Products of one block: 64 MB; larger blocks are not faster.
 _BLOCK_ELEMENTS = 2**24
-# Rows of a block of the upper half, which is computed in full where it crosses the diagonal.
-_MOST_ROWS = 512
+# Rows of a block of the upper triangle, which is computed in full around the diagonal.
+_MAX_ROWS = 512
 
 
 class Neighbors(NamedTuple):
-    """The nearest rows of a database for each of N rows, nearest first."""
+    """The nearest rows of a database for each of N queries, nearest first."""
 
     indices: Integers
     """[N, k], rows of the database."""
@@ -37,74 +37,88 @@ def nearest(queries: Floats | Tensor, database: Floats | Tensor, k: int) -> Neig
         queries: [N, D] float32, unit rows for cosine similarity. Tensors on a GPU are searched
             there.
         database: [M, D], on the same device.
-        k: neighbors wanted; min(k, M) are returned.
+        k: number of neighbors.
+
+    Returns:
+        [N, min(k, M)] neighbors.
 
     Raises:
         ValueError: `k` is below 1, or a feature is not finite.
     """
-    rows, others = _checked(queries, k), _checked(database, k)
+    rows, others = _to_valid_tensor(queries, k), _to_valid_tensor(database, k)
     if rows.is_cuda:
         return _nearest_by_keys(rows, others, k)
-    found = _no_neighbors(len(rows), min(k, len(others)))
+    neighbors = _no_neighbors(len(rows), min(k, len(others)))
     for start, products in _blocks(rows, others):
-        _keep_of_rows(found, start, products, first=0)
-    return found
+        _keep_of_rows(neighbors, start, products, first=0)
+    return neighbors
 
 
 def nearest_within(features: Floats | Tensor, k: int) -> Neighbors:
-    """Return what `nearest` returns for features among themselves, each one included.
+    """Return `nearest(features, features, k)`: each feature is among its own neighbors.
 
-    Half the work: the product of a pair is computed once and serves both.
+    It takes half the time, because the product of each pair is computed only once.
+
+    Args:
+        features: [N, D], as for `nearest`.
+        k: number of neighbors.
+
+    Raises:
+        ValueError: as `nearest`.
     """
-    rows = _checked(features, k)
+    rows = _to_valid_tensor(features, k)
     if rows.is_cuda:
         return _nearest_by_keys(rows, rows, k)
-    found = _no_neighbors(len(rows), min(k, len(rows)))
+    neighbors = _no_neighbors(len(rows), min(k, len(rows)))
     for start, products in _blocks(rows, rows, upper=True):
-        _keep_of_rows(found, start, products, first=start)
-        _keep_of_columns(found, start + len(products), products, first=start)
-    return found
+        _keep_of_rows(neighbors, start, products, first=start)
+        _keep_of_columns(neighbors, start + len(products), products, first=start)
+    return neighbors
 
 
 def nearest_between(
     features: Floats | Tensor, others: Floats | Tensor, k: int
 ) -> tuple[Neighbors, Neighbors]:
-    """Return what `nearest` returns from each side to the other, from one pass over the products.
+    """Return `nearest(features, others, k)` and `nearest(others, features, k)` in one pass.
 
     Args:
         features: [N, D], as for `nearest`.
         others: [M, D].
-        k: neighbors wanted.
+        k: number of neighbors.
 
     Returns:
         the neighbors [N, min(k, M)] of the features and those [M, min(k, N)] of the others.
+
+    Raises:
+        ValueError: as `nearest`.
     """
-    rows, columns = _checked(features, k), _checked(others, k)
+    rows, columns = _to_valid_tensor(features, k), _to_valid_tensor(others, k)
     if rows.is_cuda:
         return _nearest_by_keys(rows, columns, k), _nearest_by_keys(columns, rows, k)
-    there = _no_neighbors(len(rows), min(k, len(columns)))
-    back = _no_neighbors(len(columns), min(k, len(rows)))
+    of_rows = _no_neighbors(len(rows), min(k, len(columns)))
+    of_columns = _no_neighbors(len(columns), min(k, len(rows)))
     for start, products in _blocks(rows, columns):
-        _keep_of_rows(there, start, products, first=0)
-        _keep_of_columns(back, 0, products, first=start)
-    return there, back
+        _keep_of_rows(of_rows, start, products, first=0)
+        _keep_of_columns(of_columns, 0, products, first=start)
+    return of_rows, of_columns
 
 
-def nearest_of_some(
+def nearest_within_subset(
     neighbors: Neighbors, features: Floats | Tensor, kept: Integers, k: int
 ) -> Neighbors:
-    """Return what `nearest_within` returns for some of the features, from the neighbors of all.
+    """Return `nearest_within` of a subset of the features, using the neighbors of all features.
 
-    Where enough of a row's neighbors are kept they are the answer; other rows search again.
+    If enough of a row's neighbors are in the subset, they are the result; other rows are searched
+    again.
 
     Args:
-        neighbors: of all N features among themselves, better more than k of each.
-        features: [n, D], the kept ones only.
-        kept: [n], their ascending indices among all.
-        k: neighbors wanted.
+        neighbors: of all N features among themselves, preferably more than k of each.
+        features: [n, D], the subset.
+        kept: [n], ascending indices of the subset among all features.
+        k: number of neighbors.
 
     Returns:
-        [n, min(k, n)], indices of the kept ones among themselves.
+        [n, min(k, n)], indices in the subset.
 
     Raises:
         ValueError: as `nearest`.
@@ -112,28 +126,32 @@ def nearest_of_some(
     width = min(k, len(kept))
     if neighbors.indices.shape[1] < width:
         return nearest_within(features, k)
-    place = np.full(len(neighbors.indices), -1, dtype=np.int64)
-    place[kept] = np.arange(len(kept))
-    indices = place[neighbors.indices[kept]]
-    front = np.argsort(indices < 0, axis=1, kind="stable")[:, :width]  # kept ones, in their order
+    position = np.full(len(neighbors.indices), -1, dtype=np.int64)
+    position[kept] = np.arange(len(kept))
+    indices = position[neighbors.indices[kept]]
+    front = np.argsort(indices < 0, axis=1, kind="stable")[:, :width]  # the subset, in its order
     indices = np.take_along_axis(indices, front, axis=1)
     similarities = np.take_along_axis(neighbors.similarities[kept], front, axis=1)
     short = np.flatnonzero((indices < 0).any(axis=1))
     if len(short):
-        rows = _checked(features, k)
+        rows = _to_valid_tensor(features, k)
         indices[short], similarities[short] = nearest(rows[torch.from_numpy(short)], rows, k)
     return Neighbors(indices, similarities)
 
 
-def _checked(features: Floats | Tensor, k: int) -> Tensor:
-    """Return the features as a tensor where they are, without a copy if they are fit for one."""
+def _to_valid_tensor(features: Floats | Tensor, k: int) -> Tensor:
+    """Return the features as a tensor on their device, without a copy if possible.
+
+    Raises:
+        ValueError: `k` is below 1, or a feature is not finite.
+    """
     if k < 1:
         raise ValueError(f"the number of neighbors must be at least 1, not {k}")
-    if not isinstance(features, Tensor):  # torch wants arrays that may be written
+    if not isinstance(features, Tensor):  # torch requires writable arrays
         features = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
-    # The extremes tell, as NaN is one of them; a mask would be as long as the features.
+    # Minimum and maximum suffice, since they are NaN if any value is; a mask would need memory.
     if features.numel() and not torch.stack(torch.aminmax(features)).isfinite().all():
-        raise ValueError("features must be finite: a neighbor search among NaN finds anything")
+        raise ValueError("features must be finite: neighbors of NaN are not defined")
     return features
 
 
@@ -146,16 +164,16 @@ def _blocks(rows: Tensor, columns: Tensor, *, upper: bool = False) -> Iterator[t
         upper: leave out the columns before the block's first row.
 
     Yields:
-        start and products [n, M] or [n, M - start]; valid until the next ones are asked for.
+        start and products [n, M] or [n, M - start]; valid until the next block.
     """
     size = min(max(_BLOCK_ELEMENTS, len(columns)), len(rows) * len(columns))
-    room = torch.empty(size, dtype=rows.dtype, device=rows.device)
+    buffer = torch.empty(size, dtype=rows.dtype, device=rows.device)
     start = 0
     while start < len(rows) and len(columns):
         others = columns[start:] if upper else columns
         most = max(1, _BLOCK_ELEMENTS // len(others))
-        block = rows[start : start + (min(most, _MOST_ROWS) if upper else most)]
-        products = room[: len(block) * len(others)].view(len(block), len(others))
+        block = rows[start : start + (min(most, _MAX_ROWS) if upper else most)]
+        products = buffer[: len(block) * len(others)].view(len(block), len(others))
         yield start, torch.mm(block, others.T, out=products)
         start += len(block)
 
@@ -164,30 +182,28 @@ def _no_neighbors(num_rows: int, k: int) -> Neighbors:
     return Neighbors(np.full((num_rows, k), -1), np.full((num_rows, k), -np.inf, np.float32))
 
 
-def _keep_of_rows(found: Neighbors, start: int, products: Tensor, *, first: int) -> None:
-    """Let the rows from `start` on choose among a block's columns, the first of index `first`."""
-    from salcr.pseudo_labels import (
-        kernels,  # here, since it imports numba, which takes half a second
-    )
+def _keep_of_rows(neighbors: Neighbors, start: int, products: Tensor, *, first: int) -> None:
+    """Update the neighbors of a block's rows, from `start` on; its first column is `first`."""
+    from salcr.pseudo_labels import kernels  # here, because importing numba takes half a second
 
-    indices, similarities = (side[start : start + len(products)] for side in found)
+    indices, similarities = (side[start : start + len(products)] for side in neighbors)
     kernels.keep_largest_of_rows(products.numpy(), first, similarities, indices)
 
 
-def _keep_of_columns(found: Neighbors, start: int, products: Tensor, *, first: int) -> None:
-    """Let the rows from `start` on, a block's last columns, choose among its rows."""
+def _keep_of_columns(neighbors: Neighbors, start: int, products: Tensor, *, first: int) -> None:
+    """Update the neighbors of a block's last columns, from `start` on; its first row is `first`."""
     from salcr.pseudo_labels import kernels
 
-    indices, similarities = (side[start:] for side in found)
+    indices, similarities = (side[start:] for side in neighbors)
     skipped = products.shape[1] - len(indices)
     kernels.keep_largest_of_columns(products.numpy(), skipped, first, similarities, indices)
 
 
 def _nearest_by_keys(rows: Tensor, columns: Tensor, k: int) -> Neighbors:
-    """Return `nearest` from torch alone, for the GPU.
+    """Return `nearest`, computed by torch on a GPU.
 
-    Products are ordered as integers whose lower half is the index: no two are equal, and the k
-    largest obey the rule for equal products.
+    Products are ordered as integers whose lower half is the index, so that no two are equal and
+    equal products are in order of their index.
     """
     last = len(columns) - 1
     ranks = last - torch.arange(len(columns), device=rows.device)
@@ -196,7 +212,7 @@ def _nearest_by_keys(rows: Tensor, columns: Tensor, k: int) -> Neighbors:
     similarities = torch.empty((len(rows), width), device=rows.device)
     for start, products in _blocks(rows, columns):
         bits = products.view(torch.int32).long()
-        # The bits of a float ascend with it as an integer does, but descend below 0.
+        # As integers, the bits of floats are in ascending order above 0 and descending below.
         ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
         largest = ((ordered << 32) + ranks).topk(width, dim=1).values
         block = slice(start, start + len(products))

@@ -1,4 +1,4 @@
-"""Cross-modality feature propagation (CMFP, METHOD 3.1.2), also a re-ranking."""
+"""Cross-modality feature propagation (CMFP, METHOD 3.1.2), also used as a re-ranking."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 from torch import Tensor
 
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_between, nearest_within
-from salcr.pseudo_labels.vectors import lengths
+from salcr.pseudo_labels.vectors import row_norms
 from salcr.types import Floats
 
 
 class Blocks(NamedTuple):
-    """The k nearest images of each modality for the images of each: the four blocks of cosines."""
+    """The k nearest images within and between the modalities: the four blocks of cosines."""
 
     visible: Neighbors
-    """VV."""
+    """VV, visible neighbors of visible images."""
     visible_to_infrared: Neighbors
-    """VR."""
+    """VR, infrared neighbors of visible images."""
     infrared_to_visible: Neighbors
-    """RV."""
+    """RV, visible neighbors of infrared images."""
     infrared: Neighbors
-    """RR."""
+    """RR, infrared neighbors of infrared images."""
 
 
 def nearest_blocks(
@@ -37,15 +37,15 @@ def nearest_blocks(
     Args:
         visible: [N, D], unit rows.
         infrared: [M, D], unit rows, on the same device.
-        k: neighbors; all, where a modality has fewer images.
-        within: VV and RR where they are known, as `nearest_within` returns them.
+        k: number of neighbors; all, if a modality has fewer images.
+        within: VV and RR, if they are already known, as `nearest_within` returns them.
 
     Raises:
         ValueError: `k` is below 1, or a feature is not finite.
     """
-    own = within or (nearest_within(visible, k), nearest_within(infrared, k))
-    there, back = nearest_between(visible, infrared, k)
-    return Blocks(own[0], there, back, own[1])
+    vv, rr = within or (nearest_within(visible, k), nearest_within(infrared, k))
+    vr, rv = nearest_between(visible, infrared, k)
+    return Blocks(vv, vr, rv, rr)
 
 
 def propagate(
@@ -53,16 +53,16 @@ def propagate(
 ) -> tuple[Floats, Floats]:
     """Return features mixed with those of their neighbors in both modalities (CMFP).
 
-    Of each of the four blocks of cosines VV, VR, RV and RR a row keeps its `k` largest entries,
-    negative ones become 0 and rows are scaled to sum 1; [[VV, VR], [RV, RR]] times the stacked
-    features, normalized, is the result. A row without positive entries contributes nothing, nor
-    does a modality without images.
+    In each of the four blocks of cosines VV, VR, RV and RR, only the `k` largest entries of a row
+    are kept, negative entries are set to 0 and rows are scaled to sum 1. The result is
+    [[VV, VR], [RV, RR]] times the stacked features, normalized. Rows without positive entries and
+    modalities without images do not contribute.
 
     Args:
         visible: [N, D], unit rows.
         infrared: [M, D], unit rows.
-        k: entries kept; all, where a modality has fewer images.
-        blocks: the entries, where `nearest_blocks` has been asked for them before.
+        k: entries kept; all, if a modality has fewer images.
+        blocks: the entries, if `nearest_blocks` has already been called.
 
     Returns:
         propagated visible [N, D] and infrared [M, D] features, unit rows, float32.
@@ -70,18 +70,16 @@ def propagate(
     Raises:
         ValueError: `k` is below 1, or a feature is not finite.
     """
-    found = blocks or nearest_blocks(visible, infrared, k=k)
+    blocks = blocks or nearest_blocks(visible, infrared, k=k)
     return (
-        _mixed((found.visible, visible), (found.visible_to_infrared, infrared)),
-        _mixed((found.infrared_to_visible, visible), (found.infrared, infrared)),
+        _mix((blocks.visible, visible), (blocks.visible_to_infrared, infrared)),
+        _mix((blocks.infrared_to_visible, visible), (blocks.infrared, infrared)),
     )
 
 
-def _mixed(*blocks: tuple[Neighbors, Floats]) -> Floats:
-    """Return the sum of the blocks' products with their features, rows of length 1."""
-    from salcr.pseudo_labels import (
-        kernels,  # here, since it imports numba, which takes half a second
-    )
+def _mix(*blocks: tuple[Neighbors, Floats]) -> Floats:
+    """Return the sum of the blocks' products with their features, rows scaled to length 1."""
+    from salcr.pseudo_labels import kernels  # here, because importing numba takes half a second
 
     (neighbors, features), *_ = blocks
     total = np.zeros((len(neighbors.indices), features.shape[1]), dtype=np.float32)
@@ -92,5 +90,5 @@ def _mixed(*blocks: tuple[Neighbors, Floats]) -> Floats:
         kernels.add_weighted(
             total, weights, neighbors.indices, np.ascontiguousarray(features, np.float32)
         )
-    total /= lengths(total)
+    total /= row_norms(total)
     return total

@@ -1,4 +1,4 @@
-"""K-reciprocal neighbors and their encodings, shared by the clustering and the re-rankings."""
+"""K-reciprocal neighbors and their encodings, for the clustering and the re-rankings."""
 
 from __future__ import annotations
 
@@ -8,58 +8,65 @@ from scipy import sparse
 from salcr.types import Floats, Integers
 
 
-def mutual(neighbors: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbors, of which each image is one of its own.
+def mutual_neighbors(neighbors: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbors within a set, [N, N], with ones on the diagonal.
 
-    Among many equal images the search may leave out the very one that asks.
+    Among many equal images a search may leave out the query itself, hence the diagonal.
+
+    Args:
+        neighbors: [N, k], the neighbors of each image.
     """
     itself = sparse.identity(len(neighbors), dtype=np.float32)
-    return sparse.csr_matrix(reciprocal(neighbors, neighbors).maximum(itself))
+    return sparse.csr_matrix(reciprocal_neighbors(neighbors, neighbors).maximum(itself))
 
 
-def reciprocal(forward: Integers, backward: Integers) -> sparse.csr_matrix:
-    """Return the 0/1 matrix of mutual neighbors.
+def reciprocal_neighbors(forward: Integers, backward: Integers) -> sparse.csr_matrix:
+    """Return the 0/1 matrix of mutual neighbors between two sets.
 
     Args:
         forward: [N, k], the neighbors of each of N rows among M others, without repeats.
-        backward: [M, k'], the neighbors of each of those among the N rows.
+        backward: [M, k'], the neighbors of each of these among the N rows.
 
     Returns:
         [N, M], 1 where each is among the other's neighbors.
     """
-    there = _membership(forward, len(backward))
-    back = _membership(backward, len(forward))
-    return sparse.csr_matrix(there.multiply(back.T))
+    forward_pairs = _membership(forward, len(backward))
+    backward_pairs = _membership(backward, len(forward))
+    return sparse.csr_matrix(forward_pairs.multiply(backward_pairs.T))
 
 
-def expanded_sets(near: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
+def expand_sets(sets: sparse.csr_matrix, half: sparse.csr_matrix) -> sparse.csr_matrix:
     """Return the expanded k-reciprocal sets R* as a pattern.
 
-    R_half(c) joins R(i) for every c in R(i) of which more than two thirds lie in R(i).
+    R*(i) is the union of R(i) and of R_half(c) for every c in R(i) with more than two thirds of
+    R_half(c) in R(i).
 
     Args:
-        near: [N, M], the sets R as `reciprocal` returns them.
+        sets: [N, M], the sets R as `reciprocal_neighbors` returns them.
         half: [M, M], the sets R_half of the columns among themselves.
 
     Returns:
         [N, M], positive inside the sets, not stored elsewhere.
     """
-    common = sparse.coo_matrix((near @ half.T).multiply(near))
+    common = sparse.coo_matrix((sets @ half.T).multiply(sets))
     half_size = np.asarray(half.sum(axis=1)).ravel()
     joins = common.data > 2 / 3 * half_size[common.col]
     candidates = sparse.csr_matrix(
         (np.ones(joins.sum(), np.float32), (common.row[joins], common.col[joins])),
-        shape=near.shape,
+        shape=sets.shape,
     )
-    return sparse.csr_matrix(near + candidates @ half)
+    return sparse.csr_matrix(sets + candidates @ half)
 
 
 def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matrix:
     """Return softmax(-distance) over each row's stored pairs, a float32 matrix.
 
     Args:
-        pairs: [N, M], each pair stored once; a row may be empty and stays so.
+        pairs: [N, M], each pair stored once; a row may be empty.
         distance: of each stored pair, in their order.
+
+    Returns:
+        [N, M], rows of sum 1; empty rows remain empty.
     """
     weights = np.exp(-distance)
     totals = np.bincount(pairs.row, weights, minlength=pairs.shape[0])
@@ -67,8 +74,8 @@ def softmax_rows(pairs: sparse.coo_matrix, distance: Floats) -> sparse.csr_matri
     return sparse.csr_matrix((normalized, (pairs.row, pairs.col)), shape=pairs.shape)
 
 
-def averaged(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
-    """Return each row's mean encoding over its neighbors.
+def average_encodings(encodings: sparse.csr_matrix, neighbors: Integers) -> sparse.csr_matrix:
+    """Return the mean encoding of each row's neighbors, [N, M].
 
     Args:
         encodings: [N, M].

@@ -8,7 +8,7 @@ from salcr.types import Floats
 
 
 def squared_distance(rows: Floats, others: Floats) -> Floats:
-    """Return all squared Euclidean distances, [N, M]; rounding can leave one just below 0.
+    """Return all squared Euclidean distances, [N, M]; rounding can make one slightly negative.
 
     Args:
         rows: [N, D].
@@ -22,12 +22,12 @@ def squared_distance(rows: Floats, others: Floats) -> Floats:
 
 
 def unit_rows(rows: Floats) -> Floats:
-    """Return rows scaled to length 1; a row of zeros stays."""
-    unit: Floats = rows / lengths(rows)
+    """Return rows [N, D] scaled to length 1; a row of zeros remains 0."""
+    unit: Floats = rows / row_norms(rows)
     return unit
 
 
-def lengths(rows: Floats) -> Floats:
-    """Return the Euclidean length of each row, [N, 1], not quite 0 for a row of zeros."""
+def row_norms(rows: Floats) -> Floats:
+    """Return the Euclidean norm of each row, [N, 1]; the smallest positive value for zeros."""
     norms = np.sqrt(np.vecdot(rows, rows))[:, None]
     return np.maximum(norms, np.finfo(np.float32).tiny)

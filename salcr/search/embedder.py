@@ -1,4 +1,4 @@
-"""A trained network that turns images of either modality into the features of evaluation."""
+"""A trained network that computes the features of evaluation for images of either modality."""
 
 from __future__ import annotations
 
@@ -21,41 +21,44 @@ from salcr.types import MODALITIES, Floats
 
 
 class Embedder(NamedTuple):
-    """A network and what has to be known to show it images."""
+    """A network with the size of its images and its origin."""
 
     network: Network
     image_size: tuple[int, int]
-    """Height and width of its images."""
+    """Height and width of its images, in pixels."""
     origin: dict[str, object]
-    """What identifies it, as plain values: sha256 of the file, round and trial."""
+    """Plain values that identify it: sha256 of the file, round and trial."""
 
     def features(self, images: NDArray[np.uint8], modalities: Sequence[str]) -> Floats:
-        """Return the unit features [N, C] that evaluation uses, float32.
+        """Return the features that evaluation uses, float32 [N, C], unit rows.
 
         Args:
-            images: [N, H, W, 3] of the network's size.
-            modalities: of each image.
+            images: uint8 [N, H, W, 3] of the network's size.
+            modalities: [N], "visible" or "infrared".
+
+        Raises:
+            SalcrError: a feature is not finite.
         """
-        found = np.empty((len(images), self.network.num_channels), dtype=np.float32)
+        features = np.empty((len(images), self.network.num_channels), dtype=np.float32)
         for modality in MODALITIES:
             rows = np.flatnonzero(np.asarray(modalities) == modality)
             if len(rows):
                 side = Images(images, rows, camera=np.zeros_like(rows))
-                found[rows] = mirrored_features(self.network, side, modality).cpu().numpy()
-        return found
+                features[rows] = mirrored_features(self.network, side, modality).cpu().numpy()
+        return features
 
 
 def read_embedder(path: Path, device: torch.device, numerics: Numerics) -> Embedder:
     """Return the network of a checkpoint, on the device.
 
     Raises:
-        SalcrError: the file is damaged, holds no network, or not the size of its images.
+        SalcrError: the file is damaged, or does not hold a network and the size of its images.
     """
     network, checkpoint = read_network(path, device, numerics)
     if "image_size" not in checkpoint:
         raise SalcrError(
-            f"{path}: does not say which size its images have, since an older version wrote it; "
-            "run the workflow (or import-checkpoint) again"
+            f"{path}: is by an older version and does not hold the size of its images; run the "
+            "workflow (or import-checkpoint) again"
         )
     height, width = checkpoint["image_size"]
     origin = {"sha256": files.sha256(path), **{key: checkpoint[key] for key in ("round", "trial")}}

@@ -1,4 +1,4 @@
-"""Pictures of no data set: which files they are, of which modality, and how they are shown."""
+"""Images outside data sets: list the files, guess their modality, and make thumbnails."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salcr.data.images import opened
+from salcr.data.images import open_image
 from salcr.errors import SalcrError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# Levels of 255 between a pixel's largest and smallest channel, the mean over a picture. Gray
-# pictures have 0 after JPEG at any quality, 3 with a slight tint; of the demo's visible ones the
-# least colorful has 17, and 6 as JPEG of quality 10. A mean, so that a colored time stamp in an
-# infrared picture does not decide.
-_GRAY_SPREAD = 4.0
-_UNFIT = ("Cc", "Cs")  # Unicode's categories; Python reads what is not UTF-8 as the second
+# Difference of a pixel's largest and smallest channel, in levels of 0 .. 255, averaged over an
+# image. It is 0 for gray images, after JPEG at any quality too, and 3 with a slight tint. The least
+# colorful visible image of the demo has 17, and 6 as JPEG of quality 10. With a mean, a colored
+# time stamp in an infrared image is not decisive.
+_MAX_GRAY_SPREAD = 4.0
+_ESCAPED_CATEGORIES = (
+    "Cc",
+    "Cs",
+)  # of Unicode; Python reads bytes that are not UTF-8 as the second
 
 
-def walk(folder: Path) -> Iterator[str]:
-    """Yield every file below a folder, relative to it with /, in the same order each time.
+def list_files(folder: Path) -> Iterator[str]:
+    """Yield the path of every file below a folder, relative to it, in a fixed order.
 
-    Links to folders are yielded like files and not followed, so that no loop is endless.
+    Links to folders are yielded like files and not followed, to avoid infinite loops.
 
     Raises:
-        SalcrError: a folder is missing or may not be read.
+        SalcrError: a folder is missing or not readable.
     """
 
     def stop(error: OSError) -> None:
@@ -42,43 +45,45 @@ def walk(folder: Path) -> Iterator[str]:
         folders.sort()
 
 
-def complaint(folder: Path, name: str) -> str | None:
-    """Return why a file cannot be a picture of an index, from its name; None if it can."""
-    if name != printable(name):
+def rejection_reason(folder: Path, name: str) -> str | None:
+    """Return why a file cannot be an image of an index, from its name; None if it can."""
+    if name != escape_name(name):
         return "its name holds a control character or is not UTF-8; rename it"
     try:
         if (folder / name).is_dir():
-            return "is a link to a folder; name that as a folder of its own"
-    except OSError as error:  # a link into a folder that may not be looked into
+            return "is a link to a folder; list that folder separately"
+    except OSError as error:  # a link into a folder that is not readable
         return f"cannot be read ({error.strerror})"
     if not name.lower().endswith(SUFFIXES):
-        return f"is no picture by its name ({', '.join(SUFFIXES)})"
+        return f"does not have the name of an image ({', '.join(SUFFIXES)})"
     return None
 
 
-def printable(name: str) -> str:
+def escape_name(name: str) -> str:
     """Return a name with control characters, and bytes that are not UTF-8, as escapes."""
-    return "".join(_escaped(x) if unicodedata.category(x) in _UNFIT else x for x in name)
+    return "".join(
+        _escape(x) if unicodedata.category(x) in _ESCAPED_CATEGORIES else x for x in name
+    )
 
 
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape").decode()
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
-def guessed_modality(image: NDArray[np.uint8]) -> str:
+def guess_modality(image: NDArray[np.uint8]) -> str:
     """Return "infrared" for an image [H, W, 3] whose channels are nearly equal, else "visible"."""
     spread = image.max(axis=2) - image.min(axis=2)
-    return "infrared" if spread.mean() <= _GRAY_SPREAD else "visible"
+    return "infrared" if spread.mean() <= _MAX_GRAY_SPREAD else "visible"
 
 
 def thumbnail(path: Path, height: int) -> Image.Image:
-    """Return a picture in its own proportions, at most `height` high and as many pixels wide.
+    """Return an image in its own proportions, at most `height` pixels high and wide.
 
-    A file that is not there any more gives an empty picture.
+    The result is a gray rectangle if the file is missing or damaged.
     """
     try:
-        picture = opened(path)
+        image = open_image(path)
     except SalcrError:
         return Image.new("RGB", (height // 2, height), "#bbbbbb")
-    picture.thumbnail((height, height))
-    return picture
+    image.thumbnail((height, height))
+    return image

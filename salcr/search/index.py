@@ -1,9 +1,9 @@
-"""A searchable gallery on disk: what `embed` writes and `search` reads.
+"""A search index on disk: `embed` writes it and `search` reads it.
 
-A folder holds `index.faiss`, `features.npy` (float32 [N, C], the same rows), `files.csv` (which
-picture a row is), `skipped.csv` (files that are no picture, and why) and `embed.json` (the model,
-sizes, folders, and the checksums of what `search` reads). `embed.json` is written last: without it
-the folder is not whole.
+A folder holds `index.faiss`, `features.npy` (float32 [N, C], the same rows), `files.csv` (the image
+of each row), `skipped.csv` (files that are not images, and why) and `embed.json` (the model, sizes,
+folders, and the checksums of the files that `search` reads). `embed.json` is written last: without
+it the folder is not complete.
 """
 
 from __future__ import annotations
@@ -21,126 +21,130 @@ from salcr.errors import SalcrError
 from salcr.types import Floats, Integers
 
 SUMMARY = "embed.json"
-INDEX, FEATURES, PICTURES, SKIPPED = "index.faiss", "features.npy", "files.csv", "skipped.csv"
-PICTURE_COLUMNS = ["folder", "file", "modality"]
-FILES = (INDEX, FEATURES, PICTURES, SKIPPED, SUMMARY)
+INDEX, FEATURES, IMAGES, SKIPPED = "index.faiss", "features.npy", "files.csv", "skipped.csv"
+IMAGE_COLUMNS = ["folder", "file", "modality"]
+FILES = (INDEX, FEATURES, IMAGES, SKIPPED, SUMMARY)
 SKIPPED_COLUMNS = ["folder", "file", "reason"]
 _FORMAT = 2
-_AGAIN = "run embed again"
+_RERUN_HINT = "run embed again"
 
 
 class Hits(NamedTuple):
-    """The nearest pictures of each of Q queries, nearest first."""
+    """The nearest images of each of Q queries, nearest first."""
 
     rows: Integers
-    """[Q, k], rows of the gallery."""
+    """[Q, k], rows of the index."""
     scores: Floats
-    """[Q, k], cosine similarities, float32."""
+    """[Q, k], cosine similarities in [-1, 1], float32."""
 
 
 class SearchIndex(NamedTuple):
-    """Features of pictures that can be searched."""
+    """Features of images that can be searched."""
 
     index: Any
     """faiss index of the unit features."""
-    pictures: pd.DataFrame
+    images: pd.DataFrame
     """A line for each row of the index: number of its folder, file in it, modality."""
     summary: dict[str, Any]
-    """What embed.json holds."""
+    """Content of embed.json."""
 
     def path(self, row: int) -> Path:
-        """Return where the picture of a row is, or was."""
-        line = self.pictures.iloc[row]
+        """Return the path of a row's image when it was embedded."""
+        line = self.images.iloc[row]
         return Path(self.summary["folders"][line["folder"]], line["file"])
 
     def rows_of(self, modalities: Iterable[str]) -> Integers:
-        """Return the rows whose pictures are of one of the modalities."""
-        return np.flatnonzero(self.pictures["modality"].isin(list(modalities)))
+        """Return the rows with images of the given modalities, ascending."""
+        return np.flatnonzero(self.images["modality"].isin(list(modalities)))
 
     def search(self, features: Floats, rows: Integers, k: int) -> Hits:
-        """Return the nearest among some rows.
+        """Return the nearest images among some rows.
 
         Args:
             features: [Q, C], unit rows of the queries.
-            rows: that may be found.
-            k: how many are wanted; as many as there are, at most.
-        """
-        import faiss  # here, since embed's and search's --help do not need it
+            rows: [R], candidates.
+            k: number of hits per query.
 
-        among = faiss.SearchParameters(sel=faiss.IDSelectorBatch(rows))  # type: ignore[call-arg]
-        scores, found = self.index.search(features, min(k, len(rows)), params=among)
-        return Hits(found, scores)
+        Returns:
+            [Q, min(k, R)] hits.
+        """
+        import faiss  # here, because embed's and search's --help do not need it
+
+        candidates = faiss.IDSelectorBatch(rows)
+        parameters = faiss.SearchParameters(sel=candidates)  # type: ignore[call-arg]
+        scores, hits = self.index.search(features, min(k, len(rows)), params=parameters)
+        return Hits(hits, scores)
 
 
 def write_index(
     folder: Path,
     blocks: Callable[[], Iterable[Floats]],
     *,
-    pictures: pd.DataFrame,
+    images: pd.DataFrame,
     skipped: pd.DataFrame,
     summary: dict[str, Any],
 ) -> None:
-    """Write a gallery; only one block of features is in memory at a time.
+    """Write an index; only one block of features is in memory at a time.
 
     The index is flat: it compares a query with every row, so its hits are exactly those of
-    evaluation. 100,000 rows take a tenth of a second; an approximate index would be worth its
-    errors, and its training, from many millions on.
+    evaluation. A search in 100,000 rows takes a tenth of a second; an approximate index, which
+    makes errors and needs training, would be useful for many millions of rows only.
 
     Args:
-        folder: to write to.
-        blocks: gives the rows of the pictures, unit rows, block by block; called twice.
-        pictures: a line for each row.
-        skipped: a line for each file that is no picture.
-        summary: what else is to be known, with the width C as `num_channels`.
+        folder: folder to write.
+        blocks: returns the features of the images, unit rows, block by block; called twice.
+        images: a line for each row, with IMAGE_COLUMNS.
+        skipped: a line for each file that is not an image, with SKIPPED_COLUMNS.
+        summary: other content of embed.json; its `num_channels` is C.
     """
-    shape = (len(pictures), summary["num_channels"])
+    shape = (len(images), summary["num_channels"])
     (folder / SUMMARY).unlink(missing_ok=True)
     files.write_blocks(folder / FEATURES, _array_header(shape), blocks())
     files.write_blocks(folder / INDEX, _index_header(shape), blocks())
-    files.write_table(folder / PICTURES, pictures[PICTURE_COLUMNS])
+    files.write_table(folder / IMAGES, images[IMAGE_COLUMNS])
     files.write_table(folder / SKIPPED, skipped[SKIPPED_COLUMNS])
-    checksums = {name: files.crc32(folder / name) for name in (INDEX, PICTURES)}
+    checksums = {name: files.crc32(folder / name) for name in (INDEX, IMAGES)}
     files.write_json(folder / SUMMARY, {"format": _FORMAT, "crc32": checksums, **summary})
 
 
 def read_index(folder: Path) -> SearchIndex:
-    """Return a gallery; its index stays on disk and is read as a search needs it.
+    """Return an index; its features are memory-mapped and read during a search.
 
     Raises:
-        SalcrError: it is not whole, or what `embed` wrote has changed since.
+        SalcrError: the index is not complete, or its files were changed.
     """
     import faiss
 
     summary = read_summary(folder)
     for name, checksum in summary["crc32"].items():
         if not (folder / name).exists():
-            raise SalcrError(f"{folder / name}: no such file; {_AGAIN}")
+            raise SalcrError(f"{folder / name}: no such file; {_RERUN_HINT}")
         if files.crc32(folder / name) != checksum:
-            raise SalcrError(f"{folder / name}: is damaged or of another index; {_AGAIN}")
-    pictures = files.read_table(folder / PICTURES, PICTURE_COLUMNS)
+            raise SalcrError(f"{folder / name}: is damaged or of another index; {_RERUN_HINT}")
+    images = files.read_table(folder / IMAGES, IMAGE_COLUMNS)
     index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
-    return SearchIndex(index, pictures, summary)
+    return SearchIndex(index, images, summary)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """Return what is to be known of a gallery.
+    """Return the content of an index's embed.json.
 
     Raises:
-        SalcrError: there is none, or it is not whole.
+        SalcrError: the folder does not hold a complete index, or one of another version.
     """
     if not (folder / SUMMARY).exists():
         raise SalcrError(
-            f"{folder}: holds no whole index; make one with `python -m salcr embed --out {folder}`,"
-            " which goes on where it was stopped"
+            f"{folder}: does not hold a complete index; run `python -m salcr embed --out {folder}`,"
+            " which resumes where it was stopped"
         )
-    summary = files.read_json(folder / SUMMARY, again=_AGAIN)
+    summary = files.read_json(folder / SUMMARY, hint=_RERUN_HINT)
     if summary.get("format") != _FORMAT:
-        raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_AGAIN}")
+        raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_RERUN_HINT}")
     return summary
 
 
 def _array_header(shape: tuple[int, int]) -> bytes:
-    """Return the first bytes of a .npy file of float32 rows."""
+    """Return the header of a .npy file with a float32 array."""
     header = io.BytesIO()
     kind = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, kind)
@@ -148,10 +152,10 @@ def _array_header(shape: tuple[int, int]) -> bytes:
 
 
 def _index_header(shape: tuple[int, int]) -> bytes:
-    """Return the first bytes of faiss's file of a flat index.
+    """Return the header of faiss's file format of a flat index.
 
-    faiss itself writes only what is in memory as a whole. Its header of an empty index holds the
-    number of rows at byte 8, and ends with the number of floats.
+    faiss can only write an index that is in memory as a whole. The header of an empty index holds
+    the number of rows at byte 8, and ends with the number of floats.
     """
     import faiss
 

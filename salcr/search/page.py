@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from salcr.reporting import page
-from salcr.search.images import printable, thumbnail
+from salcr.search.images import escape_name, thumbnail
 
 _HEIGHT = 160  # pixels of a picture
 
@@ -42,5 +42,5 @@ def _figure(shown: Shown) -> dict[str, str]:
     return {
         "uri": page.data_uri(content.getvalue(), "jpeg"),
         "caption": shown.caption,
-        "name": printable(shown.name),
+        "name": escape_name(shown.name),
     }

@@ -123,10 +123,10 @@ def load_network(checkpoint: str | os.PathLike[str], device: Device = "auto") ->
 def _resized(image: Any, height: int, width: int) -> NDArray[np.uint8]:
     from PIL import Image
 
-    from salcr.data.images import decoded
+    from salcr.data.images import decode_image
 
     if isinstance(image, str | os.PathLike):
-        return decoded(Path(image), height=height, width=width)
+        return decode_image(Path(image), height=height, width=width)
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Tables over trials, rounds and variants, from the small files of every round."""
+"""Aggregate the metrics, label qualities and losses of trials, rounds and variants in tables."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_runs(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write summary, trials, cmc, quality and losses as .csv, summary.txt and metrics.json."""
+    """Write summary, trials, cmc, label_quality, losses as .csv, summary.txt and metrics.json."""
     root, trials = arguments.root, arguments.trials
     metrics = _metrics(root, arguments.runs, trials, arguments.every)
     metrics.insert(0, "dataset", arguments.dataset)
@@ -44,27 +44,28 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     for name, table in tables.items():
         files.write_table(root / f"{name}.csv", table)
-    files.write_text(root / "summary.txt", as_text(summary))
-    files.write_plain_json(root / "metrics.json", as_metrics(summary))
+    files.write_text(root / "summary.txt", format_summary(summary))
+    files.write_plain_json(root / "metrics.json", nest_scores(summary))
     names = ", ".join(f"{name}.csv" for name in tables)
     say(f"{root}: {names}, summary.txt and metrics.json written")
 
 
-def as_text(summary: pd.DataFrame) -> str:
-    """Return the main scores, in percent with their standard deviations, as a small table."""
-    shown = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
+def format_summary(summary: pd.DataFrame) -> str:
+    """Return the main scores, in percent with their standard deviations, as a text table."""
+    table = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
     for name, title in _MAIN_SCORES.items():
         pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
-        shown[title] = [
+        table[title] = [
             f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}" for mean, std in pairs
         ]
-    return shown.to_string(index=False) + "\n"
+    return table.to_string(index=False) + "\n"
 
 
-def as_metrics(summary: pd.DataFrame) -> dict[str, Any]:
+def nest_scores(summary: pd.DataFrame) -> dict[str, Any]:
     """Return the main scores, in percent, nested by variant, stage and setting.
 
-    A re-ranking's stand one level deeper, below its name; of one trial there is no deviation.
+    Those of a re-ranking are one level deeper, below its name. With a single trial there are no
+    standard deviations.
     """
     tree: dict[str, Any] = {}
     for line in summary.to_dict("records"):
@@ -80,13 +81,13 @@ def as_metrics(summary: pd.DataFrame) -> dict[str, Any]:
 
 
 def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int) -> pd.DataFrame:
-    """Return one line per variant, round, setting, trial and drawn gallery, in percent."""
+    """Return one line per variant, round, setting, trial and random gallery, in percent."""
     lines = []
     for run in runs:
         for round_ in run.evaluated(every):
             for trial in trials:
-                found = files.read_json(run.folder(root, trial, round_) / "metrics.json")
-                for setting, name, draws in _rankings(found["settings"]):
+                metrics = files.read_json(run.folder(root, trial, round_) / "metrics.json")
+                for setting, name, galleries in _rankings(metrics["settings"]):
                     key = {
                         "variant": run.variant,
                         "stage": "salcr" if round_ else "pretrain",
@@ -97,16 +98,16 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
                     }
                     lines += [
                         {**key, "draw": draw, **_percent(scores)}
-                        for draw, scores in enumerate(draws)
+                        for draw, scores in enumerate(galleries)
                     ]
     return pd.DataFrame(lines)
 
 
 def _rankings(settings: dict[str, Any]) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:
-    """Yield setting, re-ranking and the scores of its drawn galleries."""
+    """Yield setting, re-ranking and the scores in each of its galleries."""
     for setting, rankings in settings.items():
-        for name, draws in rankings.items():
-            yield setting, name, draws
+        for name, galleries in rankings.items():
+            yield setting, name, galleries
 
 
 def _percent(scores: dict[str, Any]) -> dict[str, Any]:
@@ -116,10 +117,10 @@ def _percent(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mean_and_std(lines: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
-    """Return mean and sample standard deviation over trials, blank for a single one.
+    """Return mean and sample standard deviation over trials, empty for a single one.
 
-    RegDB's trials are trainings on different splits; where a data set has one split, its trials
-    are the drawn galleries.
+    RegDB's trials are trainings on different splits; for a data set with one split, the trials are
+    the random galleries.
     """
     groups = lines.groupby(_KEYS, sort=False)
     table = groups.size().rename("num_trials").reset_index()
@@ -142,9 +143,9 @@ def _label_quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd
     for run in runs:
         for round_ in range(1, run.rounds + 1):
             for trial in trials:
-                found = files.read_json(run.folder(root, trial, round_) / "label_quality.json")
+                quality = files.read_json(run.folder(root, trial, round_) / "label_quality.json")
                 key = {"variant": run.variant, "round": round_, "trial": trial}
-                lines += [{**key, "space": space, **scores} for space, scores in found.items()]
+                lines += [{**key, "space": space, **scores} for space, scores in quality.items()]
     return pd.DataFrame(lines, columns=None if lines else ["variant", "round", "trial", "space"])
 
 
@@ -158,7 +159,7 @@ def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFr
                 table = files.read_table(path)
                 stage, step = ("salcr", "round") if round_ else ("pretrain", "epoch")
                 if step not in table:
-                    raise SalcrError(f"{path}: holds no column `{step}`; {files.AGAIN}")
+                    raise SalcrError(f"{path}: has no column `{step}`; {files.RERUN_HINT}")
                 table.insert(0, "step", table.pop(step))
                 for name, value in (("trial", trial), ("stage", stage), ("variant", run.variant)):
                     table.insert(0, name, value)

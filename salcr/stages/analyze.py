@@ -1,6 +1,6 @@
-"""What some figures show of one network: distances of pairs, a t-SNE, and where it looks.
+"""Analyze a network on the test images for figures: distances of pairs, a t-SNE, and heat maps.
 
-On the test images. The files are small and hold plain numbers, so that drawing needs no network.
+The files are small and hold plain numbers, so that plotting does not need the network.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.models.features import mirrored_features
 from salcr.models.network import Network
-from salcr.models.saliency import look
+from salcr.models.saliency import compute_heat_maps
 from salcr.training import devices
-from salcr.types import MODALITIES, Floats, Integers, evenly_spread
+from salcr.types import MODALITIES, Floats, Integers, evenly_spaced
 
-_MOST_OF_A_PERSON = 20  # images in the t-SNE, per modality
-_DECIMALS = 4  # more than an eye sees, in small files
+_MAX_IMAGES_OF_A_PERSON = 20  # in the t-SNE, per modality
+_DECIMALS = 4  # enough for figures, and small files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network to look into")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="network to analyze")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument("--distances", type=Path, required=True, help="json to write: histograms")
     parser.add_argument("--tsne", type=Path, required=True, help="csv to write: the t-SNE")
@@ -45,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the three files."""
+    """Write the distances, the t-SNE and the heat maps."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
-    say(f"settings.analyze, trial {arguments.trial}: {split}")
+    say(f"analyze, trial {arguments.trial}: {split}")
     network, checkpoint = read_model(
         arguments.checkpoint, device, settings.numerics, split=split, trial=arguments.trial
     )
@@ -62,32 +62,33 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     files.write_json(
         arguments.distances, {**origin, **_distances(features, identities, settings.analyze.pairs)}
     )
-    people = shared[evenly_spread(len(shared), settings.analyze.tsne_identities)]
+    people = shared[evenly_spaced(len(shared), settings.analyze.tsne_identities)]
     files.write_table(arguments.tsne, _tsne(features, images, identities, people))
-    people = shared[evenly_spread(len(shared), settings.analyze.attention_identities)]
+    people = shared[evenly_spaced(len(shared), settings.analyze.attention_identities)]
     positions = {m: _first_of_each(identities[m], people) for m in MODALITIES}
-    # Stage one trains no parts, its networks have one; of an imported network nobody can tell.
+    # Networks of stage one have a single, untrained part. An imported network with more parts is
+    # assumed to have trained them, as its checkpoint does not say.
     fgsal = checkpoint["config"].get("fgsal", {"enabled": network.num_parts > 1})
-    shown = _attention(network, images, positions, features, with_parts=fgsal["enabled"])
-    files.write_json(arguments.attention, {**origin, "images": shown})
+    heat_maps = _attention(network, images, positions, features, with_parts=fgsal["enabled"])
+    files.write_json(arguments.attention, {**origin, "images": heat_maps})
     say(f"{arguments.distances}, {arguments.tsne}, {arguments.attention} written")
 
 
 def _distances(
     features: dict[str, Floats], identities: dict[str, Integers], most: int
 ) -> dict[str, Any]:
-    found = pair_distances(
+    distances_of = pair_distances(
         features["visible"],
         features["infrared"],
         identities["visible"],
         identities["infrared"],
         most=most,
     )
-    for kind, distances in found.items():
+    for kind, distances in distances_of.items():
         say(f"{distances.counts.sum()} {kind} pairs, mean cosine distance {distances.mean:.3f}")
     kinds = {
         kind: {"mean": distances.mean, "counts": distances.counts.tolist()}
-        for kind, distances in found.items()
+        for kind, distances in distances_of.items()
     }
     return {"edges": EDGES.round(_DECIMALS).tolist(), **kinds}
 
@@ -98,10 +99,10 @@ def _tsne(
     identities: dict[str, Integers],
     people: Integers,
 ) -> pd.DataFrame:
-    """Return a line for each of the people's images, with its place in the plane."""
+    """Return a line for each image of the given people, with its position in the plane."""
     chosen = {
         m: np.concatenate(
-            [np.flatnonzero(identities[m] == one)[:_MOST_OF_A_PERSON] for one in people]
+            [np.flatnonzero(identities[m] == i)[:_MAX_IMAGES_OF_A_PERSON] for i in people]
         )
         for m in MODALITIES
     }
@@ -128,21 +129,22 @@ def _attention(
     *,
     with_parts: bool,
 ) -> list[dict[str, Any]]:
-    """Return the heat maps of images, each matched with the other modality's of that person.
+    """Return the heat maps of images, each with an image of that person in the other modality.
 
     Args:
-        network: to look into.
+        network: network to analyze.
         images: modality -> test images.
-        positions: modality -> positions of the images to show, the same people in both.
+        positions: modality -> positions of the images, of the same people in both modalities.
         features: modality -> [N, C] unit rows of all test images.
-        with_parts: also the attention of the parts; without their losses it means nothing.
+        with_parts: whether to include the attention of the parts, which is meaningless if they
+            were not trained.
     """
     device = network.part_tokens.device
     lines = []
     for modality, other in (MODALITIES, MODALITIES[::-1]):
         batch = transforms.normalize_images(images[modality].batch(positions[modality]).to(device))
         partner = torch.from_numpy(features[other][positions[other]]).to(device)
-        attention, cam, cosine = look(network, batch, modality, partner)
+        attention, cam, cosine = compute_heat_maps(network, batch, modality, partner)
         rows, partners = images[modality].rows, images[other].rows
         lines += [
             {
@@ -150,8 +152,8 @@ def _attention(
                 "row": int(rows[position]),
                 "partner": int(partners[match]),
                 "cosine": round(float(cosine[number]), _DECIMALS),
-                "attention": _rounded(attention[number]) if with_parts else None,
-                "grad_cam": _rounded(cam[number]),
+                "attention": _round(attention[number]) if with_parts else None,
+                "grad_cam": _round(cam[number]),
             }
             for number, (position, match) in enumerate(
                 zip(positions[modality], positions[other], strict=True)
@@ -160,11 +162,11 @@ def _attention(
     return lines
 
 
-def _rounded(heat: Floats) -> list[list[float]]:
-    """Return a heat map with the digits that a picture can show."""
+def _round(heat: Floats) -> list[list[float]]:
+    """Return a heat map [H, W] with four significant digits."""
     return [[float(f"{value:.4g}") for value in row] for row in heat]
 
 
 def _first_of_each(identities: Integers, people: Integers) -> Integers:
     """Return the position of each person's first image."""
-    return np.array([np.flatnonzero(identities == one)[0] for one in people])
+    return np.array([np.flatnonzero(identities == identity)[0] for identity in people])

@@ -1,4 +1,4 @@
-"""Cross-modality pseudo-labels of a round (DAGL)."""
+"""Generate the cross-modality pseudo-labels of a round (DAGL)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from salcr.data.store import load_split
 from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.models.features import extract
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training import devices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
-    parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line an image")
+    parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line per image")
     cli.add_compute(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the labels."""
+    """Cluster the training images, associate the clusters and write the labels."""
     device = devices.prepare(arguments.device, arguments.threads)
     trial = arguments.trial
     split = load_split(arguments.data, trial=trial, split="train")
@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         arguments.checkpoint, device, settings.numerics, split=split, trial=trial
     )
     features = {m: extract(network, images, m)[0] for m, images in split.images.items()}
-    clusters, labels = pseudo_labels(features, settings.clustering, settings.associate)
+    clusters, labels = generate_pseudo_labels(features, settings.clustering, settings.associate)
     write_labels(arguments.labels, labels, clusters, trial=trial, data_hash=split.data_hash)
     say(f"{arguments.labels} written")

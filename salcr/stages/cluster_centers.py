@@ -1,4 +1,4 @@
-"""Where the centers of a round's clusters lie before and after CMFP, for a figure."""
+"""Compute the centers of a round's clusters before and after CMFP, in the plane, for a figure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DECIMALS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def _lines(centers: dict[str, Floats], people: dict[str, Integers], when: str) -> pd.DataFrame:
-    """Return a line for each cluster: whose it is, whose center is nearest across, its place.
+    """Return a line per cluster: identity, that of the other modality's nearest center, position.
 
     Args:
         centers: modality -> [K, C] unit rows.
@@ -82,8 +82,11 @@ def _lines(centers: dict[str, Floats], people: dict[str, Integers], when: str) -
         "visible": people["infrared"][cosine.argmax(axis=1)],
         "infrared": people["visible"][cosine.argmax(axis=0)],
     }
-    right = np.concatenate([nearest[m] == people[m] for m in MODALITIES])
-    say(f"{when} CMFP: of {len(right)} centers {right.mean():.1%} have their person's nearest")
+    correct = np.concatenate([nearest[m] == people[m] for m in MODALITIES])
+    say(
+        f"{when} CMFP: for {correct.mean():.1%} of {len(correct)} centers, the nearest one in the "
+        "other modality is of the same person"
+    )
     x, y = tsne_2d(np.concatenate([centers[m] for m in MODALITIES])).round(_DECIMALS).T
     lines = [
         pd.DataFrame(
@@ -101,7 +104,7 @@ def _lines(centers: dict[str, Floats], people: dict[str, Integers], when: str) -
 
 
 def _majority(identities: Integers, clusters: Integers) -> Integers:
-    """Return the identity of most images of each cluster, the smaller of two as frequent, [K]."""
+    """Return the most frequent identity of each cluster, [K]; the smallest of equally frequent."""
     names, numbers = np.unique(identities, return_inverse=True)
     counts = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
     np.add.at(counts, (clusters, numbers), 1)

@@ -1,4 +1,4 @@
-"""Parameters and multiplications of the configured network (paper, Table 15). Needs no data."""
+"""Count parameters and multiplications of the configured network (paper, Table 15)."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from pathlib import Path
 from salcr import files
 from salcr.config.schema import Config
 from salcr.log import say
-from salcr.models.complexity import sizes
+from salcr.models.complexity import measure_sizes
 from salcr.models.network import Network
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage writes."""
+    """Add the command-line arguments."""
     parser.add_argument("--complexity", type=Path, required=True, help="json to write")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the counts of the baseline and of the whole network, and what was counted."""
+    """Write the sizes of the baseline and of the whole network, with backbone and image size."""
     network = Network(
         backbone=settings.model.backbone, width=settings.model.width, num_parts=settings.fgsal.parts
     )
-    found = sizes(
+    sizes = measure_sizes(
         network.eval(), height=settings.preprocess.height, width=settings.preprocess.width
     )
-    counted = {
+    configuration = {
         "backbone": settings.model.backbone,
         "width": settings.model.width,
         "parts": settings.fgsal.parts,
         "image": [settings.preprocess.height, settings.preprocess.width],
     }
-    networks = {name: size._asdict() for name, size in found.items()}
-    files.write_json(arguments.complexity, {**counted, "networks": networks})
-    for name, size in found.items():
+    networks = {name: size._asdict() for name, size in sizes.items()}
+    files.write_json(arguments.complexity, {**configuration, "networks": networks})
+    for name, size in sizes.items():
         say(f"{name}: {size.parameters / 1e6:.2f} M parameters, {size.macs / 1e9:.2f} GMac")

@@ -1,4 +1,4 @@
-"""Turn folders of pictures into features and an index, in which `search` finds people."""
+"""Compute the features of folders of images, and an index in which `search` finds people."""
 
 from __future__ import annotations
 
@@ -19,53 +19,60 @@ import torch
 from salcr import codehash, files
 from salcr.config import cli
 from salcr.config.schema import Config
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
 from salcr.search import index
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.search.images import complaint, guessed_modality, printable, walk
+from salcr.search.images import escape_name, guess_modality, list_files, rejection_reason
 from salcr.training import devices
 from salcr.types import MODALITIES, Floats
 
-_BLOCK = 512  # files: what is in memory at a time, and what a run that is killed loses at most
+_BLOCK = 512  # files in memory at a time; a run that is killed loses at most these
 _BLOCKS = "blocks"
-_MOST_REASONS = 10  # why files are no pictures, where none is
+_MAX_REASONS = 10  # in the message if none of the files is an image
 
 
 class Source(NamedTuple):
-    """A file that may be a picture."""
+    """A file that may be an image."""
 
     folder: int
-    """Number of its folder."""
+    """Number of its folder, from 0."""
     file: str
     """Relative to the folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     parser.add_argument(
-        "--images", type=Path, nargs="+", required=True, metavar="FOLDER",
-        help="folders of pictures, with all that is below them",
-    )  # fmt: skip
+        "--images",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="FOLDER",
+        help="folders of images, including their subfolders",
+    )
     parser.add_argument(
-        "--modality", choices=["auto", *MODALITIES], nargs="+", default=["auto"],
-        help="of the pictures: one word for all folders, or one for each; auto (the default) "
-        "takes pictures with equal channels for infrared",
-    )  # fmt: skip
+        "--modality",
+        choices=["auto", *MODALITIES],
+        nargs="+",
+        default=["auto"],
+        help="of the images: one word for all folders, or one for each; auto (the default) "
+        "takes images with equal channels for infrared",
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="trained network")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the index to")
     cli.add_compute(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the index; a run that was killed is continued after its last whole block."""
+    """Write the index; a run that was killed resumes after its last complete block."""
     device = devices.prepare(arguments.device, arguments.threads)
-    folders = _checked_folders(arguments.images, arguments.out.resolve())
+    folders = _require_separate_folders(arguments.images, arguments.out.resolve())
     _check_out(arguments.out)
     modalities = _modality_of_each(arguments.modality, len(folders))
     embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
-    sources = [Source(n, name) for n, folder in enumerate(folders) for name in walk(folder)]
+    sources = [Source(n, name) for n, folder in enumerate(folders) for name in list_files(folder)]
     say(f"embed: {len(sources)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
     summary: dict[str, Any] = {
         "checkpoint": embedder.origin,
@@ -80,36 +87,37 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     keys = [_key(summary, folders, block) for block in blocks]
     summary["key"] = hashlib.sha256("".join(keys).encode()).hexdigest()
     if _is_done(arguments.out, summary["key"]):
-        say(f"{arguments.out}: is the index of these pictures already; nothing to do")
+        say(f"{arguments.out}: is already the index of these images; nothing to do")
         return
     paths = [arguments.out / _BLOCKS / f"{number:06d}.npz" for number in range(len(blocks))]
     work = list(zip(paths, keys, blocks, strict=True))
-    missing = [one for one in work if not _is_block(one[0], one[1])]
+    missing = [(path, key, block) for path, key, block in work if not _is_block(path, key)]
     if len(missing) < len(work):
-        say(f"going on after {len(work) - len(missing)} of {len(work)} blocks")
+        say(f"resuming after {len(work) - len(missing)} of {len(work)} blocks")
     for path, key, block in progress(missing, title=f"blocks of {_BLOCK} files"):
-        arrays = _embedded(embedder, folders, modalities, block)
+        arrays = _embed_block(embedder, folders, modalities, block)
         files.write_arrays(path, {"key": np.array(key), **arrays})
     _finish(arguments.out, work, summary)
     shutil.rmtree(arguments.out / _BLOCKS, ignore_errors=True)
 
 
-def _checked_folders(given: list[Path], out: Path) -> list[Path]:
-    """Return the folders as absolute paths, none of which holds another's files or the index."""
+def _require_separate_folders(given: list[Path], out: Path) -> list[Path]:
+    """Return the absolute paths of folders, none of which may hold another one or the index."""
     folders = [folder.resolve() for folder in given]
     for number, folder in enumerate(folders):
         if not folder.is_dir():
-            raise SalcrError(f"{folder}: {'is no folder' if folder.exists() else 'no such folder'}")
-        if out.is_relative_to(folder):  # what is written there would be walked by the next run
-            raise SalcrError(f"--out {out}: lies among the pictures of {folder}; choose another")
+            reason = "is not a folder" if folder.exists() else "no such folder"
+            raise SalcrError(f"{folder}: {reason}")
+        if out.is_relative_to(folder):  # the next run would list the index among the images
+            raise SalcrError(f"--out {out}: is among the images of {folder}; choose another folder")
         for other in folders[:number]:
             if folder.is_relative_to(other) or other.is_relative_to(folder):
-                raise SalcrError(f"{folder}: its pictures are among those of {other} already")
+                raise SalcrError(f"{folder}: its images are already among those of {other}")
     return folders
 
 
 def _check_out(out: Path) -> None:
-    """Refuse a folder of other things, among which an index would be lost."""
+    """Refuse a folder that holds other files than an index."""
     names = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
     if out.is_dir() and (out / _BLOCKS).is_dir():
         names += [f"{_BLOCKS}/{path.name}" for path in (out / _BLOCKS).iterdir()]
@@ -118,7 +126,7 @@ def _check_out(out: Path) -> None:
     for name in names:
         is_block = re.fullmatch(rf"{_BLOCKS}/(\d+\.npz|\..*)", name)
         if not (name in ours or is_block or name.startswith(".")):
-            raise SalcrError(f"--out {out}: holds {name}; choose a folder of the index's own")
+            raise SalcrError(f"--out {out}: holds {name}; choose an empty folder")
 
 
 def _modality_of_each(words: list[str], count: int) -> list[str]:
@@ -136,14 +144,14 @@ def _key(summary: dict[str, Any], folders: list[Path], block: list[Source]) -> s
         try:
             status = path.stat()
             facts = [status.st_size, status.st_mtime_ns]
-        except OSError:  # a link to nowhere: it will be skipped
+        except OSError:  # a broken link, which will be skipped
             facts = []
         digest.update(json.dumps([source, facts]).encode())
     return digest.hexdigest()
 
 
 def _is_done(out: Path, key: str) -> bool:
-    """Tell whether an index is whole and of just these pictures."""
+    """Return whether an index is complete and of these images."""
     try:
         return bool(index.read_index(out).summary["key"] == key)
     except SalcrError:
@@ -151,32 +159,33 @@ def _is_done(out: Path, key: str) -> bool:
 
 
 def _is_block(path: Path, key: str) -> bool:
-    """Tell whether a block was written before, by a run on the same pictures and settings."""
+    """Return whether a run with the same images and settings has already written a block."""
     try:
         return str(files.read_arrays(path)["key"]) == key
     except (KeyError, SalcrError):
         return False
 
 
-def _embedded(
+def _embed_block(
     embedder: Embedder, folders: list[Path], modalities: list[str], block: list[Source]
 ) -> dict[str, Any]:
-    """Return what is to be known of a block's files, as arrays.
+    """Return the features and properties of a block's files, as arrays.
 
     Returns:
-        `features` [n, C], `kept` [n] positions in the block and `modality` [n] of the pictures,
-        `guessed` [n]; `skipped` [m] positions and `reason` [m] of the other files.
+        of the images, `features` [n, C], `kept` [n] positions in the block, `modality` [n] and
+        `guessed` [n], whether the modality was guessed; of the other files, `skipped` [m] positions
+        and `reason` [m].
     """
     height, width = embedder.image_size
     images, kept, modality, guessed = [], [], [], []
     reasons: dict[int, str] = {}
     for position, (number, name) in enumerate(block):
         path = folders[number] / name
-        if (reason := complaint(folders[number], name)) is not None:
+        if (reason := rejection_reason(folders[number], name)) is not None:
             reasons[position] = reason
             continue
         try:
-            image = decoded(path, height=height, width=width)
+            image = decode_image(path, height=height, width=width)
         except SalcrError as error:
             reasons[position] = str(error).removeprefix(f"{path}: ")
             continue
@@ -184,7 +193,7 @@ def _embedded(
         images.append(image)
         kept.append(position)
         guessed.append(guess)
-        modality.append(guessed_modality(image) if guess else modalities[number])
+        modality.append(guess_modality(image) if guess else modalities[number])
     stacked = np.stack(images) if images else np.empty((0, height, width, 3), np.uint8)
     return {
         "features": embedder.features(stacked, modality),
@@ -197,19 +206,19 @@ def _embedded(
 
 
 def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict[str, Any]) -> None:
-    """Join the blocks to the gallery, and say what is in it."""
-    pictures: list[tuple[int, str, str]] = []
+    """Write the index from its blocks, and report its content."""
+    images: list[tuple[int, str, str]] = []
     skipped: list[tuple[int, str, str]] = []
     guessed: Counter[str] = Counter()
     for path, _, block in work:
         arrays = files.read_arrays(path)
         for position, modality in zip(arrays["kept"], arrays["modality"], strict=True):
-            pictures.append((*block[position], str(modality)))
+            images.append((*block[position], str(modality)))
         for position, reason in zip(arrays["skipped"], arrays["reason"], strict=True):
             number, name = block[position]
-            skipped.append((number, printable(name), str(reason)))
+            skipped.append((number, escape_name(name), str(reason)))
         guessed.update(arrays["modality"][arrays["guessed"]].tolist())
-    _say_what_is_there(out, summary, pictures, skipped, guessed)
+    _report_content(out, summary, images, skipped, guessed)
 
     def blocks() -> Iterator[Floats]:
         return (files.read_arrays(path)["features"] for path, _, _ in work)
@@ -217,41 +226,40 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
     index.write_index(
         out,
         blocks,
-        pictures=pd.DataFrame(pictures, columns=index.PICTURE_COLUMNS),
+        images=pd.DataFrame(images, columns=index.IMAGE_COLUMNS),
         skipped=pd.DataFrame(skipped, columns=index.SKIPPED_COLUMNS),
         summary=summary,
     )
-    say(f"{out}: index of {len(pictures)} pictures written")
+    say(f"{out}: index of {len(images)} images written")
 
 
-def _say_what_is_there(
+def _report_content(
     out: Path,
     summary: dict[str, Any],
-    pictures: list[tuple[int, str, str]],
+    images: list[tuple[int, str, str]],
     skipped: list[tuple[int, str, str]],
     guessed: Counter[str],
 ) -> None:
-    """Count what was found, and warn of what was skipped or guessed.
+    """Add the numbers of images to the summary, and warn about skipped files and guesses.
 
     Raises:
-        SalcrError: there is no picture at all.
+        SalcrError: there are no images.
     """
     reasons = [f"{summary['folders'][n]}/{name}: {reason}" for n, name, reason in skipped]
-    if not pictures:
+    if not images:
         shutil.rmtree(out / _BLOCKS, ignore_errors=True)
-        found = "".join(f"\n  {reason}" for reason in reasons[:_MOST_REASONS])
-        more = len(reasons) - _MOST_REASONS
-        found += f"\n  and {more} more" if more > 0 else ""
+        listed = "".join(f"\n  {reason}" for reason in reasons[:_MAX_REASONS])
+        more = len(reasons) - _MAX_REASONS
+        listed += f"\n  and {more} more" if more > 0 else ""
         folders = ", ".join(summary["folders"])
-        raise SalcrError(f"{folders}: no picture that can be read there{found}")
+        raise SalcrError(f"{folders}: no readable images{listed}")
     if skipped:
-        listed = out / index.SKIPPED
-        warn(f"{len(skipped)} files skipped, listed in {listed}; first {reasons[0]}")
-    summary["num_pictures"] = dict(Counter(modality for _, _, modality in pictures))
+        warn(f"{len(skipped)} files skipped, see {out / index.SKIPPED}; first {reasons[0]}")
+    summary["num_pictures"] = dict(Counter(modality for _, _, modality in images))
     summary["num_guessed"], summary["num_skipped"] = dict(guessed), len(skipped)
     if guessed:
         counted = ", ".join(f"{count} {modality}" for modality, count in sorted(guessed.items()))
         warn(
-            f"guessed from the channels: {counted}; where that is wrong, give --modality for each "
+            f"guessed from the channels: {counted}; if that is wrong, give --modality for each "
             "folder"
         )

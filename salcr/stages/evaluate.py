@@ -1,4 +1,4 @@
-"""Retrieval on the held-out identities, as the data set's protocol has it: CMC, mAP, mINP."""
+"""Evaluate retrieval on the test identities by the data set's protocol: CMC, mAP, mINP."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from salcr import files, provenance
 from salcr.config import cli, schema
 from salcr.config.schema import Config
 from salcr.data.store import Split, load_split
-from salcr.datasets.protocol import Setting, draw_gallery
+from salcr.datasets.protocol import Setting, sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.evaluation import reranking
 from salcr.evaluation.metrics import Retrieval
 from salcr.evaluation.retrieval import (
-    Described,
-    as_numbers,
-    describe,
-    in_words,
-    mean_scores,
-    retrieve,
+    TestSet,
+    average_scores,
+    embed_test_set,
+    evaluate_gallery,
+    format_scores,
+    retrieval_to_dict,
     squared_euclidean,
 )
 from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.training import devices, tensorboard
-from salcr.types import Floats, evenly_spread
+from salcr.types import Floats, evenly_spaced
 
-_SHOWN = 10
+_NUM_NEAREST = 10
 Rank = Callable[[Floats, Floats], Floats]
+"""Function of query features [Q, C] and gallery features [G, C] that returns distances [Q, G]."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--checkpoint", type=Path, required=True, help="network to evaluate")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
@@ -51,34 +52,37 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the metrics of every setting, and the nearest gallery images of some queries."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
-    say(f"settings.evaluate, trial {arguments.trial}: {split}")
+    say(f"evaluate, trial {arguments.trial}: {split}")
     network, checkpoint = read_model(
         arguments.checkpoint, device, settings.numerics, split=split, trial=arguments.trial
     )
-    test = describe(network, split, arguments.identities, trial=arguments.trial)
+    test = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
     metrics: dict[str, object] = {}
     rankings: dict[str, object] = {}
     seconds: dict[str, dict[str, float]] = {}
     points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
-        found = {
-            name: _in_galleries(setting, r, test)
-            for name, r in _rankings_of(settings.evaluate).items()
+        evaluations = {
+            name: _evaluate_galleries(setting, rank, test)
+            for name, rank in _rankings_of(settings.evaluate).items()
         }
         metrics[setting.name] = {
-            name: [as_numbers(one) for one in draws] for name, (draws, _) in found.items()
+            name: [retrieval_to_dict(gallery) for gallery in galleries]
+            for name, (galleries, _) in evaluations.items()
         }
         rankings[setting.name] = {
             "query_modality": setting.query,
             "gallery_modality": setting.gallery,
             "queries": _nearest(setting, split, test, count=settings.evaluate.rankings),
         }
-        seconds[setting.name] = {name: taken for name, (_, taken) in found.items()}
-        for name, (draws, _) in found.items():
-            scores = mean_scores(draws)
-            say(f"{setting.name}, rerank {name}: {setting.draws} galleries, {in_words(scores)}")
+        seconds[setting.name] = {name: taken for name, (_, taken) in evaluations.items()}
+        for name, (galleries, _) in evaluations.items():
+            scores = average_scores(galleries)
+            say(
+                f"{setting.name}, rerank {name}: {setting.draws} galleries, {format_scores(scores)}"
+            )
             points |= {f"{score}/{setting.name} {name}": value for score, value in scores.items()}
-    # Not among the metrics: equal networks have equal metrics, bit for bit.
+    # Not part of the metrics, so that equal networks have equal metrics, bit for bit.
     provenance.note(rerank_seconds=seconds)
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
     files.write_json(arguments.metrics, {**origin, "settings": metrics})
@@ -88,12 +92,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
-    """Return name -> function of query and gallery features that gives distances [Q, G].
+    """Return the rankings to evaluate: name -> function.
 
-    A name says with which numbers, and where a ranking is transductive: it looks at all queries
+    A name holds the parameters, and whether the ranking is transductive: it uses all queries
     together.
     """
-    offered: dict[str, dict[str, Rank]] = {
+    available: dict[str, dict[str, Rank]] = {
         "cmfp": {
             f"cmfp k={k} (transductive)": partial(reranking.cmfp, k=k) for k in settings.cmfp_k
         },
@@ -108,49 +112,52 @@ def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
     }
     chosen: dict[str, Rank] = {"none": squared_euclidean}
     for name in settings.rerank:
-        chosen.update(offered[name])
+        chosen.update(available[name])
     return chosen
 
 
-def _in_galleries(setting: Setting, rank: Rank, test: Described) -> tuple[list[Retrieval], float]:
-    """Return the metrics in every drawn gallery, and the mean seconds of a ranking."""
+def _evaluate_galleries(
+    setting: Setting, rank: Rank, test: TestSet
+) -> tuple[list[Retrieval], float]:
+    """Return the metrics in every random gallery, and the mean seconds of a ranking."""
     query, images = test.features[setting.query], test.features[setting.gallery]
-    rank(query[:2], images[:2])  # what is compiled or loaded at the first call is not timed
-    found, seconds = [], []
+    rank(query[:2], images[:2])  # so that imports and compilation are not timed
+    metrics, seconds = [], []
     for draw in range(setting.draws):
-        drawn = draw_gallery(setting, test.annotations[setting.gallery], draw)
-        gallery = images[drawn]
+        positions = sample_gallery(setting, test.annotations[setting.gallery], draw)
+        gallery = images[positions]
         started = time.perf_counter()
         distance = rank(query, gallery)
         seconds.append(time.perf_counter() - started)
-        found.append(retrieve(setting, distance, test, drawn))
-    return found, round(float(np.mean(seconds)), 5)
+        metrics.append(evaluate_gallery(setting, distance, test, positions))
+    return metrics, round(float(np.mean(seconds)), 5)
 
 
 def _nearest(
-    setting: Setting, split: Split, test: Described, *, count: int
+    setting: Setting, split: Split, test: TestSet, *, count: int
 ) -> list[dict[str, object]]:
-    """Return evenly spread queries with their nearest in the first gallery, as array rows.
+    """Return evenly spaced queries with the nearest images of the first gallery, as array rows.
 
-    What the protocol hides from a query is not among them.
+    Images that the protocol excludes for a query are left out.
     """
-    queries, gallery = split.images[setting.query], split.images[setting.gallery]
-    chosen = np.array(evenly_spread(len(queries), count))
-    drawn = draw_gallery(setting, test.annotations[setting.gallery], draw=0)
-    shown, images = test.features[setting.query][chosen], test.features[setting.gallery][drawn]
-    distance = squared_euclidean(shown, images)
-    asking = test.annotations[setting.query].at(chosen)
-    asked = test.annotations[setting.gallery].at(drawn)
+    queries, images = split.images[setting.query], split.images[setting.gallery]
+    chosen = np.array(evenly_spaced(len(queries), count))
+    positions = sample_gallery(setting, test.annotations[setting.gallery], draw=0)
+    distance = squared_euclidean(
+        test.features[setting.query][chosen], test.features[setting.gallery][positions]
+    )
+    query_annotations = test.annotations[setting.query].at(chosen)
+    gallery_annotations = test.annotations[setting.gallery].at(positions)
     if setting.excludes is not None:
-        distance[setting.excludes(asking, asked)] = np.inf
-    found = []
-    for query, identity, row in zip(chosen, asking.identity, distance, strict=True):
-        order = np.argsort(row, kind="stable")[: min(_SHOWN, np.isfinite(row).sum())]
-        found.append(
+        distance[setting.excludes(query_annotations, gallery_annotations)] = np.inf
+    rankings: list[dict[str, object]] = []
+    for query, identity, row in zip(chosen, query_annotations.identity, distance, strict=True):
+        order = np.argsort(row, kind="stable")[: min(_NUM_NEAREST, np.isfinite(row).sum())]
+        rankings.append(
             {
                 "query": int(queries.rows[query]),
-                "gallery": gallery.rows[drawn[order]].tolist(),
-                "right": (asked.identity[order] == identity).tolist(),
+                "gallery": images.rows[positions[order]].tolist(),
+                "right": (gallery_annotations.identity[order] == identity).tolist(),
             }
         )
-    return found
+    return rankings

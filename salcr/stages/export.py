@@ -1,8 +1,8 @@
-"""Write a trained network as ONNX, and check that onnxruntime gives the same features.
+"""Write a trained network as ONNX, and check that onnxruntime computes the same features.
 
-The file takes uint8 RGB images [B, H, W, 3], as Pillow gives them, of the size that the network was
-trained on and any number at a time, and gives the unit features [B, C] of evaluation:
-normalization, mirroring and averaging are inside. A file is for one modality.
+The input is uint8 RGB images [B, H, W, 3], of the size of the training images and with any B; the
+output is the unit features [B, C] of evaluation. Normalization, mirroring and averaging are part of
+the graph. A file is for one modality.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.models.features import l2_normalize
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.training.seeding import generator
+from salcr.training.seeding import make_generator
 from salcr.types import MODALITIES
 
 _INPUT, _OUTPUT = "images", "features"
-_OPSET = 18  # of 2022: what runs ONNX files today knows it
-_BATCHES = (1, 3)  # images checked at a time; the network is traced with two
+_OPSET = 18  # of 2022, which current ONNX runtimes support
+_BATCHES = (1, 3)  # batch sizes of the check; the network is traced with two
 _TOLERANCE = 1e-4
 
 
 class _Exported(nn.Module):
-    """What the file computes."""
+    """The network from uint8 images to the features of evaluation."""
 
     mean: Tensor
     std: Tensor
@@ -54,16 +54,14 @@ class _Exported(nn.Module):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     parser.add_argument("--checkpoint", type=Path, required=True, help="trained network")
-    parser.add_argument(
-        "--modality", choices=MODALITIES, required=True, help="of the images that it is for"
-    )
+    parser.add_argument("--modality", choices=MODALITIES, required=True, help="of the input images")
     parser.add_argument("--out", type=Path, required=True, help="ONNX file to write")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the file, unless onnxruntime's features differ."""
+    """Write the file, unless onnxruntime's features deviate."""
     for package in ("onnx", "onnxruntime"):
         if importlib.util.find_spec(package) is None:
             raise SalcrError(f"{package} is not installed; run: pip install onnx onnxruntime")
@@ -75,8 +73,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         worst = max(_difference(temporary, embedder, arguments.modality, n) for n in _BATCHES)
         if not worst <= _TOLERANCE:
             raise SalcrError(
-                f"{arguments.out}: not written, since onnxruntime's features differ by "
-                f"{worst:.1e}, more than {_TOLERANCE:.0e}; another version of it may do better"
+                f"{arguments.out}: not written, because onnxruntime's features differ by "
+                f"{worst:.1e}, more than {_TOLERANCE:.0e}; try another version of onnxruntime"
             )
     say(
         f"{arguments.out}: {arguments.modality} images, uint8 [B, {height}, {width}, 3], to "
@@ -85,19 +83,24 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def _write(path: Path, embedder: Embedder, modality: str) -> None:
-    """Write the ONNX file, with what identifies it among its properties."""
+    """Write the ONNX file; its properties identify modality and checkpoint."""
     import onnx
 
     images = torch.zeros(2, *embedder.image_size, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
-        # That torch has a newer exporter, which needs a third package, and that shapes other than
-        # the batch's are traced as constants, as they are meant to be.
+        # torch warns that there is a newer exporter, which needs a third package, and that sizes
+        # other than the batch's are traced as constants, as intended.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Exported(embedder, modality), (images,), str(path), dynamo=False,
-            opset_version=_OPSET, input_names=[_INPUT], output_names=[_OUTPUT],
+            _Exported(embedder, modality),
+            (images,),
+            str(path),
+            dynamo=False,
+            opset_version=_OPSET,
+            input_names=[_INPUT],
+            output_names=[_OUTPUT],
             dynamic_axes={_INPUT: {0: "batch"}, _OUTPUT: {0: "batch"}},
-        )  # fmt: skip
+        )
     model = onnx.load(str(path))
     _, width = model.graph.output[0].type.tensor_type.shape.dim
     width.dim_value = embedder.network.num_channels  # traced as of unknown size
@@ -108,12 +111,12 @@ def _write(path: Path, embedder: Embedder, modality: str) -> None:
 
 
 def _difference(path: Path, embedder: Embedder, modality: str, num_images: int) -> float:
-    """Return the largest difference of onnxruntime's features and torch's, on random images."""
+    """Return the largest difference between features of onnxruntime and torch, on random images."""
     import onnxruntime
 
     size = (num_images, *embedder.image_size, 3)
-    images = generator(num_images).integers(256, size=size, dtype=np.uint8)
+    images = make_generator(num_images).integers(256, size=size, dtype=np.uint8)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run([_OUTPUT], {_INPUT: images})
-    wanted = embedder.features(images, [modality] * num_images)
-    return float(np.abs(found - wanted).max())
+    (features,) = session.run([_OUTPUT], {_INPUT: images})
+    expected = embedder.features(images, [modality] * num_images)
+    return float(np.abs(features - expected).max())

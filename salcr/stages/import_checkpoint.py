@@ -1,4 +1,4 @@
-"""Turn a checkpoint of the released SALCR code into one of ours, for `pretrain.checkpoint`."""
+"""Convert a checkpoint of the released SALCR code for `pretrain.checkpoint`."""
 
 from __future__ import annotations
 
@@ -17,36 +17,42 @@ from salcr.log import say
 from salcr.models import tensor_files
 from salcr.models.checkpoint import write_model
 from salcr.models.network import Network
-from salcr.models.released import renamed
+from salcr.models.released import rename_parameters
 from salcr.models.resnet import ARCHITECTURES
 
-_WIDTH = 64  # the released code has torchvision's stems only
+_WIDTH = 64  # of all networks of the released code
 _PUBLISHED_SIZE = (288, 144)
 _SMALLEST = 32  # pixels, as for preprocess
 _TOKENS = "part_tokens"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what is read and written."""
+    """Add the command-line arguments."""
     parser.add_argument("source", type=Path, metavar="IN", help="released file, .pth.tar or .pth")
     parser.add_argument("out", type=Path, metavar="OUT", help="checkpoint to write")
     parser.add_argument(
-        "--trial", type=int, default=1,
-        help="split that it was trained on; it is refused on others (default: 1)",
-    )  # fmt: skip
+        "--trial",
+        type=int,
+        default=1,
+        help="split that it was trained on; others are refused (default: 1)",
+    )
     parser.add_argument(
-        "--image-size", type=int, nargs=2, default=_PUBLISHED_SIZE, metavar=("HEIGHT", "WIDTH"),
+        "--image-size",
+        type=int,
+        nargs=2,
+        default=_PUBLISHED_SIZE,
+        metavar=("HEIGHT", "WIDTH"),
         help="of the images that it was trained on (default: {} {})".format(*_PUBLISHED_SIZE),
-    )  # fmt: skip
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the checkpoint and say what of the file was left out."""
+    """Write the checkpoint and report the parts of the file that are ignored."""
     height, width = arguments.image_size
     if min(height, width) < _SMALLEST:
         raise SalcrError(f"--image-size {height} {width}: below {_SMALLEST} pixels")
     released, others = tensor_files.read_foreign_checkpoint(arguments.source)
-    state, unused = renamed(released)
+    state, unused = rename_parameters(released)
     network = _network_of(state, arguments.source)
     write_model(
         arguments.out,
@@ -72,28 +78,29 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def _network_of(state: dict[str, Tensor], source: Path) -> Network:
-    """Return a network with the state, of the backbone that it fits.
+    """Return a network with the state and the backbone that fits it.
 
     Raises:
-        SalcrError: it fits none.
+        SalcrError: the state does not fit a backbone.
     """
     tokens = state.get(_TOKENS)
     if tokens is None or tokens.dim() != 2 or len(tokens) == 0:
         raise SalcrError(
-            f"{source}: no checkpoint of the released SALCR code: it has no attn_pool.part_tokens"
+            f"{source}: not a checkpoint of the released SALCR code: it has no "
+            "attn_pool.part_tokens"
         )
-    complaints = {}
+    misfits = {}
     for backbone in ARCHITECTURES:
         with torch.device("meta"):  # no memory, no random numbers
             network = Network(backbone=backbone, width=_WIDTH, num_parts=len(tokens))
-        complaints[backbone] = _misfits(network, state)
-        if not complaints[backbone]:
+        misfits[backbone] = _misfits(network, state)
+        if not misfits[backbone]:
             network.load_state_dict(state, assign=True)
             return network
-    backbone, found = min(complaints.items(), key=lambda item: len(item[1]))
+    backbone, names = min(misfits.items(), key=lambda item: len(item[1]))
     raise SalcrError(
-        f"{source}: fits no known backbone; nearest is {backbone}, where {len(found)} parameters "
-        f"are missing, unknown or of another shape: {', '.join(found[:3])} ..."
+        f"{source}: does not fit a known backbone; for the closest, {backbone}, {len(names)} "
+        f"parameters are missing, unknown or of another shape: {', '.join(names[:3])} ..."
     )
 
 
@@ -107,6 +114,6 @@ def _misfits(network: Network, state: dict[str, Tensor]) -> list[str]:
 
 
 def _group(name: str) -> str:
-    """Return the module that a parameter stands in, at most three levels deep."""
+    """Return the module of a parameter, at most three levels deep."""
     words = name.removeprefix("module.").split(".")
     return ".".join(words[: 3 if len(words) > 3 else 2])

@@ -1,4 +1,4 @@
-"""How good the pseudo-labels of a round are: the only look at the identities of training images."""
+"""Measure the quality of a round's pseudo-labels; the only use of the training identities."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from salcr import files
 from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.data.labels import read_labels
-from salcr.data.store import load_identities, stored_hash
+from salcr.data.store import load_identities, read_data_hash
 from salcr.evaluation.label_quality import label_quality
 from salcr.log import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the quality of the labels in both label spaces."""
     identities = load_identities(arguments.identities, trial=arguments.trial, split="train")
     sizes = {modality: len(column) for modality, column in identities.items()}
-    data_hash = stored_hash(arguments.data)
+    data_hash = read_data_hash(arguments.data)
     labels, _ = read_labels(
         arguments.labels, trial=arguments.trial, sizes=sizes, data_hash=data_hash
     )
@@ -37,5 +37,5 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     files.write_json(arguments.label_quality, quality)
     for space, scores in quality.items():
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        say(f"{space} space: {shown}")
+        summary = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        say(f"{space} space: {summary}")

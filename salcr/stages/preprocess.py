@@ -1,4 +1,4 @@
-"""Decode and resize every image once, and write down which trial uses which."""
+"""Decode and resize every image once, and list the images of each trial."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from salcr import files
 from salcr.config.schema import Config
 from salcr.data import store
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
@@ -22,14 +22,14 @@ from salcr.types import MODALITIES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     parser.add_argument("--root", type=Path, required=True, help="folder of the data set")
     parser.add_argument("--layout", choices=sorted(READERS), required=True, help="its layout")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--allow-subset",
         action="store_true",
-        help="only warn where numbers of identities and images are not the published ones",
+        help="only warn if the numbers of identities or images are not the published ones",
     )
 
 
@@ -66,14 +66,15 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> bool:
-    """Tell whether the numbers are the published ones; refuse others unless they are allowed."""
-    found = deviations(arguments.layout, records)
-    if not found:
+    """Return whether the numbers are the published ones; refuse others unless they are allowed."""
+    differences = deviations(arguments.layout, records)
+    if not differences:
         return True
-    listed = "\n  ".join([f"{arguments.root}: is not the published {arguments.layout}:", *found])
+    title = f"{arguments.root}: is not the published {arguments.layout}:"
+    listed = "\n  ".join([title, *differences])
     if not arguments.allow_subset:
         raise SalcrError(
-            f"{listed}\nCopy the whole data set there; if a part of it is meant, set "
+            f"{listed}\nCopy the whole data set there; to use a part of it, set "
             "dataset.allow_subset: true (--allow-subset)"
         )
     warn(listed)
@@ -83,7 +84,7 @@ def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> bool:
 def _write_arrays(
     arguments: argparse.Namespace, rows: dict[str, dict[str, int]], size: tuple[int, int]
 ) -> tuple[dict[str, list[int]], dict[str, str], dict[str, str]]:
-    """Write the images of both modalities, or of none if one cannot be decoded.
+    """Write the images of both modalities, or none if one cannot be decoded.
 
     Args:
         arguments: of the stage.
@@ -114,10 +115,10 @@ def _table(records: list[Record], rows: dict[str, dict[str, int]]) -> pd.DataFra
 
 
 def _fill(path: Path, sources: list[Path], shape: tuple[int, ...]) -> None:
-    """Write the images as one uint8 .npy array, one at a time, so that memory stays small."""
-    # Written, not mapped: on a full disk a write fails with a reason, a mapped page kills the job.
+    """Write the images to a uint8 .npy array [N, H, W, 3], with one of them in memory at a time."""
+    # Not memory-mapped: on a full disk, a write raises an error, but a mapped page kills the job.
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
         for source in progress(sources, title="images", total=len(sources)):
-            file.write(decoded(source, height=shape[1], width=shape[2]).tobytes())
+            file.write(decode_image(source, height=shape[1], width=shape[2]).tobytes())

@@ -22,14 +22,14 @@ from salcr.training.pretraining import pretrain
 from salcr.training.resume import Resume
 from salcr.training.seeding import seed_torch
 
-# Stage one trains no parts: stage two draws its own. One is the least that a network can hold.
+# Stage one does not train parts, and stage two initializes them. A network has at least one.
 _NUM_PARTS = 1
 _SEED_OF_WEIGHTS = 0
 _COLUMNS = ["epoch", "learning_rate", "visible", "infrared", "total"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument(
         "--weights-file",
@@ -39,18 +39,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from-checkpoint",
         type=Path,
-        help="the file of --pretrain-checkpoint; nothing is trained then",
+        help="the file of --pretrain-checkpoint, used instead of training",
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="network to write")
-    parser.add_argument("--losses", type=Path, required=True, help="csv to write, a line an epoch")
+    parser.add_argument("--losses", type=Path, required=True, help="csv to write, a line per epoch")
     cli.add_curves(parser)
     cli.add_compute(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Train from initial weights, or take a trained network, and write it and the losses.
+    """Train from initial weights, or read a trained network, and write it and the losses.
 
-    A run that was killed is continued after its last whole epoch.
+    A run that was killed resumes after its last complete epoch.
     """
     device = devices.prepare(arguments.device, arguments.threads)
     trial = arguments.trial
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def _initial_network(weights: Path | None, settings: Config, *, trial: int) -> Network:
-    """Return the network with random weights, or with those of a backbone."""
+    """Return the network with random weights, or with the given weights of a backbone."""
     model = settings.model
     seed_torch(settings.seed, trial, _SEED_OF_WEIGHTS)
     network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
@@ -103,7 +103,7 @@ def _initial_network(weights: Path | None, settings: Config, *, trial: int) -> N
 def _read_trained(
     path: Path | None, device: torch.device, split: Split, settings: Config, *, trial: int
 ) -> Network:
-    """Return the network of a checkpoint that takes the place of stage one."""
+    """Return the network of a checkpoint that replaces stage one."""
     model = settings.model
     if path is None:
         raise SalcrError("--from-checkpoint is needed where --pretrain-checkpoint is set")
@@ -113,5 +113,5 @@ def _read_trained(
             f"{path}: is a {network.backbone} of width {network.width}; set model.backbone and "
             "model.width to these"
         )
-    say(f"{path}: takes the place of stage one")
+    say(f"{path}: replaces stage one")
     return network

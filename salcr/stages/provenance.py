@@ -1,4 +1,4 @@
-"""Provenance of every trial: its configuration, and what made each of its results."""
+"""Collect the provenance of every trial: its configuration and the jobs of its results."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from salcr import files
 from salcr.config import cli
 from salcr.config.runs import Run, trial_name
 from salcr.config.schema import Config
-from salcr.data.store import stored_hash
+from salcr.data.store import read_data_hash
 from salcr.errors import SalcrError
 from salcr.log import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_runs(parser)
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write provenance.json for every variant and trial, and a line of each to provenance.csv."""
-    data_hash = stored_hash(arguments.data)
+    data_hash = read_data_hash(arguments.data)
     lines = []
     for run in arguments.runs:
         for trial in arguments.trials:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
                 {"round": round_, **files.read_json(path)}
                 for round_, path in _paths(arguments, run, trial)
             ]
-            found = {
+            provenance = {
                 "dataset": arguments.dataset,
                 "variant": run.variant,
                 "stage_one_of": run.owner,
@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
                 "jobs": [{key: job[key] for key in job if key != "config"} for job in jobs],
             }
             path = arguments.root / run.variant / trial_name(trial) / "provenance.json"
-            files.write_plain_json(path, found)
-            lines.append(_line(found))
+            files.write_plain_json(path, provenance)
+            lines.append(_line(provenance))
     files.write_table(arguments.root / "provenance.csv", pd.DataFrame(lines))
     say(f"{arguments.root}: provenance of {len(lines)} trials written")
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 def _paths(
     arguments: argparse.Namespace, run: Run, trial: int
 ) -> Iterator[tuple[int | None, Path]]:
-    """Yield the round, None before the first, and the file of every job that a trial hangs on."""
+    """Yield round, None before stage one, and file of every job that a trial depends on."""
     yield None, arguments.data / "jobs" / "preprocess.json"
     evaluated = set(run.evaluated(arguments.every))
     for round_ in range(run.rounds + 1):
@@ -66,7 +66,7 @@ def _paths(
 
 
 def _config(jobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the configuration that a trial's jobs ran with, section by section.
+    """Return the configuration of a trial's jobs, by section.
 
     Raises:
         SalcrError: two jobs ran with different values of one section.
@@ -77,22 +77,22 @@ def _config(jobs: list[dict[str, Any]]) -> dict[str, Any]:
             if config.setdefault(section, values) != values:
                 raise SalcrError(
                     f"round {job['round']}: {job['stage']} ran with another `{section}` than "
-                    "stages before it; run snakemake again"
+                    "earlier stages; run snakemake again"
                 )
     return config
 
 
 def _seconds(jobs: list[dict[str, Any]]) -> dict[str, float]:
-    """Return the seconds of each stage, all rounds together."""
+    """Return the seconds of each stage, summed over rounds."""
     seconds: dict[str, float] = {}
     for job in jobs:
         seconds[job["stage"]] = round(seconds.get(job["stage"], 0) + job["seconds"], 1)
     return seconds
 
 
-def _line(found: dict[str, Any]) -> dict[str, Any]:
-    """Return a trial's provenance in a line, for reports; several values are all named."""
-    jobs = found["jobs"]
+def _line(provenance: dict[str, Any]) -> dict[str, Any]:
+    """Return a trial's provenance as one line, for reports; different values are joined."""
+    jobs = provenance["jobs"]
     clean = [job["clean"] for job in jobs]
 
     def values(*keys: str) -> str:
@@ -102,15 +102,15 @@ def _line(found: dict[str, Any]) -> dict[str, Any]:
         return "; ".join(filter(None, distinct))
 
     return {
-        "variant": found["variant"],
-        "trial": found["trial"],
-        "seed": found["seed"],
+        "variant": provenance["variant"],
+        "trial": provenance["trial"],
+        "seed": provenance["seed"],
         "commit": values("commit"),
         "clean": None if None in clean else all(clean),
-        "data_hash": found["data_hash"][:12],
+        "data_hash": provenance["data_hash"][:12],
         "device": values("device"),
         "machine": values("machine"),
         "torch": "; ".join(dict.fromkeys(job["versions"]["torch"] for job in jobs)),
-        "seconds": round(sum(found["seconds"].values()), 1),
+        "seconds": round(sum(provenance["seconds"].values()), 1),
         "finished": max(job["finished"] for job in jobs),
     }

@@ -1,4 +1,4 @@
-"""One round of stage two: an epoch of training on the round's labels (DAGL, FGSAL, GPCR)."""
+"""Train one round of stage two: an epoch on the round's pseudo-labels (FGSAL, GPCR)."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SEED_OF_PARTS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")
     parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
     parser.add_argument(
-        "--optimizer-state", type=Path, help="state of the last round; none starts stage two"
+        "--optimizer-state", type=Path, help="state of the last round; none in round 1"
     )
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--out-checkpoint", type=Path, required=True, help="network to write")
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 def _restore(adam: Adam, path: Path | None, *, origin: dict[str, object]) -> None:
     if path is None:
-        raise SalcrError("--optimizer-state is needed from round 2 on: the file of the last round")
+        raise SalcrError("--optimizer-state, the file of the last round, is needed from round 2 on")
     saved = tensor_files.read_checkpoint(path)
     for name, wanted in origin.items():
         if saved.get(name) != wanted:

@@ -1,7 +1,7 @@
-"""Another data set's network on this one's held-out people (paper, Table 16).
+"""Evaluate a network of another data set on the test images of this one (paper, Table 16).
 
-The only stage that crosses data sets, and says so in its result. Evaluation itself refuses a
-network of other data. What comes out never joins the tables of `aggregate`.
+Only this stage uses networks across data sets, and its result says so; `evaluate` refuses a network
+of other data. The result is not part of the tables of `aggregate`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from salcr.config import cli, schema
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.store import load_split
-from salcr.datasets.protocol import draw_gallery
+from salcr.datasets.protocol import sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.evaluation.retrieval import (
-    as_numbers,
-    describe,
-    in_words,
-    mean_scores,
-    retrieve,
+    average_scores,
+    embed_test_set,
+    evaluate_gallery,
+    format_scores,
+    retrieval_to_dict,
     squared_euclidean,
 )
 from salcr.log import say
@@ -36,56 +36,58 @@ from salcr.training import devices
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage reads and writes."""
+    """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument(
-        "--other", type=Path, required=True,
+        "--other",
+        type=Path,
+        required=True,
         help="folder that preprocess wrote for the data set that the network was trained on",
-    )  # fmt: skip
+    )
     parser.add_argument("--checkpoint", type=Path, required=True, help="network trained there")
     parser.add_argument("--metrics", type=Path, required=True, help="json to write")
     cli.add_compute(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the metrics of every setting, and on what the network was trained."""
+    """Write the metrics of every setting, and the training data of the network."""
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
     network, trained_on = _network_of(arguments, device, settings.numerics, layout=split.layout)
     say(f"transfer from {trained_on['layout']} to {split.layout}, {split}")
-    described = describe(network, split, arguments.identities, trial=arguments.trial)
-    found = {}
+    test = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
+    metrics = {}
     for setting in READERS[split.layout].settings:
-        query, images = described.features[setting.query], described.features[setting.gallery]
-        draws = []
+        query, images = test.features[setting.query], test.features[setting.gallery]
+        galleries = []
         for draw in range(setting.draws):
-            drawn = draw_gallery(setting, described.annotations[setting.gallery], draw)
-            distance = squared_euclidean(query, images[drawn])
-            draws.append(retrieve(setting, distance, described, drawn))
-        found[setting.name] = {"none": [as_numbers(one) for one in draws]}
-        say(f"{setting.name}: {in_words(mean_scores(draws))}")
-    result = {"trained_on": trained_on, "trial": arguments.trial, "settings": found}
+            positions = sample_gallery(setting, test.annotations[setting.gallery], draw)
+            distance = squared_euclidean(query, images[positions])
+            galleries.append(evaluate_gallery(setting, distance, test, positions))
+        metrics[setting.name] = {"none": [retrieval_to_dict(gallery) for gallery in galleries]}
+        say(f"{setting.name}: {format_scores(average_scores(galleries))}")
+    result = {"trained_on": trained_on, "trial": arguments.trial, "settings": metrics}
     files.write_json(arguments.metrics, result)
 
 
 def _network_of(
     arguments: argparse.Namespace, device: torch.device, numerics: schema.Numerics, *, layout: str
 ) -> tuple[Network, dict[str, Any]]:
-    """Return the network, and on what it was trained.
+    """Return the network and its training data.
 
-    It passes the guard of all stages with the images that it was trained on.
+    The network passes the check of all stages with the images that it was trained on.
 
     Raises:
-        SalcrError: it was trained on something else than the other data set, or that is laid out
-            like this one: people of this test split could be among those that it was trained on.
+        SalcrError: it was not trained on the other data set, or that has the layout of this one, so
+            that people of this test split could be among its training images.
     """
     trial = tensor_files.read_checkpoint(arguments.checkpoint)["trial"]
     other = load_split(arguments.other, trial=trial, split="train")
     if other.layout == layout:
         raise SalcrError(
-            f"{arguments.other}: is in the layout {layout}, as the images to test on; only a "
-            "network of another data set can be transferred (transfer.results)"
+            f"{arguments.other}: has the layout {layout} of the test images; only a network of "
+            "another data set can be transferred (transfer.results)"
         )
     network, checkpoint = read_model(
         arguments.checkpoint, device, numerics, split=other, trial=trial

@@ -21,17 +21,17 @@ from salcr.models.resnet import ARCHITECTURES
 
 # Published file names of torchvision's weights carry the first digits of their SHA-256.
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-_TIMEOUT = 60.0  # seconds without an answer
+_TIMEOUT = 60.0  # seconds without a response
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the stage writes."""
+    """Add the command-line arguments."""
     parser.add_argument("--backbone", choices=list(ARCHITECTURES), required=True, help="network")
     parser.add_argument("--out", type=Path, required=True, help="state dict to write")
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Download torchvision's IMAGENET1K_V1 weights, check them and write their SHA-256 too."""
+    """Download torchvision's IMAGENET1K_V1 weights, check them and write them and their SHA-256."""
     from torchvision.models import get_model_weights
 
     url = get_model_weights(arguments.backbone).IMAGENET1K_V1.url
@@ -41,24 +41,28 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def download(url: str, out: Path) -> str:
-    """Download a file whose name carries the first digits of its SHA-256; return the SHA-256.
+    """Download a file whose name holds the first digits of its SHA-256, and return the SHA-256.
+
+    Args:
+        url: of the file.
+        out: file to write; only a complete file is written.
 
     Raises:
-        SalcrError: no connection, the content does not match the name, or `out` cannot be written;
-            nothing is written.
+        SalcrError: there is no connection, the content does not match the name, or `out` cannot be
+            written.
     """
     match = _HASH_IN_NAME.search(url)
     if match is None:
-        raise SalcrError(f"{url}: the file name carries no hash")
+        raise SalcrError(f"{url}: the file name does not hold a hash")
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)  # torch.hub would wait forever
-    # Into a folder, since torch.hub writes to a temporary of its own beside the file.
+    # To a temporary folder, because torch.hub also writes a temporary file beside its result.
     with temporary_folder(out) as folder:
         whole = folder / out.name
         try:
             torch.hub.download_url_to_file(url, str(whole), match[1], progress=sys.stderr.isatty())
         except RuntimeError as error:
-            raise SalcrError(f"{url}: came damaged ({error}); try again") from None
+            raise SalcrError(f"{url}: the download is damaged ({error}); try again") from None
         except (URLError, HTTPException, ConnectionError, TimeoutError) as error:
             raise SalcrError(
                 f"{url}: cannot be downloaded ({error}); fetch it on another machine and set "

@@ -1,1 +1,1 @@
-"""Optimization: the loops of both stages, devices, seeds, resuming."""
+"""Optimization: the training loops of both stages, devices, seeds, resuming."""

@@ -1,4 +1,4 @@
-"""Which device a job computes on, and with how many threads."""
+"""The device and the number of threads that a job computes with."""
 
 from __future__ import annotations
 
@@ -15,33 +15,34 @@ from salcr.errors import SalcrError
 from salcr.log import say, warn
 from salcr.provenance import note
 
-_claims: list[IO[str]] = []  # open while the process lives: closing a file gives its lock back
+_claims: list[IO[str]] = []  # open until the process ends: closing a file releases its lock
 
 
 def prepare(device: str, threads: int) -> torch.device:
-    """Return the device to compute on, having set the number of CPU threads.
+    """Set the number of CPU threads and return the device to compute on.
 
-    Of several GPUs a free one is taken: Snakemake counts how many jobs want a GPU, but does not
-    say which. Where a scheduler shows a single one, that is it.
+    If there are several GPUs, a free one is used: Snakemake limits how many jobs use a GPU, but
+    does not assign one to each. If a scheduler makes a single GPU visible, it is used.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu" or "cuda".
-        threads: CPU threads of torch, NumPy and the compiled kernels. Sums of floats depend on it.
+        threads: CPU threads of torch, NumPy and the compiled kernels. The rounding of sums depends
+            on it.
 
     Raises:
-        SalcrError: "cuda" is asked for and there is none.
+        SalcrError: the device is "cuda", but there is no GPU.
     """
     torch.set_num_threads(threads)
     threadpoolctl.threadpool_limits(threads, user_api="blas")  # NumPy's; for the whole process
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     if job := os.environ.get("SLURM_JOB_ID"):
         node = os.environ.get("SLURMD_NODENAME", "an unknown node")
-        say(f"SLURM: job {job} on {node}, CUDA_VISIBLE_DEVICES={given or 'not set'}")
+        say(f"SLURM: job {job} on {node}, CUDA_VISIBLE_DEVICES={visible or 'not set'}")
     num_gpus = 0 if device == "cpu" else torch.cuda.device_count()
     if device == "cuda" and num_gpus == 0:
         raise SalcrError("compute.device: cuda, but no CUDA device is visible; use auto or cpu")
-    if device == "auto" and given and num_gpus == 0:
-        warn(f"CUDA_VISIBLE_DEVICES={given} is given, but torch sees no GPU; using the CPU")
+    if device == "auto" and visible and num_gpus == 0:
+        warn(f"CUDA_VISIBLE_DEVICES={visible} is set, but torch finds no GPU; using the CPU")
     chosen, name = torch.device("cpu"), "CPU"
     if num_gpus:
         chosen = torch.device("cuda", _free_gpu(num_gpus))
@@ -53,7 +54,7 @@ def prepare(device: str, threads: int) -> torch.device:
 
 
 def _free_gpu(num_gpus: int) -> int:
-    """Return the index of a GPU among the visible ones that no other job has claimed."""
+    """Return the index of a visible GPU that no other job has claimed."""
     if num_gpus == 1:
         return 0
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
@@ -61,19 +62,22 @@ def _free_gpu(num_gpus: int) -> int:
     locks = Path(tempfile.gettempdir(), f"salcr-gpus-{os.getuid()}")
     index = claim(names, locks)
     if index is None:
-        warn(f"all {num_gpus} GPUs are taken; sharing one. Lower --resources gpu=")
+        warn(f"all {num_gpus} GPUs are in use; sharing one. Lower --resources gpu=")
         return os.getpid() % num_gpus
     return index
 
 
 def claim(names: list[str], locks: Path) -> int | None:
-    """Return the index of the first name that no living process has claimed, and claim it.
+    """Claim the first device that no running process has claimed, and return its index.
 
-    The claim ends with the process, however it ends; None if all are taken.
+    The claim is released when the process ends, even if it is killed.
 
     Args:
         names: of the devices, the same in all processes.
         locks: folder for the lock files.
+
+    Returns:
+        the index in `names`, or None if all devices are claimed.
     """
     locks.mkdir(mode=0o700, exist_ok=True)
     for index, name in enumerate(names):

@@ -1,7 +1,7 @@
-"""Adam by torch's functional form.
+"""Adam, based on torch's functional form.
 
 torch.optim.Optimizer imports the compiler (torch._dynamo, sympy) when it is first used, which
-takes every job over a second; what it calls for a step does not.
+takes over a second in every job; the function that computes its step does not.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _STATE = ("step", "exp_avg", "exp_avg_sq")
 
 
 class Adam:
-    """Adam (Kingma and Ba, 2015), its numbers and its saved state those of torch.optim.Adam.
+    """Adam (Kingma and Ba, 2015), with the results and the saved state of torch.optim.Adam.
 
     Args:
-        parameters: to train; one without a gradient is left alone in a step.
-        learning_rate: may be set between steps.
+        parameters: parameters to train; a step does not change those without a gradient.
+        learning_rate: may be changed between steps.
         weight_decay: L2 penalty.
     """
 
@@ -37,24 +37,34 @@ class Adam:
         self._state: dict[int, dict[str, Tensor]] = {}
 
     def zero_grad(self) -> None:
-        """Drop all gradients."""
+        """Delete all gradients."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters that have a gradient."""
-        moved = {i: p for i, p in enumerate(self.parameters) if p.grad is not None}
-        for index in moved.keys() - self._state.keys():
-            self._state[index] = _at_start(moved[index])
-        steps, means, squares = ([self._state[i][name] for i in moved] for name in _STATE)
-        gradients = [parameter.grad for parameter in moved.values() if parameter.grad is not None]
+        """Update the parameters that have a gradient."""
+        updated = {i: p for i, p in enumerate(self.parameters) if p.grad is not None}
+        for index in updated.keys() - self._state.keys():
+            self._state[index] = _initial_state(updated[index])
+        steps, means, squares = ([self._state[i][name] for i in updated] for name in _STATE)
+        gradients = [parameter.grad for parameter in updated.values() if parameter.grad is not None]
         adam(
-            list(moved.values()), gradients, means, squares, [], steps,
-            lr=self.learning_rate, weight_decay=self.weight_decay,
-            beta1=_BETAS[0], beta2=_BETAS[1], eps=_EPSILON,
-            amsgrad=False, maximize=False, fused=True,
-        )  # fmt: skip
+            list(updated.values()),
+            gradients,
+            means,
+            squares,
+            [],
+            steps,
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            eps=_EPSILON,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return {"state": {position of a parameter: {"step", "exp_avg", "exp_avg_sq"}}}."""
@@ -62,7 +72,7 @@ class Adam:
 
     @torch.no_grad()
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        """Go on from a copy of what `state_dict`, or torch.optim.Adam's, returned.
+        """Restore a copy of the state from `state_dict`, here or of torch.optim.Adam.
 
         Raises:
             KeyError: an entry is missing.
@@ -73,13 +83,13 @@ class Adam:
             parameter = self.parameters[index] if index < len(self.parameters) else None
             if parameter is None or entries["exp_avg"].shape != parameter.shape:
                 raise ValueError(f"parameter {index} is missing or has another shape")
-            # The fused step wants moments in the parameter's memory layout, whatever the file's.
-            fresh = _at_start(parameter)
-            state[index] = {name: fresh[name].copy_(entries[name]) for name in _STATE}
+            # The fused step needs moments in the memory layout of the parameter, not of the file.
+            initial = _initial_state(parameter)
+            state[index] = {name: initial[name].copy_(entries[name]) for name in _STATE}
         self._state = state
 
 
-def _at_start(parameter: nn.Parameter) -> dict[str, Tensor]:
+def _initial_state(parameter: nn.Parameter) -> dict[str, Tensor]:
     """Return the state before the first step, on the parameter's device and in its layout."""
     return {
         "step": torch.zeros((), device=parameter.device),
@@ -89,27 +99,27 @@ def _at_start(parameter: nn.Parameter) -> dict[str, Tensor]:
 
 
 def make_optimizer(network: nn.Module, learning_rate: float, weight_decay: float) -> Adam:
-    """Return Adam over the parameters that are trained."""
+    """Return Adam for the parameters of a network that require a gradient."""
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     return Adam(trained, learning_rate=learning_rate, weight_decay=weight_decay)
 
 
 def decayed_rate(learning_rate: float, milestones: Iterable[int], epoch: int) -> float:
-    """Return the learning rate of an epoch: a tenth for every milestone that was reached."""
+    """Return learning_rate * 0.1^n, with n the number of milestones up to the epoch."""
     return learning_rate * 0.1 ** sum(epoch >= milestone for milestone in milestones)
 
 
 def optimizer_step(losses: dict[str, Tensor], optimizer: Adam) -> dict[str, float]:
-    """Take one step down losses["total"] and return all losses as numbers.
+    """Minimize losses["total"] by one step, and return the values of all losses.
 
     Raises:
-        SalcrError: the total is not finite; the parameters are not touched then.
+        SalcrError: the total is not finite; the parameters are then unchanged.
     """
     values = {name: loss.item() for name, loss in losses.items()}
     if not np.isfinite(values["total"]):
-        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        summary = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise SalcrError(
-            f"the loss is not finite ({shown}): lower the learning rate "
+            f"the loss is not finite ({summary}): lower the learning rate "
             "(pretrain.learning_rate, train.learning_rate) or raise memory.temperature"
         )
     optimizer.zero_grad()

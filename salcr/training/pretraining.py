@@ -1,4 +1,4 @@
-"""The loop of stage one: contrastive learning within each modality (METHOD 2)."""
+"""The training loop of stage one: contrastive learning within each modality (METHOD 2)."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import torch
 
 from salcr.config.schema import Augment, Config
 from salcr.data import transforms
-from salcr.data.samplers import cluster_batch
+from salcr.data.samplers import sample_cluster_batch
 from salcr.data.store import Split
 from salcr.log import progress, say, warn
-from salcr.losses.memory import cluster_loss, initial_memory, updated_memory
+from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
 from salcr.models.features import extract, l2_normalize
 from salcr.models.network import Network
 from salcr.pseudo_labels.clustering import cluster
 from salcr.training.optimizer import Adam, decayed_rate, make_optimizer, optimizer_step
 from salcr.training.resume import Resume
-from salcr.training.seeding import generator
+from salcr.training.seeding import make_generator
 from salcr.training.tensorboard import curve_writer
 from salcr.types import Integers
 
@@ -36,18 +36,21 @@ def pretrain(
     resume: Resume,
     curves: Path | None,
 ) -> list[dict[str, float]]:
-    """Train the network, in place, for the epochs that are left; return the records of all.
+    """Train the network, in place, for the remaining epochs.
 
     Args:
-        network: on the device that trains.
+        network: on the training device.
         split: the training images.
         settings: of the stage pretrain.
-        trial: whose images they are; it decides the random numbers.
-        resume: the state after the last whole epoch of a job that was stopped.
+        trial: number of the split, part of the seeds.
+        resume: the state after the last complete epoch of a job that was stopped.
         curves: folder for TensorBoard; None for no curves.
 
     Returns:
-        for each epoch its number, learning rate and mean losses.
+        for each epoch, including earlier ones, its number, learning rate and mean losses.
+
+    Raises:
+        SalcrError: a modality has no cluster, or a loss is not finite.
     """
     stage = settings.pretrain
     adam = make_optimizer(network, stage.learning_rate, settings.optimizer.weight_decay)
@@ -64,8 +67,8 @@ def pretrain(
             seeds = (settings.seed, trial, _SEED_OF_BATCHES, epoch)
             means = _train_epoch(network, adam, split, settings, seeds=seeds)
             records.append({"epoch": epoch, "learning_rate": adam.learning_rate, **means})
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-            say(f"epoch {epoch + 1}/{stage.epochs}: {shown}, {time.monotonic() - started:.1f} s")
+            summary = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            say(f"epoch {epoch + 1}/{stage.epochs}: {summary}, {time.monotonic() - started:.1f} s")
             state = {"network": network.state_dict(), "adam": adam.state_dict()}
             resume.save({**state, "records": records})
             add_points(epoch, means)
@@ -75,29 +78,31 @@ def pretrain(
 def _train_epoch(
     network: Network, adam: Adam, split: Split, settings: Config, *, seeds: tuple[int, ...]
 ) -> dict[str, float]:
-    """Cluster each modality, train `iterations` steps, return the mean losses."""
+    """Cluster each modality, train for `iterations` steps and return the mean losses."""
     stage, memory = settings.pretrain, settings.memory
     labels, memories = {}, {}
     for modality, images in split.images.items():
         features, _ = extract(network, images, modality)
         labels[modality] = cluster(features, settings.clustering, modality)
-        memories[modality] = initial_memory(features, labels[modality])
+        memories[modality] = initialize_memory(features, labels[modality])
         if len(memories[modality]) < stage.clusters:
             warn(
-                f"{modality}: fewer than the {stage.clusters} clusters that a batch wants "
+                f"{modality}: fewer clusters than the {stage.clusters} of a batch "
                 "(pretrain.clusters); the batches of this epoch are smaller"
             )
     network.train()
     totals: Counter[str] = Counter()
     for iteration in progress(range(stage.iterations), title="pretrain"):
-        rng = generator(*seeds, iteration)
+        rng = make_generator(*seeds, iteration)
         rows = {
-            m: cluster_batch(labels[m], clusters=stage.clusters, instances=stage.instances, rng=rng)
+            m: sample_cluster_batch(
+                labels[m], clusters=stage.clusters, instances=stage.instances, rng=rng
+            )
             for m in split.images
         }
         batch = _batch_features(network, split, rows, rng, settings.augment)
         targets = {
-            "visible": np.tile(labels["visible"][rows["visible"]], 2),  # rows of v, then of a
+            "visible": np.tile(labels["visible"][rows["visible"]], 2),  # of v, then of a
             "infrared": labels["infrared"][rows["infrared"]],
         }
         losses = {
@@ -112,7 +117,7 @@ def _train_epoch(
         losses["total"] = losses["visible"] + losses["infrared"]
         totals.update(optimizer_step(losses, adam))
         for m in targets:
-            memories[m] = updated_memory(memories[m], batch[m], targets[m], memory.momentum)
+            memories[m] = update_memory(memories[m], batch[m], targets[m], memory.momentum)
     return {name: total / stage.iterations for name, total in totals.items()}
 
 
@@ -123,7 +128,7 @@ def _batch_features(
     rng: np.random.Generator,
     augment: Augment,
 ) -> dict[str, torch.Tensor]:
-    """Return the unit global features of a batch: "visible" rows [v; a] and "infrared" rows."""
+    """Return the unit global features of a batch by modality; the visible rows are [v; a]."""
     device = network.part_tokens.device
     visible, infrared = (side.batch(rows[m]).to(device) for m, side in split.images.items())
     v = transforms.visible_view(visible, rng, augment, ltg=True)

@@ -1,7 +1,7 @@
-"""A long stage's state between two epochs, in a file beside the result that it will become.
+"""The state of a long stage after each epoch, in a file beside its result.
 
-A job that was killed goes on from there and ends with the very bits of one that was not: every
-epoch draws its random numbers anew. The state of other settings, code or data is not used.
+A job that was killed resumes from it and ends with the same bits as one that was not, because each
+epoch has its own random generator. A state with other settings, code or data is not used.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from salcr.models import tensor_files
 
 
 class Resume:
-    """The file that keeps a stage's state.
+    """The file with the state of a stage.
 
     Args:
-        result: file that the stage writes in the end; the state lies beside it until then.
-        stage: name of the stage, whose code counts.
+        result: file that the stage writes at its end; until then, the state is beside it.
+        stage: name of the stage; a state of other code is not used.
         settings: of the stage.
-        origin: what else the result depends on: trial, hash of the data.
+        origin: other inputs of the result: trial and hash of the data.
     """
 
     def __init__(
@@ -39,23 +39,27 @@ class Resume:
         self.key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the last state saved for the same work, its tensors on the device, or None."""
+        """Return the last state with the same settings, code and data, or None.
+
+        Args:
+            device: device of its tensors.
+        """
         if not self.path.exists():
             return None
         try:
             saved = tensor_files.read_checkpoint(self.path, device)
         except SalcrError as error:
-            warn(f"{error}; starting anew")
+            warn(f"{error}; starting from the beginning")
             return None
         if saved.get("key") != self.key:
-            say(f"{self.path}: of other settings, code or data; starting anew")
+            say(f"{self.path}: of other settings, code or data; starting from the beginning")
             return None
         return saved
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the state by a newer one."""
+        """Replace the saved state."""
         tensor_files.write_checkpoint(self.path, {"key": self.key, **state})
 
     def finish(self) -> None:
-        """Delete the state: the result is there."""
+        """Delete the state, once the result is written."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The loop of stage two: one round trains an epoch on its pseudo-labels (METHOD 3)."""
+"""The training loop of stage two: one round trains an epoch on its pseudo-labels (METHOD 3)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from salcr.config.schema import Config, Train
 from salcr.data import transforms
-from salcr.data.samplers import PairBatch, pair_batch, shared_labels
+from salcr.data.samplers import PairBatch, sample_pair_batch, shared_labels
 from salcr.data.store import Split
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
@@ -18,7 +18,7 @@ from salcr.losses.objective import StageTwoObjective
 from salcr.models.features import extract, part_blocks
 from salcr.models.network import Network
 from salcr.training.optimizer import Adam, optimizer_step
-from salcr.training.seeding import generator
+from salcr.training.seeding import make_generator
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 _SEED_OF_BATCHES = 3
@@ -38,35 +38,35 @@ def train_round(
     """Train the network for an epoch, in place, and return the mean losses by name.
 
     Args:
-        network: on the device that trains.
-        adam: its optimizer.
+        network: on the training device.
+        adam: optimizer of the network.
         split: the training images.
-        labels: of the round, in both label spaces.
-        clusters: modality -> DBSCAN labels, from which the memories start.
+        labels: pseudo-labels of the round, in both label spaces.
+        clusters: modality -> [N] DBSCAN labels, which initialize the memories.
         settings: of the stage train.
-        trial: whose images they are; with the round it decides the random numbers.
-        round_: from 1.
+        trial: number of the split, part of the seeds.
+        round_: number of the round, from 1, part of the seeds.
 
     Raises:
-        SalcrError: both modalities share no pseudo-label, or a loss is not finite.
+        SalcrError: the modalities do not share a pseudo-label, or a loss is not finite.
     """
     started = time.monotonic()
     stage, augment = settings.train, settings.augment
-    objective = _start_objective(network, split, clusters, settings)
-    shared = _checked_shared_labels(labels, stage)
+    objective = _initial_objective(network, split, clusters, settings)
+    shared = _require_shared_labels(labels, stage)
     sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
     say(f"first of {stage.iterations} batches; clusters: {sizes}")
     network.train()
     device = network.part_tokens.device
     totals: Counter[str] = Counter()
     for iteration in progress(range(stage.iterations), title="train"):
-        rng = generator(settings.seed, trial, _SEED_OF_BATCHES, round_, iteration)
-        batch = pair_batch(
+        rng = make_generator(settings.seed, trial, _SEED_OF_BATCHES, round_, iteration)
+        batch = sample_pair_batch(
             labels, shared, num_labels=stage.labels, instances=stage.instances, rng=rng
         )
         visible = split.images["visible"].batch(batch.visible).to(device)
         infrared = split.images["infrared"].batch(batch.infrared).to(device)
-        features = objective.normalized(
+        features = objective.normalize(
             network.forward_aligned(
                 transforms.visible_view(visible, rng, augment, ltg=False),
                 transforms.augmented_view(visible, rng, augment),
@@ -77,15 +77,15 @@ def train_round(
         totals.update(optimizer_step(objective.losses(features, targets), adam))
         objective.update(features, targets, rng)
     means = {name: total / stage.iterations for name, total in totals.items()}
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
-    say(f"round {round_}: {shown}, {time.monotonic() - started:.1f} s")
+    summary = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+    say(f"round {round_}: {summary}, {time.monotonic() - started:.1f} s")
     return means
 
 
-def _start_objective(
+def _initial_objective(
     network: Network, split: Split, clusters: dict[str, Integers], settings: Config
 ) -> StageTwoObjective:
-    """Return the objective with memories started from the network's present features."""
+    """Return the objective with memories that are initialized from the network's features."""
     global_features, parts = {}, {}
     for modality, images in split.images.items():
         global_features[modality], joint = extract(network, images, modality)
@@ -101,21 +101,21 @@ def _start_objective(
     )
 
 
-def _checked_shared_labels(
+def _require_shared_labels(
     labels: PseudoLabels[Integers], settings: Train
 ) -> tuple[Integers, Integers]:
     shared = shared_labels(labels, settings.label_space)
     if not any(len(candidates) for candidates in shared):
         raise SalcrError(
-            "no pseudo-label is carried by both a visible and an infrared image: raise "
-            "clustering.eps or lower clustering.min_samples, so that more images are clustered"
+            "visible and infrared images do not share a pseudo-label: raise clustering.eps or "
+            "lower clustering.min_samples, so that more images are clustered"
         )
     for space, candidates in zip(MODALITIES, shared, strict=True):
         wanted = {"dual": settings.labels // 2, space: settings.labels}.get(settings.label_space, 0)
         if len(candidates) < wanted:
             warn(
-                f"{space} space: {len(candidates)} labels are shared by both modalities, a batch "
-                f"wants {wanted} of the {settings.labels} in train.labels; the batches are smaller"
+                f"{space} space: both modalities share {len(candidates)} labels, but a batch has "
+                f"{wanted} of the {settings.labels} in train.labels; the batches are smaller"
             )
     return shared
 

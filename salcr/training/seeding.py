@@ -1,4 +1,4 @@
-"""Random numbers belong to a unit of work, not to a process: no state has to be saved."""
+"""Random generators for units of work instead of processes: their state need not be saved."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 
-def generator(*seeds: int) -> np.random.Generator:
+def make_generator(*seeds: int) -> np.random.Generator:
     """Return the random generator of one unit of work, such as (seed, trial, round, iteration).
 
-    A unit draws the same numbers whatever ran before it, in this process or another.
+    Its numbers do not depend on earlier work, in this process or another.
     """
     return np.random.default_rng(seeds)
 
 
 def seed_torch(*seeds: int) -> None:
-    """Seed torch's global state, from which new weights are drawn."""
-    torch.manual_seed(int(generator(*seeds).integers(2**63)))
+    """Seed torch's global random state, which initializes weights."""
+    torch.manual_seed(int(make_generator(*seeds).integers(2**63)))

@@ -1,6 +1,6 @@
-"""Curves that TensorBoard shows while a training runs: `tensorboard --logdir results/NAME/curves`.
+"""AddPoints for TensorBoard during training: `tensorboard --logdir results/NAME/curves`.
 
-They are words to a person, like a log: no result hangs on them.
+Like a log, they are for users; results do not depend on them.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Protocol
 from salcr.log import warn
 
 
-class Curves(Protocol):
-    """Takes the values of a step."""
+class AddPoints(Protocol):
+    """A function that adds the values of one step to the curves."""
 
     def __call__(self, step: int, values: Mapping[str, float]) -> None:
-        """Add a point to the curve of every name."""
+        """Add a point to the curve of each name."""
 
 
 @contextmanager
-def curve_writer(folder: Path | None, *, first: int | None = None) -> Iterator[Curves]:
-    """Yield what takes the points of a job; they are on disk when it ends, and after each step.
+def curve_writer(folder: Path | None, *, first: int | None = None) -> Iterator[AddPoints]:
+    """Yield the function that adds the points of a job; after each call they are on disk.
 
     Args:
         folder: of this stage's curves, or None for no curves.
-        first: the job's first step. Points from there on of an earlier job, which was stopped or
-            had other settings, are hidden. None hides nothing: jobs of other steps may run beside.
+        first: first step of the job. It hides later points by an earlier job that was stopped or
+            had other settings. None hides nothing, for jobs with different steps in parallel.
     """
     if folder is None:
         yield lambda step, values: None
@@ -35,7 +35,7 @@ def curve_writer(folder: Path | None, *, first: int | None = None) -> Iterator[C
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        warn("tensorboard is not installed: no curves are drawn")
+        warn("tensorboard is not installed: no curves are written")
         yield lambda step, values: None
         return
     with SummaryWriter(str(folder), purge_step=first) as writer:

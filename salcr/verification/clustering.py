@@ -1,6 +1,7 @@
-"""Every module against reference values in the format of tests/golden/README.md.
+"""Compare clustering, association, metrics and re-rankings with reference values.
 
-Each check yields comparisons; nothing here judges or prints them.
+The format of the values is described in golden/README.md. Each check yields comparisons, which the
+caller evaluates.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from salcr.verification.training import memory, network, stage_two_losses
 
 
 def jaccard(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
-    """Compare distances and both DBSCAN partitions."""
-    found = clustering.jaccard_distance(data["features"], k1=int(data["k1"]), k2=int(data["k2"]))
-    pairs = found.tocoo()
-    distance = np.ones(found.shape, np.float32)
+    """Compare Jaccard distances and the DBSCAN partitions."""
+    stored = clustering.jaccard_distance(data["features"], k1=int(data["k1"]), k2=int(data["k2"]))
+    pairs = stored.tocoo()
+    distance = np.ones(stored.shape, np.float32)
     distance[pairs.row, pairs.col] = pairs.data
     yield Comparison("distance", distance, data["distance"])
-    # The partitions are of the file's own distances: k2 neighbors leave few values, one may lie on
-    # eps (k2 = 6 on 0.5, k2 = 4 on 0.4), and there rounding would decide.
+    # The partitions are computed from the reference distances: averages over k2 neighbors have few
+    # values, and one may equal eps (k2 = 6: 0.5, k2 = 4: 0.4), where rounding would decide.
     rows, columns = np.nonzero(data["distance"] < 1)
-    given = sparse.csr_matrix((data["distance"][rows, columns], (rows, columns)), found.shape)
+    reference = sparse.csr_matrix((data["distance"][rows, columns], (rows, columns)), stored.shape)
     for eps in data["dbscan_eps"]:
         name = f"labels_eps{eps:g}".replace(".", "")
         labels = clustering.dbscan(
-            given, eps=float(eps), min_samples=int(data["dbscan_min_samples"])
+            reference, eps=float(eps), min_samples=int(data["dbscan_min_samples"])
         )
         yield Comparison(name, _partition(labels), _partition(data[name]), 0)
 
 
 def transport(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
-    """Compare the plan."""
+    """Compare the transport plan."""
     plan = sinkhorn(data["cost"], strength=float(data["reg_lambda"]))
-    # Entries of a plan are far below the absolute tolerance: compare shares of their row.
+    # The entries are far below the absolute tolerance, so they are scaled to rows of sum 1.
     size = len(plan)
     yield Comparison("plan x N", plan * size, data["plan"] * size)
 
@@ -54,52 +55,66 @@ def cmfp(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compariso
 
 
 def associate(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
-    """Compare the labels in four roles, with and without CMFP."""
+    """Compare the labels of both modalities in both spaces, with and without CMFP."""
     for prefix, k in (("cmfp", int(data["k"])), ("plain", None)):
-        found = association.associate(
-            data["visible"], data["infrared"], data["visible_cluster"], data["infrared_cluster"],
-            cmfp_k=k, strength=float(data["reg_lambda"]), relabel_own_modality=True,
-        )  # fmt: skip
-        for role, labels in found._asdict().items():
-            yield Comparison(f"{prefix}_{role}", labels, data[f"{prefix}_{role}"], 0)
+        labels = association.associate(
+            data["visible"],
+            data["infrared"],
+            data["visible_cluster"],
+            data["infrared_cluster"],
+            cmfp_k=k,
+            strength=float(data["reg_lambda"]),
+            relabel_own_modality=True,
+        )
+        for role, values in labels._asdict().items():
+            yield Comparison(f"{prefix}_{role}", values, data[f"{prefix}_{role}"], 0)
 
 
 def other_associations(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare the labels of PGM and MBCCM."""
     methods: tuple[association.Method, ...] = ("pgm", "mbccm")
     for method in methods:
-        found = association.associate(
-            data["visible"], data["infrared"], data["visible_cluster"], data["infrared_cluster"],
-            cmfp_k=None, strength=5.0, relabel_own_modality=False, method=method,
-        )  # fmt: skip
+        labels = association.associate(
+            data["visible"],
+            data["infrared"],
+            data["visible_cluster"],
+            data["infrared_cluster"],
+            cmfp_k=None,
+            strength=5.0,
+            relabel_own_modality=False,
+            method=method,
+        )
         for role in ("visible_to_infrared", "infrared_to_visible"):
-            yield Comparison(f"{method}_{role}", getattr(found, role), data[f"{method}_{role}"], 0)
+            yield Comparison(f"{method}_{role}", getattr(labels, role), data[f"{method}_{role}"], 0)
 
 
 def retrieval(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare CMC, mAP and mINP under the rules of the three data sets."""
     query, gallery = data["query_id"], data["gallery_id"]
     same_camera = data["llcm_query_camera"][:, None] == data["gallery_camera"]
-    hidden = {
+    excluded_by = {
         "regdb": None,
         "sysu": (data["query_camera"][:, None] == 3) & (data["gallery_camera"] == 2),
         "llcm": same_camera & (query[:, None] == gallery),
     }
-    for rules, excluded in hidden.items():
-        found = metrics.retrieval_metrics(
-            data["distance"], query, gallery,
-            excluded=excluded, identity_once=excluded is not None,
+    for rules, excluded in excluded_by.items():
+        scores = metrics.retrieval_metrics(
+            data["distance"],
+            query,
+            gallery,
+            excluded=excluded,
+            identity_once=excluded is not None,
             num_ranks=len(data[f"{rules}_cmc"]),
-        )  # fmt: skip
-        yield Comparison(f"{rules}_cmc", found.cmc, data[f"{rules}_cmc"])
+        )
+        yield Comparison(f"{rules}_cmc", scores.cmc, data[f"{rules}_cmc"])
         for name in ("map", "minp"):
             yield Comparison(
-                f"{rules}_{name}", np.asarray(getattr(found, name)), data[f"{rules}_{name}"]
+                f"{rules}_{name}", np.asarray(getattr(scores, name)), data[f"{rules}_{name}"]
             )
 
 
 def rerankings(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
-    """Compare AIM of visible queries and CMRR of infrared ones."""
+    """Compare AIM with visible queries and CMRR with infrared queries."""
     visible, infrared = data["visible"], data["infrared"]
     for name, expected in data.items():
         if name.startswith("aim_k1_"):
@@ -129,6 +144,6 @@ CHECKS: dict[str, Callable[[Arrays, Path, torch.device], Iterator[Comparison]]] 
 
 
 def _partition(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return labels renumbered by their first appearance, -1 kept."""
+    """Return labels renumbered in the order of their first occurrence; -1 is kept."""
     names: dict[int, int] = {-1: -1}
     return np.array([names.setdefault(int(label), len(names) - 1) for label in labels])

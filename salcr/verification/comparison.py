@@ -1,4 +1,4 @@
-"""A result beside its reference value."""
+"""Comparison of a result with its reference value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Arrays = dict[str, Array]
 
 
 class Comparison(NamedTuple):
-    """One result beside its reference."""
+    """One result and its reference value."""
 
     name: str
     actual: Array
@@ -23,20 +23,20 @@ class Comparison(NamedTuple):
 
     @property
     def absolute_error(self) -> float:
-        """The largest absolute difference; infinite if shapes or not-a-numbers differ."""
+        """The largest absolute difference; infinite if shapes differ or a value is not finite."""
         if self.actual.shape != self.expected.shape or not np.isfinite(self.actual).all():
             return float("inf")
         return float(np.abs(self._difference()).max(initial=0))
 
     @property
     def relative_error(self) -> float:
-        """The largest difference as a share of the largest reference value."""
+        """The largest absolute difference divided by the largest absolute reference value."""
         scale = float(np.abs(self.expected.astype(np.float64)).max(initial=0))
         return self.absolute_error / scale if scale else self.absolute_error
 
     @property
     def passes(self) -> bool:
-        """Tell whether every entry is within atol + 1e-4 of its reference's size."""
+        """Whether all |actual - expected| <= atol + 1e-4 |expected|; 0 if atol is 0."""
         if not np.isfinite(self.absolute_error):
             return False
         rtol = RTOL if self.atol else 0

@@ -1,4 +1,4 @@
-"""Memories, losses and the network against reference values, see verification.py."""
+"""Compare memories, losses and the network with reference values, see clustering.py."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch.nn.functional import normalize
 
 from salcr import files
 from salcr.losses import refinement
-from salcr.losses.memory import cluster_loss, updated_memory
+from salcr.losses.memory import cluster_loss, update_memory
 from salcr.losses.objective import group_labels
 from salcr.models.network import Network, inference_features
-from salcr.models.released import renamed
+from salcr.models.released import rename_parameters
 from salcr.types import MODALITIES, PseudoLabels
 from salcr.verification.comparison import Array, Arrays, Comparison
 
@@ -28,27 +28,27 @@ def memory(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compari
     tau, unit = float(data["temperature"]), normalize(inputs, dim=1)
     loss = cluster_loss(unit, start, targets, tau)
     loss.backward()
-    moved = updated_memory(start, unit.detach(), data["targets"], float(data["momentum"]))
+    updated = update_memory(start, unit.detach(), data["targets"], float(data["momentum"]))
     yield Comparison("logits", _array(unit @ start.T / tau), data["logits"])
     yield Comparison("loss", _array(loss), data["loss"])
     yield Comparison("grad_inputs", _array(inputs.grad), data["grad_inputs"])
-    yield Comparison("updated", _array(moved), data["updated"])
+    yield Comparison("updated", _array(updated), data["updated"])
 
 
 def stage_two_losses(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
-    """Compare the five losses and all gradients, as meant and as released."""
+    """Compare the five losses and all gradients, as in the paper and as in the released code."""
     for prefix in ("", "released_"):
         inputs = {
             key.removeprefix("in_"): _tensor(value, device).requires_grad_()
             for key, value in data.items()
             if key.startswith("in_")
         }
-        found = _five_losses(data, inputs, device, released=bool(prefix))
+        losses = _five_losses(data, inputs, device, released=bool(prefix))
         weight = float(data["lambda_refine"])
-        refine = found["instance_global"] + found["instance_part"]
-        first = found["global"] + found["part_visible"] + found["part_infrared"]
+        refine = losses["instance_global"] + losses["instance_part"]
+        first = losses["global"] + losses["part_visible"] + losses["part_infrared"]
         (first + weight * refine).backward()
-        for name, loss in found.items():
+        for name, loss in losses.items():
             yield Comparison(f"{prefix}{name}", _array(loss), data[f"{prefix}loss_{name}"])
         for name, tensor in inputs.items():
             expected = data[f"{prefix}grad_{name}"]
@@ -76,10 +76,10 @@ def _five_losses(
     parts = refinement.part_rows(own, cross1, cross2, released=released)
     names = ("visible_label", "visible_cross_label", "infrared_label", "infrared_cross_label")
     labels = PseudoLabels(*(_tensor(data[name], device) for name in names))
-    global_ = normalize(rows("global"), dim=1)
-    found = {
+    global_features = normalize(rows("global"), dim=1)
+    losses = {
         "global": _sum(
-            cluster_loss(global_, memory_of(f"global_{s}"), group_labels(labels, s), tau)
+            cluster_loss(global_features, memory_of(f"global_{s}"), group_labels(labels, s), tau)
             for s in MODALITIES
         )
     }
@@ -89,7 +89,7 @@ def _five_losses(
     }
     for side, targets in sides.items():
         of_side = parts[side]
-        found[f"part_{side}"] = _sum(
+        losses[f"part_{side}"] = _sum(
             cluster_loss(
                 of_side,
                 memories_of(f"{side}_pattern_{space}_space"),
@@ -100,22 +100,23 @@ def _five_losses(
         )
     refined = []
     for s in MODALITIES:
-        logits = refinement.instance_logits(global_, memory_of(f"instance_global_{s}"), tau)
-        near, memories = refinement.nearest(logits, k), memories_of(f"instance_part_{s}")
-        of_parts = refinement.refine_parts(near, parts, memories, tau)
-        refined.append((refinement.refine_global(logits, near), of_parts))
-    found["instance_global"], found["instance_part"] = map(_sum, zip(*refined, strict=True))
-    return found
+        logits = refinement.instance_logits(global_features, memory_of(f"instance_global_{s}"), tau)
+        nearest = refinement.nearest_instances(logits, k)
+        memories = memories_of(f"instance_part_{s}")
+        of_parts = refinement.refine_parts(nearest, parts, memories, tau)
+        refined.append((refinement.refine_global(logits, nearest), of_parts))
+    losses["instance_global"], losses["instance_part"] = map(_sum, zip(*refined, strict=True))
+    return losses
 
 
 def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare the network's forward pass in evaluation and training mode."""
     shapes = files.read_foreign_json(folder / "reference_state_dict.json")
     released = {
-        name: drawn_parameter(name, shape, int(data["weight_seed"]))
+        name: sample_parameter(name, shape, int(data["weight_seed"]))
         for name, shape in shapes.items()
     }
-    state, _ = renamed(released)
+    state, _ = rename_parameters(released)
     num_parts = shapes["attn_pool.part_tokens"][0]
     net = Network(backbone="resnet50", width=64, num_parts=num_parts)
     net.load_state_dict(state)
@@ -123,32 +124,38 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
     rng = np.random.default_rng(int(data["image_seed"]))
 
     def images() -> Tensor:
-        drawn = rng.standard_normal((2, 3, 288, 144)).astype(np.float32)
-        return torch.from_numpy(drawn).to(device)
+        values = rng.standard_normal((2, 3, 288, 144)).astype(np.float32)
+        return torch.from_numpy(values).to(device)
 
     both = images()
     with torch.no_grad():
         for modality in MODALITIES:
-            found = inference_features(*net(both, modality))
-            for name, feature in zip(("global", "concat"), found, strict=True):
+            features = inference_features(*net(both, modality))
+            for name, feature in zip(("global", "concat"), features, strict=True):
                 key = f"eval_{modality}_{name}"
                 yield Comparison(key, _array(feature), data[key])
         net.train()
-        features = net.forward_aligned(images(), images(), images())
+        aligned = net.forward_aligned(images(), images(), images())
     width = net.num_channels * num_parts
-    outputs = {"global": features.global_features, "self": features.own.flatten(1)}
-    outputs |= {"pg1": features.cross1.flatten(1), "pg2": features.cross2.flatten(1)}
+    outputs = {"global": aligned.global_features, "self": aligned.own.flatten(1)}
+    outputs |= {"pg1": aligned.cross1.flatten(1), "pg2": aligned.cross2.flatten(1)}
     for name, output in outputs.items():
         for side, rows in (("visible", slice(0, 4)), ("infrared", slice(4, 6))):
-            # Batch norm over six rows magnifies rounding, which differs with the threads: by up
-            # to 2e-3 in sets of other seeds, twice what the values' README allows for parts.
+            # Batch norm over six rows magnifies rounding, which depends on the threads: to up to
+            # 2e-3 with other seeds, twice the tolerance for parts in golden/README.md.
             atol = 2e-3 if name == "global" else 4e-3
             expected = data[f"train_{name}_{side}"][:, :width]
             yield Comparison(f"train_{name}_{side}", _array(output)[rows], expected, atol)
 
 
-def drawn_parameter(name: str, shape: list[int], seed: int) -> Tensor:
-    """Return a released parameter, drawn as tests/golden/README.md says."""
+def sample_parameter(name: str, shape: list[int], seed: int) -> Tensor:
+    """Return a random parameter of the released network, as golden/README.md defines it.
+
+    Args:
+        name: in the released state dict.
+        shape: of the parameter.
+        seed: of all parameters.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     if name.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.long)
@@ -176,5 +183,5 @@ def _tensor(array: Array, device: torch.device) -> Tensor:
 
 def _array(tensor: Tensor | None) -> Array:
     assert tensor is not None
-    found: Array = tensor.detach().cpu().numpy()
-    return found
+    array: Array = tensor.detach().cpu().numpy()
+    return array

@@ -49,7 +49,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"dataset": {"layout": "sysu"}}, ["layout sysu has one split: set trials: [1]"]),
         ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'regdb', 'sysu' or 'llcm'"]),
         ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
-        ({"variants": {"a b": {}}}, ["variants", "'a b' is no name for a folder"]),
+        ({"variants": {"a b": {}}}, ["variants", "'a b' is not a valid name"]),
         ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),
         ({"evaluate": {"cmfp_k": []}}, ["`evaluate.cmfp_k`"]),
         ({"evaluate": {"cmrr_k": [8, 0]}}, ["`evaluate.cmrr_k.1` is 0"]),

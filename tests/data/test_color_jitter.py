@@ -32,8 +32,8 @@ def colors(rng: np.random.Generator, batch: int) -> Tensor:
 def jittered(images: Tensor, order: Any, amounts: Any, device: torch.device) -> Tensor:
     """Return images [B, C, H, W] changed by ours; `images` stay as they are."""
     flat = images.flatten(2).clone().to(device)
-    jitter = color_jitter.ordered_jitter(np.array(order), np.array(amounts, float), device)
-    return color_jitter.jittered(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
+    jitter = color_jitter.make_jitter(np.array(order), np.array(amounts, float), device)
+    return color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
 
 
 def expected(images: Tensor, order: Any, amounts: Any) -> Tensor:
@@ -81,11 +81,13 @@ def test_jitter_applies_torchvisions_operations_in_each_images_order(rng, device
 def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
     """Part of the changes, for part of the images, changes them as the whole does."""
     images = colors(rng, 7).flatten(2).to(device)
-    jitter = color_jitter.draw_jitter(7, rng, 0.5, device)
-    whole = color_jitter.jittered(images.clone(), torch.empty_like(images), jitter)
+    jitter = color_jitter.sample_jitter(7, rng, 0.5, device)
+    whole = color_jitter.apply_jitter(images.clone(), torch.empty_like(images), jitter)
     for chunk in (slice(0, 3), slice(3, 4), slice(4, 9)):
         part = images[chunk].clone()
-        close(color_jitter.jittered(part, torch.empty_like(part), jitter.of(chunk)), whole[chunk])
+        close(
+            color_jitter.apply_jitter(part, torch.empty_like(part), jitter.of(chunk)), whole[chunk]
+        )
 
 
 @pytest.mark.parametrize("batch", [1, 12])
@@ -123,6 +125,6 @@ def test_jitter_draws_orders_and_amounts_up_to_the_strength(rng, device, strengt
     positions[0], positions[1] = 0, 1  # the ends of the ranges
     amounts = (2 * positions - 1) * strength + [1, 1, 1, 0]
     flat = images.flatten(2).clone().to(device)
-    jitter = color_jitter.draw_jitter(12, Scripted(keys, positions), strength, device)
-    found = color_jitter.jittered(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
+    jitter = color_jitter.sample_jitter(12, Scripted(keys, positions), strength, device)
+    found = color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
     close(found, expected(images, np.argsort(keys, axis=1), amounts), atol=1e-4)

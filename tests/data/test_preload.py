@@ -25,7 +25,7 @@ def split_of(rng: np.random.Generator) -> Split:
 def test_batches_of_copied_images_are_those_of_the_file(rng, device):
     """Each position gives the same image as before, repeated ones too, from the device."""
     for images in split_of(rng).images.values():
-        copied = store._copied(images, device)
+        copied = store._copy_to_device(images, device)
         positions = np.append(rng.permutation(len(images)), [0, 0, len(images) - 1])
         batch = copied.batch(positions[::-1])
         assert batch.device.type == device.type and batch.dtype == torch.uint8
@@ -38,7 +38,9 @@ def test_batches_of_copied_images_are_those_of_the_file(rng, device):
 def test_images_are_copied_to_a_gpu_where_they_take_a_quarter(rng, monkeypatch, free, copied):
     """The 305 images of 36 bytes need four times their size of free memory on a GPU."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
-    monkeypatch.setattr(store, "_copied", lambda images, device: SimpleNamespace(device=device))
+    monkeypatch.setattr(
+        store, "_copy_to_device", lambda images, device: SimpleNamespace(device=device)
+    )
     split = split_of(rng)
     found = store.preload(split, torch.device("cuda", 0))
     if copied:

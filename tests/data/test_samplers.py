@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salcr.data.samplers import cluster_batch, pair_batch, shared_labels
+from salcr.data.samplers import sample_cluster_batch, sample_pair_batch, shared_labels
 from salcr.types import Integers, PseudoLabels
 
 
@@ -29,7 +29,7 @@ def test_cluster_batch_has_the_wanted_shape(seed, sizes, clusters, instances):
     """Distinct clusters, `instances` of each in a row, no outliers, repeats only where needed."""
     rng = np.random.default_rng(seed)
     labels = labels_of(sizes, 5, rng)
-    batch = cluster_batch(labels, clusters=clusters, instances=instances, rng=rng)
+    batch = sample_cluster_batch(labels, clusters=clusters, instances=instances, rng=rng)
     blocks = batch.reshape(min(clusters, len(sizes)), instances)
     of_blocks = labels[blocks]
     assert (of_blocks == of_blocks[:, :1]).all() and (of_blocks >= 0).all()
@@ -42,7 +42,7 @@ def test_cluster_batch_has_the_wanted_shape(seed, sizes, clusters, instances):
 def test_clusters_of_no_more_than_the_instances_are_drawn_with_replacement(size, repeats):
     """METHOD 2.5: with replacement where a cluster has no more than the wanted images."""
     draws = [
-        cluster_batch(
+        sample_cluster_batch(
             np.zeros(size, np.int64), clusters=1, instances=12, rng=np.random.default_rng(seed)
         )
         for seed in range(20)
@@ -56,7 +56,7 @@ def test_every_cluster_has_its_turn(rng):
     labels = labels_of([2, 40, 3, 5], 7, rng)
     seen = Counter()
     for _ in range(400):
-        batch = cluster_batch(labels, clusters=2, instances=3, rng=rng)
+        batch = sample_cluster_batch(labels, clusters=2, instances=3, rng=rng)
         seen.update(labels[batch[::3]].tolist())
     assert set(seen) == {0, 1, 2, 3} and sum(seen.values()) == 800
     assert max(seen.values()) < 250 and min(seen.values()) > 150
@@ -96,7 +96,7 @@ def test_pairs_are_aligned_and_balanced(seed, num_labels, instances):
     rng = np.random.default_rng(seed)
     labels = random_association(rng)
     shared = shared_labels(labels)
-    batch = pair_batch(labels, shared, num_labels=num_labels, instances=instances, rng=rng)
+    batch = sample_pair_batch(labels, shared, num_labels=num_labels, instances=instances, rng=rng)
     assert len(batch.visible) == len(batch.infrared)
     sizes = [min(num_labels // 2, len(space)) * instances for space in shared]
     assert len(batch.visible) == sum(sizes)
@@ -124,7 +124,7 @@ def test_a_space_without_shared_labels_leaves_its_half_out(rng):
     )
     shared = shared_labels(labels)
     assert [space.tolist() for space in shared] == [[0], []]
-    batch = pair_batch(labels, shared, num_labels=8, instances=4, rng=rng)
+    batch = sample_pair_batch(labels, shared, num_labels=8, instances=4, rng=rng)
     assert len(batch.visible) == len(batch.infrared) == 4
 
 
@@ -134,7 +134,7 @@ def test_every_shared_label_has_its_turn(rng):
     shared = shared_labels(labels)
     seen = Counter()
     for _ in range(300):
-        batch = pair_batch(labels, shared, num_labels=2, instances=1, rng=rng)
+        batch = sample_pair_batch(labels, shared, num_labels=2, instances=1, rng=rng)
         seen["visible", int(labels.visible[batch.visible[0]])] += 1
         seen["infrared", int(labels.infrared[batch.infrared[1]])] += 1
     for space, names in zip(("visible", "infrared"), shared, strict=True):
@@ -146,7 +146,7 @@ def test_batches_follow_their_generator(rng):
     """Equal generators draw equal batches, others different ones."""
     labels = random_association(rng)
     batches = [
-        pair_batch(
+        sample_pair_batch(
             labels,
             shared_labels(labels),
             num_labels=4,

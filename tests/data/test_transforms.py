@@ -73,7 +73,7 @@ def crop_of(crop: np.ndarray, image: np.ndarray, pad: int) -> list[tuple[int, in
 def test_crops_are_shifted_copies_with_a_zero_border(rng, device):
     """Every crop is one window of the padded image; all windows and both mirrorings occur."""
     images, pad = pictures(rng, 300, 7, 5, device), 2
-    windows = transforms._draw_windows(len(images), rng, pad)
+    windows = transforms._sample_windows(len(images), rng, pad)
     crops = torch.full(images.shape, 9.0, device=device)
     transforms._crop(images, windows, out=crops)
     places = []
@@ -101,7 +101,7 @@ def rectangle(changed: Tensor) -> tuple[int, int]:
 def test_erasing_fills_a_rectangle_of_the_wanted_size(rng, device, area):
     """Half of the images lose one rectangle of 2 % to `area`, of bounded aspect, to the mean."""
     images = torch.full((500, 60, 40, 3), 9.0, device=device)
-    rectangles = transforms._draw_rectangles(images, rng, 0.5, area)
+    rectangles = transforms._sample_rectangles(images, rng, 0.5, area)
     transforms._erase(images, rectangles, FILL.to(device).expand(500, 3))
     erased = images.cpu()
     changed = (erased != 9).any(dim=3)
@@ -120,13 +120,13 @@ def test_rectangles_reach_every_pixel(rng):
     """Rectangles lie anywhere, the borders included; none is drawn at probability 0."""
     images = torch.empty(6000, 20, 10, 3, dtype=torch.uint8)
     mask = np.zeros((6000, 20, 10), dtype=bool)
-    drawn = transforms._draw_rectangles(images, rng, 1.0, 0.4)
+    drawn = transforms._sample_rectangles(images, rng, 1.0, 0.4)
     for index, (top, bottom, left, right) in enumerate(drawn):
         mask[index, top:bottom, left:right] = True
     counts = mask.sum(axis=0)
     assert counts.min() > 0 and mask.any(axis=(1, 2)).all()
     close(counts / counts.max(), (counts / counts.max())[::-1, ::-1], atol=0.1)
-    assert not np.any(transforms._draw_rectangles(images, rng, 0.0, 0.4))
+    assert not np.any(transforms._sample_rectangles(images, rng, 0.0, 0.4))
 
 
 def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
@@ -142,8 +142,8 @@ def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
     """Inside one rectangle all channels are one convex mixture; outside nothing changes."""
     images = torch.from_numpy(rng.random((600, 16, 8, 3))).float().to(device)
     mixed = images.clone()
-    rectangles = transforms._draw_rectangles(images, rng, 0.5, 0.4)
-    mixtures = transforms._on(images, transforms._draw_mixtures(600, rng))
+    rectangles = transforms._sample_rectangles(images, rng, 0.5, 0.4)
+    mixtures = transforms._on(images, transforms._sample_mixtures(600, rng))
     transforms._mix_channels(mixed, rectangles, mixtures)
     found = []
     pairs = zip(images.cpu().permute(0, 3, 1, 2), mixed.cpu().permute(0, 3, 1, 2), strict=True)

@@ -31,9 +31,9 @@ def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
     images = pictures(rng, 30, 24, 16, device)
     images[:] = images[..., :1]
     found = []
-    planes = transforms._without_copies
+    planes = transforms._drop_equal_channels
     monkeypatch.setattr(
-        transforms, "_without_copies", lambda all_: found.append(planes(all_)) or found[-1]
+        transforms, "_drop_equal_channels", lambda all_: found.append(planes(all_)) or found[-1]
     )
     monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
     augment = PAPER.model_copy(update={"pad": 3})
@@ -41,7 +41,7 @@ def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
     near = images.clone()
     near[:, 12, 8, 2] ^= 1
     almost = VIEWS[name](near, np.random.default_rng(5), augment)
-    monkeypatch.setattr(transforms, "_without_copies", lambda planes: planes)
+    monkeypatch.setattr(transforms, "_drop_equal_channels", lambda planes: planes)
     close(gray, VIEWS[name](images, np.random.default_rng(5), augment))
     assert torch.equal(almost, VIEWS[name](near, np.random.default_rng(5), augment))
     # A step of 1 of 255 in one of 384 pixels moves the mean gray by less than 1e-5.
@@ -66,10 +66,10 @@ def test_a_view_is_torchvisions_chain_with_the_drawn_numbers(rng, device):
     images, seed = pictures(rng, 40, 24, 16, device), 8
     view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
     drawn = np.random.default_rng(seed)
-    windows = transforms._draw_windows(40, drawn, 10)
+    windows = transforms._sample_windows(40, drawn, 10)
     order = np.argsort(drawn.random((40, 4)), axis=1)
     amounts = drawn.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
-    erased = transforms._draw_rectangles(images, drawn, 0.5, 0.4)
+    erased = transforms._sample_rectangles(images, drawn, 0.5, 0.4)
     choice = drawn.integers(4, size=40)
     steps = (
         oracle.adjust_brightness,

@@ -9,10 +9,10 @@ from typing import get_args
 import pytest
 
 from salcr.config.schema import Dataset
-from salcr.datasets.counts import DIFFERENT_IMAGES, PUBLISHED, TRIALS, Count, deviations
+from salcr.datasets.counts import DISTINCT_IMAGES, PUBLISHED, TRIALS, Count, deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
-from salcr.datasets.synthetic.layouts import DRAWN
+from salcr.datasets.synthetic.layouts import LAYOUTS
 from tests.support import tiny
 
 
@@ -75,7 +75,7 @@ WHOLE = {"regdb": whole_regdb, "sysu": whole_sysu, "llcm": whole_llcm}
 def test_every_layout_has_a_reader_a_drawing_and_counts() -> None:
     """The names of the layouts agree wherever they are listed."""
     names = set(get_args(Dataset.model_fields["layout"].annotation))
-    assert names == set(READERS) == set(DRAWN) == set(PUBLISHED) == set(TRIALS) == set(WHOLE)
+    assert names == set(READERS) == set(LAYOUTS) == set(PUBLISHED) == set(TRIALS) == set(WHOLE)
 
 
 @pytest.mark.parametrize("layout", WHOLE)
@@ -150,7 +150,7 @@ def test_preprocess_says_if_the_numbers_are_the_published_ones(
     counts = dict.fromkeys(PUBLISHED["regdb"], Count(6, 30))
     monkeypatch.setitem(PUBLISHED, "regdb", counts)
     monkeypatch.setitem(TRIALS, "regdb", 2)
-    monkeypatch.setitem(DIFFERENT_IMAGES, "regdb", 60)
+    monkeypatch.setitem(DISTINCT_IMAGES, "regdb", 60)
     words = ["--root", tmp_path / "raw", "--layout", "regdb", "--out", tmp_path / "data"]
     assert tiny.run("preprocess", *words, *tiny.PREPROCESS[:-1]) == 0  # no subset
     assert json.loads((tmp_path / "data/preprocess.json").read_text())["published"] is True

@@ -95,7 +95,7 @@ def test_an_identity_in_training_and_test_is_refused(root: Path) -> None:
     path = root / "idx/test_nir.txt"
     path.write_text("nir/0351/0351_c04_s1_f1_nir.jpg 7\n")
     (root / "nir/0351/0351_c04_s1_f1_nir.jpg").touch()
-    with pytest.raises(SalcrError, match=r"1 identities are trained and tested on: 351;"):
+    with pytest.raises(SalcrError, match=r"1 identities are in training and test: 351;"):
         read_records(root)
 
 

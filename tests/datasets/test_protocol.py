@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salcr.datasets.protocol import Annotations, Setting, draw_gallery
+from salcr.datasets.protocol import Annotations, Setting, sample_gallery
 from salcr.datasets.readers import READERS
 from tests.support import tiny
 
@@ -26,7 +26,7 @@ def test_a_gallery_has_the_shots_of_each_identity_and_camera(
 ) -> None:
     """Each place gives `shots` different images, all where it has fewer, none of other cameras."""
     setting = Setting("s", "infrared", "visible", cameras=(1, 2, 4), shots=shots)
-    drawn = draw_gallery(setting, images, draw=3)
+    drawn = sample_gallery(setting, images, draw=3)
     assert len(set(drawn)) == len(drawn) and (np.diff(drawn) > 0).all()
     for identity in range(12):
         for camera in (1, 2, 4, 5, 6):
@@ -38,23 +38,23 @@ def test_a_gallery_has_the_shots_of_each_identity_and_camera(
 def test_draws_differ_and_repeat(images: Annotations) -> None:
     """Ten draws are ten galleries; each is the same whenever it is drawn."""
     setting = Setting("s", "infrared", "visible", shots=1, draws=10)
-    galleries = [tuple(draw_gallery(setting, images, draw)) for draw in range(10)]
+    galleries = [tuple(sample_gallery(setting, images, draw)) for draw in range(10)]
     assert len(set(galleries)) == 10
-    assert galleries[4] == tuple(draw_gallery(setting, images, 4))
+    assert galleries[4] == tuple(sample_gallery(setting, images, 4))
 
 
 def test_every_image_of_a_place_is_drawn_sometimes() -> None:
     """A draw is uniform: over many draws each of five images comes up about equally often."""
     images = Annotations(np.zeros(5, np.int64), np.ones(5, np.int64))
     setting = Setting("s", "infrared", "visible", shots=1)
-    counts = np.bincount([draw_gallery(setting, images, draw)[0] for draw in range(2000)])
+    counts = np.bincount([sample_gallery(setting, images, draw)[0] for draw in range(2000)])
     assert len(counts) == 5 and counts.min() > 320
 
 
 def test_without_shots_all_images_answer(images: Annotations) -> None:
     """RegDB's gallery is every image of the other modality, and hides nothing."""
     for setting in READERS["regdb"].settings:
-        assert np.array_equal(draw_gallery(setting, images, 0), np.arange(400))
+        assert np.array_equal(sample_gallery(setting, images, 0), np.arange(400))
         assert setting.excludes is None and not setting.identity_once and setting.draws == 1
 
 

@@ -52,7 +52,7 @@ def test_labels_must_pair_up(root: Path) -> None:
 def test_an_empty_split_file_is_named(root: Path) -> None:
     """A split file without a line is refused."""
     (root / "idx/train_visible_3.txt").write_text("\n\n")
-    with pytest.raises(SalcrError, match=r"train_visible_3\.txt: names no image"):
+    with pytest.raises(SalcrError, match=r"train_visible_3\.txt: does not list an image"):
         read_records(root)
 
 
@@ -60,7 +60,7 @@ def test_a_person_in_training_and_test_is_refused(root: Path) -> None:
     """Two images of one folder, one to train and one to test, are one person on both sides."""
     (root / "Thermal/7/c.bmp").touch()
     (root / "idx/test_thermal_3.txt").write_text("Thermal/7/c.bmp 0\n")
-    with pytest.raises(SalcrError, match=r"test_thermal_3\.txt: 1 identities .* tested on: 7;"):
+    with pytest.raises(SalcrError, match=r"test_thermal_3\.txt: 1 identities .* and test: 7;"):
         read_records(root)
 
 
@@ -75,5 +75,5 @@ def test_an_image_named_twice_is_refused_with_both_lines(root: Path) -> None:
 def test_an_image_of_both_modalities_is_refused(root: Path) -> None:
     """A thermal split file that names a visible image is refused, with the other file."""
     (root / "idx/train_thermal_3.txt").write_text("Visible/7/a b.bmp 0\n")
-    with pytest.raises(SalcrError, match=r"train_thermal_3.*which train_visible_3\.txt names too"):
+    with pytest.raises(SalcrError, match=r"train_thermal_3.*which train_visible_3\.txt lists too"):
         read_records(root)

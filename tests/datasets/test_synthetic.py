@@ -10,7 +10,7 @@ from PIL import Image
 
 from salcr.datasets.regdb import read_records
 from salcr.datasets.synthetic.generate import synthesize
-from salcr.datasets.synthetic.people import draw_person, render
+from salcr.datasets.synthetic.people import render, sample_person
 from salcr.errors import SalcrError
 from tests.support import tiny
 
@@ -78,14 +78,14 @@ def test_infrared_is_gray_and_visible_is_not(tmp_path: Path) -> None:
 def test_bare_skin_is_the_warmest() -> None:
     """In infrared the brightest pixels are skin: brighter than any cloth can be."""
     for seed in range(5):
-        person = draw_person(np.random.default_rng(seed))
+        person = sample_person(np.random.default_rng(seed))
         image = render(person, modality="infrared", rng=np.random.default_rng(seed))
         assert image.max() > 215 and np.median(image[:4]) < 80
 
 
 def test_hardness_frees_the_visible_brightness_only() -> None:
     """Hardness does not change infrared; at 1 a person's visible brightness is another."""
-    person = draw_person(np.random.default_rng(4))
+    person = sample_person(np.random.default_rng(4))
 
     def drawn(modality: str, hardness: float) -> np.ndarray:
         rng = np.random.default_rng(0)

@@ -69,10 +69,10 @@ def test_windows_line_ends_and_blanks_are_harmless(root: Path, text: bytes) -> N
     [
         ("train", "7,x", r"train_id\.txt, line 1: expected identities .* 'x'"),
         ("train", "\n7,,8", r"train_id\.txt, line 2: expected identities .* ''"),
-        ("train", "7,7", r"train_id\.txt: names identity 7 twice"),
-        ("val", "7", r"val_id\.txt: names identity 7, and so does train_id\.txt"),
-        ("test", "12,30", r"test_id\.txt: 1 identities are trained and tested on: 12;"),
-        ("test", "", r"test_id\.txt: names no identity"),
+        ("train", "7,7", r"train_id\.txt: lists identity 7 twice"),
+        ("val", "7", r"val_id\.txt: lists identity 7, and so does train_id\.txt"),
+        ("test", "12,30", r"test_id\.txt: 1 identities are in training and test: 12;"),
+        ("test", "", r"test_id\.txt: does not list an identity"),
         ("test", "31", r"no visible image of the identities of .*test_id\.txt"),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_missing_folder_is_explained(root: Path, tmp_path: Path) -> None:
 def test_a_wrong_camera_is_refused(root: Path, name: str) -> None:
     """A folder that looks like a camera and is none would be left out silently: refused."""
     (root / name).mkdir()
-    with pytest.raises(SalcrError, match=f"{name} is no camera of SYSU-MM01"):
+    with pytest.raises(SalcrError, match=f"{name} is not a camera of SYSU-MM01"):
         read_records(root)
 
 
@@ -116,7 +116,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_written(
     path.write_bytes(path.read_bytes()[:-300] if content is None else content)
     assert preprocess(root, tmp_path / "out") == 1
     text = capsys.readouterr().err
-    assert f"{path}: cannot be decoded" in text and "no picture, or damaged" in text
+    assert f"{path}: cannot be decoded" in text and "not an image, or damaged" in text
     assert "Traceback" not in text
     assert not list((tmp_path / "out").iterdir())
 

@@ -152,7 +152,7 @@ def test_a_file_of_another_kind_is_no_network(
     place = faults.copied(whole, tmp_path / "copy")
     shutil.copy(place / LAST / "optimizer.pt", place / LAST / "checkpoint.pt")
     told = refused(place, "evaluate", LAST / "checkpoint.pt", capsys)
-    assert "holds no network" in told
+    assert "does not hold a network" in told
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated"])

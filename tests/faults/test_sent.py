@@ -171,6 +171,6 @@ def test_no_file_that_is_loaded_executes_code(
     # A state between two epochs is a help, no input: said, and not used.
     evil.rename(out / "round00/resume.pt")
     assert tiny.run(*faults.words("pretrain", place)) == 0
-    assert "resume.pt: is damaged or no checkpoint" in capsys.readouterr().err
+    assert "resume.pt: is damaged or not a checkpoint" in capsys.readouterr().err
     assert faults.contents(place, "pretrain") == faults.contents(whole, "pretrain")
     assert not hacked.exists()

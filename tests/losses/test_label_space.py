@@ -56,7 +56,7 @@ def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) ->
     """Losses equal a derivation by hand in which the other modality is left out of a space."""
     features, labels = batch
     found = objective(start, mode="none", label_space=space)
-    losses = found.losses(found.normalized(features), labels)
+    losses = found.losses(found.normalize(features), labels)
     wanted = by_hand(found, features, labels, space)
     assert losses["global"].item() == pytest.approx(wanted[0], rel=1e-5)
     assert losses["part"].item() == pytest.approx(wanted[1], rel=1e-5)
@@ -70,7 +70,7 @@ def test_memories_are_moved_by_what_they_see(start, batch, space: str) -> None: 
     found = objective(start, label_space=space)
     before = found.global_memory[other].clone()
     crossing = {side: memory.clone() for side, memory in found.part_memory.items()}
-    found.update(found.normalized(features), labels, np.random.default_rng(0))
+    found.update(found.normalize(features), labels, np.random.default_rng(0))
     moved = (found.global_memory[other] != before).any(dim=1).nonzero().flatten().tolist()
     assert moved == sorted(set(getattr(labels, other).tolist()))
     still = ("visible", "infrared") if space == "visible" else ("infrared", "visible")

@@ -109,7 +109,7 @@ def test_losses_match_the_released_code(golden, device, start, prefix):
     """The named losses, their total and its gradient are those of the released code."""
     data, step = golden("losses"), golden_step(device)
     of = with_golden_memories(step, start, released=bool(prefix))
-    found = of.losses(of.normalized(step.features), step.labels)
+    found = of.losses(of.normalize(step.features), step.labels)
     names = ("global", "part_visible", "part_infrared", "instance_global", "instance_part")
     released = {name: data[f"{prefix}loss_{name}"] for name in names}
     expected = {
@@ -141,7 +141,7 @@ def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kep
     """Each switch takes its own terms out of the total and of the report, and no others."""
     data, step = golden("losses"), golden_step(device)
     of = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25)
-    found = of.losses(of.normalized(step.features), step.labels)
+    found = of.losses(of.normalize(step.features), step.labels)
     expected = {"global": float(data["loss_global"])}
     if "part" in kept:
         expected["part"] = float(data["loss_part_visible"] + data["loss_part_infrared"])
@@ -199,7 +199,7 @@ def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
     of = objective(start)
     before = memories(of)
     features, labels = batch
-    of.update(of.normalized(features), labels, rng)
+    of.update(of.normalize(features), labels, rng)
     for key, after in memories(of).items():
         moved = (after != before[key]).any(dim=-1)
         for part in moved.reshape(-1, moved.shape[-1]).tolist():
@@ -212,7 +212,7 @@ def test_update_in_batch_order_matches_a_loop(start, batch):
     features, labels = batch
     of = objective(start)
     before = {key: value.cpu().numpy() for key, value in memories(of).items()}
-    of.update(of.normalized(features), labels, InOrder())
+    of.update(of.normalize(features), labels, InOrder())
     v, vr, r, rv = (side.cpu().numpy() for side in labels)
     group_labels = {"visible": [v, v, rv], "infrared": [vr, vr, r]}
     after = memories(of)
@@ -237,7 +237,7 @@ def test_the_order_of_samples_is_random(start, batch):
     found = []
     for seed in (1, 1, 2):
         of = objective(start)
-        of.update(of.normalized(batch[0]), batch[1], np.random.default_rng(seed))
+        of.update(of.normalize(batch[0]), batch[1], np.random.default_rng(seed))
         found.append(memories(of))
     for key in TOUCHED:
         assert torch.equal(found[0][key], found[1][key])
@@ -253,7 +253,7 @@ def test_samples_keep_their_labels_in_random_order(start, rng, device):
     labels = PseudoLabels(*[torch.from_numpy(numbers).to(device)] * 4)
     of = objective(start)
     before = memories(of)
-    of.update(of.normalized(features), labels, rng)
+    of.update(of.normalize(features), labels, rng)
     for key, after in memories(of).items():
         repeats = {"visible": 6, "infrared": 3}[key[0]] if isinstance(key, tuple) else 3
         used, targets = rows[np.tile(np.arange(PAIRS), repeats)], np.tile(numbers, repeats)
@@ -266,7 +266,7 @@ def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
     of = objective(start, enabled=False, mode="global")
     before = memories(of)
     instances = {s: of.instances[s].clone() for s in SPACES}
-    of.update(of.normalized(batch[0]), batch[1], rng)
+    of.update(of.normalize(batch[0]), batch[1], rng)
     changed = {key for key, value in memories(of).items() if not torch.equal(value, before[key])}
     assert changed == set(SPACES)
     assert all(torch.equal(of.instances[s], instances[s]) for s in SPACES)
@@ -278,7 +278,7 @@ def test_losses_leave_the_memories_alone(start, batch):
     before = memories(of)
     features, labels = batch
     features = Features(*(part.clone().requires_grad_() for part in features))
-    of.losses(of.normalized(features), labels)["total"].backward()
+    of.losses(of.normalize(features), labels)["total"].backward()
     assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in features)
     for key, value in memories(of).items():
         assert torch.equal(value, before[key]) and not value.requires_grad

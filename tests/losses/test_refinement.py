@@ -98,7 +98,7 @@ def refined_global(
 ) -> torch.Tensor:
     """Return the global refinement loss of features [3S, C] in a memory [N, C]."""
     logits = refinement.instance_logits(features, instances, tau)
-    return refinement.refine_global(logits, refinement.nearest(logits, k))
+    return refinement.refine_global(logits, refinement.nearest_instances(logits, k))
 
 
 def refined_parts(
@@ -110,7 +110,7 @@ def refined_parts(
     tau: float = TAU,
 ) -> torch.Tensor:
     """Return the part refinement loss of features [3S, C] and their part rows by side."""
-    near = refinement.nearest(refinement.instance_logits(features, instances, tau), k)
+    near = refinement.nearest_instances(refinement.instance_logits(features, instances, tau), k)
     return refinement.refine_parts(near, parts, part_instances, tau)
 
 
@@ -279,7 +279,7 @@ def test_nearest_are_no_more_than_there_are(rng):
     logits = unit_tensor(rng, 2, 5, 9)
     for k in (1, 4, 9, 20):
         wanted = np.argsort(-logits.numpy(), axis=-1)[..., :k]
-        assert np.array_equal(np.sort(refinement.nearest(logits, k)), np.sort(wanted))
+        assert np.array_equal(np.sort(refinement.nearest_instances(logits, k)), np.sort(wanted))
 
 
 def test_among_is_membership_row_by_row():

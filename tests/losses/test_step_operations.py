@@ -52,7 +52,7 @@ def operations_of_a_step(rng: np.random.Generator, instances: int, mode: str) ->
     drawn = [np.repeat(rng.permutation(CLUSTERS)[:LABELS], instances) for _ in range(4)]
     labels = PseudoLabels(*(torch.from_numpy(label) for label in drawn))
     with Count() as count:
-        unit = of.normalized(features)
+        unit = of.normalize(features)
         of.losses(unit, labels)["total"].backward()
         of.update(unit, labels, rng)
     assert all(leaf.grad is not None for leaf in features)

@@ -15,7 +15,7 @@ from salcr.models.network import (
     inference_features,
     prototypes,
 )
-from salcr.verification.training import drawn_parameter
+from salcr.verification.training import sample_parameter
 from tests.support.helpers import close, golden_shapes
 
 # names in a released checkpoint -> ours; the others are never read
@@ -37,7 +37,7 @@ def released_state(golden) -> dict[str, Tensor]:
     for name, shape in golden_shapes().items():
         for pattern, ours in RELEASED_NAMES.items():
             if match := re.fullmatch(pattern, name):
-                state[match.expand(ours)] = drawn_parameter(name, shape, seed)
+                state[match.expand(ours)] = sample_parameter(name, shape, seed)
     return state
 
 

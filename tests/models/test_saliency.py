@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from salcr.models.network import Network, attend, generalized_mean, prototypes, split_stripes
-from salcr.models.saliency import grad_cam, look, part_attention
+from salcr.models.saliency import compute_heat_maps, grad_cam, part_attention
 
 
 @pytest.mark.parametrize("parts", [1, 3, 4])
@@ -60,7 +60,7 @@ def test_look_differentiates_the_cosine_by_the_last_map(device: torch.device) ->
     network.to(device)
     images = torch.randn(2, 3, 96, 48).to(device)
     partners = F.normalize(torch.randn(2, network.num_channels), dim=1).to(device)
-    attention, cam, cosine = look(network, images, "infrared", partners)
+    attention, cam, cosine = compute_heat_maps(network, images, "infrared", partners)
     network.eval()
     with torch.no_grad():
         leaf = network.trunk(network.infrared_stem(images))

@@ -13,8 +13,8 @@ from salcr.pseudo_labels.neighbors import (
     Neighbors,
     nearest,
     nearest_between,
-    nearest_of_some,
     nearest_within,
+    nearest_within_subset,
 )
 from tests.support.helpers import close, groups, unit_rows
 
@@ -89,7 +89,7 @@ def test_neighbors_among_some_are_those_of_a_new_search(rng, device, spare, shar
     kept = np.sort(rng.permutation(84)[: int(84 * share)])
     rest = torch.from_numpy(features[kept]).to(device)
     known = nearest_within(features, 6 + spare)
-    same(nearest_of_some(known, rest, kept, 6), by_sorting(features[kept], features[kept], 6))
+    same(nearest_within_subset(known, rest, kept, 6), by_sorting(features[kept], features[kept], 6))
 
 
 def test_few_known_neighbors_are_searched_anew(rng) -> None:
@@ -97,8 +97,11 @@ def test_few_known_neighbors_are_searched_anew(rng) -> None:
     features = unit_rows(rng, 30, 5)
     kept = np.arange(3, 30)
     known = nearest_within(features, 2)
-    same(nearest_of_some(known, features[3:], kept, 9), by_sorting(features[3:], features[3:], 9))
-    none = nearest_of_some(known, features[:0], kept[:0], 9)
+    same(
+        nearest_within_subset(known, features[3:], kept, 9),
+        by_sorting(features[3:], features[3:], 9),
+    )
+    none = nearest_within_subset(known, features[:0], kept[:0], 9)
     assert none.indices.shape == none.similarities.shape == (0, 0)
 
 

@@ -184,5 +184,5 @@ def test_the_target_figures_plans_no_provenance(place: Path) -> None:
 def test_an_unknown_variant_is_one_message() -> None:
     """A name in plot.variants that is none of the variants is named."""
     values = merge(read_yaml(DEFAULT_CONFIG), {"plot": {"variants": ["slacr"]}})
-    with pytest.raises(SalcrError, match=r"plot.variants: 'slacr' is none of the variants"):
+    with pytest.raises(SalcrError, match=r"plot.variants: 'slacr' is not one of the variants"):
         validate(values)

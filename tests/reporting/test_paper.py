@@ -12,7 +12,7 @@ from torch import nn
 from salcr.config.loading import DEFAULT_CONFIG, merge, validate, variant
 from salcr.config.schema import Config
 from salcr.files import read_yaml
-from salcr.models.complexity import sizes
+from salcr.models.complexity import measure_sizes
 from salcr.models.network import Network
 from salcr.reporting import paper
 from tests.support import tiny
@@ -168,7 +168,7 @@ def macs_by_formula(network: Network, height: int, width: int) -> int:
 def test_operations_are_those_of_the_formula(backbone: str, width: int, parts: int) -> None:
     """Convolutions layer by layer; the parts add four products of [tokens, channels]."""
     network = Network(backbone=backbone, width=width, num_parts=parts).eval()
-    found = sizes(network, height=96, width=48)
+    found = measure_sizes(network, height=96, width=48)
     wanted = macs_by_formula(network, 96, 48)
     assert found["baseline"].macs == wanted
     tokens = 6 * 3 // parts * parts

@@ -18,11 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from salcr.data.images import decoded
+from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.models.network import Network
 from salcr.search.embedder import Embedder
-from salcr.search.images import guessed_modality
+from salcr.search.images import guess_modality
 from salcr.stages import embed as stage
 from tests.support import tiny
 from tests.support.helpers import close
@@ -124,7 +124,7 @@ def test_gray_is_guessed_through_jpeg(
             pixels = np.asarray(Image.open(path)) + rng.normal([0, 1, 2], 1, (64, 32, 3))
             picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
             picture.save(tmp_path / "p.jpg", quality=quality)
-            assert guessed_modality(decoded(tmp_path / "p.jpg", height=64, width=32)) == modality
+            assert guess_modality(decode_image(tmp_path / "p.jpg", height=64, width=32)) == modality
 
 
 def test_what_is_no_picture_is_skipped_and_listed(
@@ -149,14 +149,14 @@ def test_what_is_no_picture_is_skipped_and_listed(
     skipped = pd.read_csv(tmp_path / "index/skipped.csv")
     reasons = {Path(line.file).name: line.reason for line in skipped.itertuples()}
     parts = {
-        "notes.txt": "no picture by its name", "empty.jpg": "cannot be decoded",
-        "text.png": "cannot be decoded", "half.bmp": "truncated", "bomb.png": "decompression bomb",
-        "deep.png": "more than 8 bits", "pipe.png": "no regular file", "nowhere.png": "is missing",
+        "notes.txt": "the name of an image", "empty.jpg": "cannot be decoded",
+        "text.png": "cannot be decoded", "half.bmp": "truncated", "bomb.png": "bomb",
+        "deep.png": "more than 8 bits", "pipe.png": "not a regular", "nowhere.png": "is missing",
         "around": "link to a folder", "two\\nlines.bmp": "rename", "latin\\udce9.bmp": "rename",
     }  # fmt: skip
     assert reasons.keys() == parts.keys()
     assert all(part in reasons[name] for name, part in parts.items())
-    assert "11 files skipped, listed in" in capsys.readouterr().err
+    assert "11 files skipped, see " in capsys.readouterr().err
     assert len(pd.read_csv(tmp_path / "index/files.csv")) == 12
 
 
@@ -176,8 +176,8 @@ def png_of_16_bits(path: Path) -> None:
 def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
     """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
     png_of_16_bits(tmp_path / "deep.png")
-    with pytest.raises(SalcrError, match="more than 8 bits a channel"):
-        decoded(tmp_path / "deep.png", height=8, width=8)
+    with pytest.raises(SalcrError, match="more than 8 bits per channel"):
+        decode_image(tmp_path / "deep.png", height=8, width=8)
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
@@ -192,7 +192,7 @@ def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> No
         colors.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     else:
         colors.convert(kind).save(path)
-    found = decoded(path, height=64, width=32)
+    found = decode_image(path, height=64, width=32)
     wanted = np.asarray(Image.fromarray(wanted).convert("RGB"))
     assert found.shape == (64, 32, 3) and np.abs(found.astype(int) - wanted).max() <= 3
 
@@ -283,12 +283,12 @@ def test_folders_that_cannot_be_an_index_are_refused(
     """An empty, a missing, a repeated folder, and too many words for them."""
     (tmp_path / "empty").mkdir()
     assert embed(trained, tmp_path / "index", tmp_path / "empty") == 1
-    assert f"{tmp_path / 'empty'}: no picture that can be read" in told(capsys)
+    assert f"{tmp_path / 'empty'}: no readable images" in told(capsys)
     assert embed(trained, tmp_path / "index", tmp_path / "gone") == 1
     assert f"{tmp_path / 'gone'}: no such folder" in told(capsys)
     picture = next(pictures.rglob("*.bmp"))
     assert embed(trained, tmp_path / "index", picture) == 1
-    assert f"{picture}: is no folder" in told(capsys)
+    assert f"{picture}: is not a folder" in told(capsys)
     assert embed(trained, trained, pictures) == 1  # where data and networks are
     assert f"--out {trained}: holds " in told(capsys)
     diary = tmp_path / "mine/blocks/diary.txt"
@@ -302,12 +302,12 @@ def test_folders_that_cannot_be_an_index_are_refused(
     assert embed(trained, tmp_path / "index", pictures, extra=words) == 1
     assert "2 words for 1 folders" in told(capsys)
     assert embed(trained, pictures / "index", pictures) == 1
-    assert "lies among the pictures" in told(capsys)
+    assert "is among the images" in told(capsys)
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").touch()
     assert embed(trained, tmp_path / "index", tmp_path / "texts") == 1
     text = told(capsys)
-    assert "no picture that can be read" in text and "a.txt: is no picture by its name" in text
+    assert "no readable images" in text and "a.txt: does not have the name of an image" in text
     assert not list((tmp_path / "index").glob("*"))
 
 
@@ -320,8 +320,8 @@ def test_networks_that_cannot_embed_are_refused(
     old = tmp_path / "old/round00/checkpoint.pt"
     torch.save({k: v for k, v in checkpoint.items() if k != "image_size"}, old)
     assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
-    assert f"{old}: does not say which size" in told(capsys)
+    assert f"{old}: is by an older version" in told(capsys)
     torch.save({"format": 1, "adam": {}}, old)
     assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
-    assert f"{old}: holds no network" in told(capsys)
+    assert f"{old}: does not hold a network" in told(capsys)
     assert not (tmp_path / "index").exists()

@@ -153,7 +153,7 @@ def test_more_hits_than_pictures_are_all(
     """--top above the size of the gallery gives every picture once, with a warning."""
     query = next((place / "heldout/Visible").rglob("*.bmp"))
     assert search(place, query, extra=("--top", 999, "--json", tmp_path / "f.json")) == 0
-    assert "--top 999: the index has 30 infrared pictures" in capsys.readouterr().err
+    assert "--top 999: the index has 30 infrared images" in capsys.readouterr().err
     (one,) = json.loads((tmp_path / "f.json").read_text())["queries"]
     assert len({hit["row"] for hit in one["hits"]}) == len(one["hits"]) == 30
 
@@ -175,7 +175,7 @@ def test_an_index_of_another_model_is_refused(
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [
-        ("embed.json", "holds no whole index"), ("index.faiss", "is damaged"),
+        ("embed.json", "does not hold a complete index"), ("index.faiss", "is damaged"),
         ("files.csv", "is damaged or of another index"), ("one byte", "is damaged"),
         ("reversed", "is damaged"),
     ],
@@ -220,7 +220,7 @@ def test_queries_that_cannot_be_asked_are_named(
     assert search(place, query, extra=("--top", 0)) == 1
     assert "--top 0" in told(capsys)
     assert search(place, query, extra=("--sheet", tmp_path / "sheet.txt")) == 1
-    assert "sheet.txt: the picture is a png" in told(capsys)
+    assert "sheet.txt: the name must end with .png" in told(capsys)
     with pytest.raises(SystemExit) as caught:
         search(place, query, extra=("--modality", "thermal"))
     assert caught.value.code == 2 and "infrared" in capsys.readouterr().err
@@ -228,4 +228,4 @@ def test_queries_that_cannot_be_asked_are_named(
     capsys.readouterr()
     assert search(place, query, index=str(tmp_path / "one"), extra=()) == 1
     text = told(capsys)
-    assert "holds no infrared pictures" in text and "--among all" in text
+    assert "has no infrared images" in text and "--among all" in text

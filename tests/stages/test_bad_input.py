@@ -126,7 +126,7 @@ def test_a_model_is_tied_to_its_trial(place: Path, capsys: pytest.CaptureFixture
 def test_unknown_trial(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A trial that the data set does not have is refused with those that it has."""
     assert tiny.pretrain(place / "data", place / "out", trial=7) == 1
-    assert "trial 7; trials there: [1, 2]" in said(capsys)
+    assert "trial 7; its trials: [1, 2]" in said(capsys)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "foreign"])
@@ -179,7 +179,7 @@ def test_labels_of_another_trial_are_refused(
     path = place / "round01/labels.csv"
     path.write_text(path.read_text().replace("\n1,", "\n2,"))
     assert tiny.train(place / "data", place, 1) == 1
-    assert f"{path}: holds no labels of trial 1" in said(capsys)
+    assert f"{path}: does not hold labels of trial 1" in said(capsys)
 
 
 def test_the_optimizer_and_the_network_must_be_of_the_last_round(
@@ -220,9 +220,9 @@ def test_fewer_clusters_than_a_batch_wants_is_a_smaller_batch(
 ) -> None:
     """With fewer clusters than wanted, both stages warn and go on."""
     assert tiny.pretrain(place / "data", place / "out", "--pretrain-clusters", "50") == 0
-    assert "warning: visible: fewer than the 50 clusters" in capsys.readouterr().err
+    assert "warning: visible: fewer clusters than the 50" in capsys.readouterr().err
     assert tiny.train(place / "data", place, 1, "--train-labels", "100") == 0
-    assert "a batch wants 50" in capsys.readouterr().err
+    assert "a batch has 50" in capsys.readouterr().err
 
 
 def test_no_shared_label_stops_with_what_to_change(
@@ -236,7 +236,7 @@ def test_no_shared_label_stops_with_what_to_change(
     cleared = labels._replace(infrared=none, infrared_to_visible=none)
     write_labels(path, cleared, clusters, trial=1, data_hash=split.data_hash)
     assert tiny.train(place / "data", place, 1) == 1
-    assert "no pseudo-label is carried by both" in said(capsys)
+    assert "do not share a pseudo-label" in said(capsys)
 
 
 def test_diverging_loss_stops_with_what_to_change(

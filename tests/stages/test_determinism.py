@@ -17,7 +17,7 @@ from salcr.files import read_yaml
 from salcr.models.checkpoint import read_model
 from salcr.models.features import extract
 from salcr.models.network import Network
-from salcr.pseudo_labels.generate import pseudo_labels
+from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training.optimizer import Adam, decayed_rate, make_optimizer
 from salcr.training.round import train_round
 from salcr.training.seeding import seed_torch
@@ -85,7 +85,7 @@ def in_one_process(data: Path, checkpoint: Path, rounds: int) -> tuple[Network, 
     adam = make_optimizer(network, settings.train.learning_rate, settings.optimizer.weight_decay)
     for round_ in range(1, rounds + 1):
         features = {m: extract(network, images, m)[0] for m, images in split.images.items()}
-        clusters, labels = pseudo_labels(features, settings.clustering, settings.associate)
+        clusters, labels = generate_pseudo_labels(features, settings.clustering, settings.associate)
         adam.learning_rate = decayed_rate(
             settings.train.learning_rate, settings.train.milestones, round_
         )

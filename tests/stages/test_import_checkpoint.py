@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from salcr.models.network import Network
-from salcr.models.released import renamed
-from salcr.verification.training import drawn_parameter
+from salcr.models.released import rename_parameters
+from salcr.verification.training import sample_parameter
 from tests.support import tiny
 from tests.support.helpers import golden_shapes
 
 
 def released_like(network: Network) -> dict[str, Tensor]:
-    """Return a network's state under the released names, `renamed` turned round."""
+    """Return a network's state under the released names, `rename_parameters` turned round."""
     names = {
         "visible_stem.": "visible_module.visible.",
         "infrared_stem.": "thermal_module.thermal.",
@@ -51,7 +51,7 @@ def import_checkpoint(source: Path, out: Path, *extra: object) -> int:
 def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All parameters of the network are those of the file; the rest is named as ignored."""
     source, out = tmp_path / "best.pth.tar", tmp_path / "ours.pt"
-    released = {name: drawn_parameter(name, shape, 5) for name, shape in golden_shapes().items()}
+    released = {name: sample_parameter(name, shape, 5) for name, shape in golden_shapes().items()}
     state = {f"module.{name}": value for name, value in released.items()}
     torch.save({"state_dict": state, "epoch": 79, "best_mAP": np.float64(0.83)}, source)
     assert import_checkpoint(source, out, "--trial", 4) == 0
@@ -59,7 +59,7 @@ def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixt
     assert checkpoint["model"] == {"backbone": "resnet50", "width": 64, "num_parts": 3}
     assert (checkpoint["trial"], checkpoint["round"], checkpoint["data_hash"]) == (4, 0, None)
     assert checkpoint["image_size"] == [288, 144]  # of the published configuration
-    wanted, _ = renamed(released)
+    wanted, _ = rename_parameters(released)
     assert checkpoint["state"].keys() == wanted.keys()
     assert all(torch.equal(value, wanted[name]) for name, value in checkpoint["state"].items())
     text = capsys.readouterr().err
@@ -133,13 +133,13 @@ class Evil:
     ("damage", "complaint"),
     [
         ("gone", "no such file"),
-        ("truncated", "is damaged or no state dict"),
-        ("text", "is damaged or no state dict"),
-        ("evil", "is damaged or no state dict"),
-        ("other network", "no checkpoint of the released SALCR code"),
-        ("empty", "holds no state dict"),
-        ("numbered", "holds no state dict"),
-        ("layer missing", "nearest is resnet18, where 1 parameters are missing, unknown or of"),
+        ("truncated", "is damaged or not a state dict"),
+        ("text", "is damaged or not a state dict"),
+        ("evil", "is damaged or not a state dict"),
+        ("other network", "not a checkpoint of the released SALCR code"),
+        ("empty", "does not hold a state dict"),
+        ("numbered", "does not hold a state dict"),
+        ("layer missing", "for the closest, resnet18, 1 parameters are missing, unknown or of"),
         ("other shape", "trunk.layer4.0.conv1.weight"),
     ],
 )

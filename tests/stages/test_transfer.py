@@ -61,7 +61,7 @@ def test_evaluation_refuses_it(
 @pytest.mark.parametrize(
     ("to", "other", "said"),
     [
-        ("data", "data", "is in the layout regdb, as the images to test on"),
+        ("data", "data", "has the layout regdb of the test images"),
         ("data", "sysu", "was trained on data_hash"),
     ],
 )

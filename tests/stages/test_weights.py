@@ -46,7 +46,7 @@ def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
     out = tmp_path / "out/resnet18.pth"
     out.parent.mkdir()
     out.write_text("old")
-    with pytest.raises(SalcrError, match=r"came damaged.*01234567"):
+    with pytest.raises(SalcrError, match=r"download is damaged.*01234567"):
         download(url, out)
     assert [(path.name, path.read_text()) for path in out.parent.iterdir()] == [(out.name, "old")]
 

@@ -78,4 +78,4 @@ def test_the_log_says_what_a_scheduler_gave(
     text = capsys.readouterr().err
     assert "SLURM: job 17 on node3, CUDA_VISIBLE_DEVICES=1" in text and "warning" not in text
     devices.prepare("auto", 1)
-    assert "warning: CUDA_VISIBLE_DEVICES=1 is given, but" in capsys.readouterr().err
+    assert "warning: CUDA_VISIBLE_DEVICES=1 is set, but" in capsys.readouterr().err

@@ -85,7 +85,7 @@ def test_a_state_that_does_not_belong_is_not_used(
         state.write_bytes(state.read_bytes()[:-200])
     assert tiny.pretrain(data, tmp_path / "out", *EPOCHS, *words) == 0
     text = capsys.readouterr().err
-    assert "starting anew" in text and str(state) in text
+    assert "starting from the beginning" in text and str(state) in text
     assert tiny.pretrain(data, tmp_path / "fresh", *EPOCHS, *words) == 0
     found, fresh = (
         torch.load(tmp_path / name / "round00/checkpoint.pt", weights_only=True)["state"]

@@ -155,7 +155,7 @@ def test_partly_pulled_is_refused(pulled: Path, tmp_path: Path) -> None:
     for words in (["snakemake", "--cores", "1"], ["dvc", "repro"], ["snakemake", "-c1", FIRST]):
         done = ask(folder, *words)
         assert done.returncode != 0 and "Traceback" not in done.stdout
-        assert f"{RESULTS}/salcr/trial02/round00/checkpoint.pt is not here" in done.stdout
+        assert f"{RESULTS}/salcr/trial02/round00/checkpoint.pt is missing" in done.stdout
         for part in ("3 of 6", "dvc pull", "delete dvc.lock"):
             assert part in done.stdout
     assert checkpoints(folder) == before

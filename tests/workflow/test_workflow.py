@@ -102,7 +102,7 @@ def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
     )
     assert found == wanted
     assert (
-        "takes the place of stage one"
+        "replaces stage one"
         in (place / "results/given/logs/pretrain/salcr-trial01.log").read_text()
     )
 

@@ -1,7 +1,7 @@
 """The shape of a synthetic person: cues of body and clothing, pose, and the map of parts.
 
 A person is drawn as a map of parts (skin, top, trousers, ...) and not as colors, because the
-shape is what the visible and the infrared image of one person share; `people.py` colors the
+visible and the infrared images of one person have the shape in common; `people.py` colors the
 map for each modality.
 
 Body coordinates: x runs forward from the body's axis, y runs down from the crown (0) to the
@@ -30,7 +30,7 @@ HEMS = (0.49, 0.58, 0.69)  # y where the top ends: jumper, jacket, coat
 
 
 class Part(IntEnum):
-    """What a pixel of the map of parts shows."""
+    """Values of the map of parts."""
 
     BACKGROUND = 0
     SKIN = 1
@@ -46,7 +46,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True)
 class Shape:
-    """Cues of body and clothing that both modalities see."""
+    """Cues of body and clothing that are visible in both modalities."""
 
     height: float  # share of the image's height
     build: float  # width relative to the average person
@@ -61,7 +61,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Pose:
-    """What changes from image to image: nuisance, not identity."""
+    """Properties that vary between the images of a person and do not identify them."""
 
     facing: int  # +1 walks to the right, -1 to the left
     stride: float  # angle of the near leg in radians; the far leg mirrors it
@@ -74,7 +74,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the body stands in the image: maps body coordinates to pixels and back."""
+    """The position of the body in the image: maps body coordinates to pixels and back."""
 
     axis: float
     crown: float
@@ -94,8 +94,8 @@ class Frame:
         return x, (rows - np.float32(self.crown)) / np.float32(self.size)
 
 
-def draw_shape(rng: np.random.Generator) -> Shape:
-    """Return the randomly drawn body and clothing of one identity."""
+def sample_shape(rng: np.random.Generator) -> Shape:
+    """Return random body and clothing of one identity."""
     return Shape(
         height=float(rng.uniform(0.74, 0.93)),
         build=float(rng.uniform(0.8, 1.3)),
@@ -109,8 +109,8 @@ def draw_shape(rng: np.random.Generator) -> Shape:
     )
 
 
-def draw_pose(rng: np.random.Generator) -> Pose:
-    """Return the randomly drawn pose and place of one image."""
+def sample_pose(rng: np.random.Generator) -> Pose:
+    """Return random pose and position of one image."""
     return Pose(
         facing=1 if rng.random() < 0.5 else -1,
         stride=float(rng.uniform(-0.25, 0.25)),
@@ -123,7 +123,7 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 
 
 def place_body(shape: Shape, pose: Pose, height: int, width: int) -> Frame:
-    """Return where the body stands in an image of height x width pixels."""
+    """Return the frame of a body in an image of height x width pixels."""
     size = shape.height * pose.scale * height
     soles = (0.97 + pose.shift[1]) * height
     return Frame((0.5 + pose.shift[0]) * width, soles - size, size, pose.facing)
@@ -135,7 +135,7 @@ def draw_parts(
     """Draw the body from its far side to its near side.
 
     Returns:
-        The map of parts, [height, width], values of `Part`.
+        Map of parts [height, width], values of `Part`.
     """
     sketch = _Sketch(frame, height, width)
     _draw_far_bag(sketch, shape)
@@ -150,7 +150,7 @@ def draw_parts(
 
 
 class _Sketch:
-    """A map of parts being drawn, in body coordinates."""
+    """A map of parts to draw on, in body coordinates."""
 
     def __init__(self, frame: Frame, height: int, width: int) -> None:
         self.image = Image.new("L", (width, height), int(Part.BACKGROUND))
@@ -181,7 +181,7 @@ class _Sketch:
 
 
 def _step(start: Point, angle: float, length: float) -> Point:
-    """Return the point `length` away; angle 0 points down, positive angles point forward."""
+    """Return the point at a distance; angle 0 points down, positive angles point forward."""
     return start[0] + length * math.sin(angle), start[1] + length * math.cos(angle)
 
 
@@ -203,9 +203,9 @@ def _first_share(points: Sequence[Point], share: float) -> list[Point]:
 
 
 def _draw_arm(sketch: _Sketch, shape: Shape, side: float, swing: float, bend: float) -> Point:
-    """Draw one arm (side +1: in front of the body's axis, -1: behind); returns its hand."""
+    """Draw one arm (side +1: in front of the body's axis, -1: behind) and return its hand."""
     shoulder = (side * 0.118 * shape.build, 0.195)
-    # The arms hang a little outwards, so that they leave the print on the chest in view.
+    # The arms point slightly outwards, so that they do not cover the print on the chest.
     elbow = _step(shoulder, swing + side * 0.14, 0.155)
     hand = _step(elbow, swing + side * 0.14 + bend, 0.155)
     points = [shoulder, elbow, hand]
@@ -273,7 +273,7 @@ def _dome(radius: float, bottom: float, rise: float) -> list[Point]:
 
 
 def _draw_far_bag(sketch: _Sketch, shape: Shape) -> None:
-    """Draw the bags that the body partly hides."""
+    """Draw the bags behind the body."""
     if shape.bag == "backpack":
         sketch.ellipse(Part.BAG, (-0.135 * shape.build - 0.02, 0.31), (0.085, 0.135))
     if shape.bag == "suitcase":

@@ -1,4 +1,4 @@
-"""Synthetic data sets: drawn people in the folder layouts of real ones."""
+"""Synthetic data sets: synthetic people in the folder layouts of real data sets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from salcr.atomic import temporary_folder
-from salcr.datasets.synthetic.layouts import DRAWN, Drawn, People
-from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, draw_person, render
+from salcr.datasets.synthetic.layouts import LAYOUTS, People, SyntheticLayout
+from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, render, sample_person
 from salcr.errors import SalcrError
 from salcr.log import progress
 from salcr.types import MODALITIES
 
 _SEED_OF_PERSON, _SEED_OF_IMAGE = range(2)
-_SEED_OF_CAMERA = 4  # 2 and 3: splits and who is seen by which camera, see drawn.py
+_SEED_OF_CAMERA = 4  # 2 and 3: splits and the cameras that see a person, see layouts.py
 
 
 def synthesize(
@@ -31,60 +31,60 @@ def synthesize(
     height: int = 96,
     width: int = 48,
 ) -> None:
-    """Write a data set of drawn people that the reader of a layout accepts.
+    """Write a data set of synthetic people that the reader of a layout accepts.
 
-    A person and each image depend on the seed and their number alone, not on how many there are.
-    Half of the identities train and the others test; in RegDB's layout every trial halves them
-    anew. The folder appears when it is complete.
+    A person and each image depend only on the seed and their number, not on how many there are.
+    Half of the identities are for training and the others for the test; in RegDB's layout the
+    halves are random in every trial. The folder appears when it is complete.
 
     Args:
-        out: folder to make; may exist if it is empty.
-        layout: a key of `salcr.datasets.synthetic.layouts.DRAWN`.
+        out: folder to write; may exist if it is empty.
+        layout: a key of `salcr.datasets.synthetic.layouts.LAYOUTS`.
         num_identities: people, at least 4.
         images_per_identity: images of a person in each modality, at least 2.
-        num_trials: splits, at least 1; layouts other than RegDB's have one whatever it is.
-        seed: of everything random.
-        hardness: share of surfaces whose brightness the modalities do not share, in [0, 1].
+        num_trials: splits, at least 1; used in RegDB's layout only, the others have one.
+        seed: of all random numbers.
+        hardness: share of surfaces whose brightness differs between the modalities, in [0, 1].
         height: image height in pixels.
         width: image width in pixels.
 
     Raises:
-        SalcrError: the folder holds something.
-        ValueError: too few identities, images or trials.
+        SalcrError: the folder is not empty.
+        ValueError: there are too few identities, images or trials.
     """
     if num_identities < 4 or images_per_identity < 2 or num_trials < 1:
-        raise ValueError("wanted: at least 4 identities, 2 images of each and 1 trial")
+        raise ValueError("there must be at least 4 identities, 2 images of each and 1 trial")
     if out.exists() and any(out.iterdir()):
         raise SalcrError(f"{out}: is not empty; name a new folder with --out")
     people = People(num_identities, images_per_identity, num_trials, seed)
-    _write(out, DRAWN[layout], people, hardness, (height, width))
+    _write(out, LAYOUTS[layout], people, hardness, (height, width))
 
 
 def _write(
-    out: Path, layout: Drawn, people: People, hardness: float, size: tuple[int, int]
+    out: Path, layout: SyntheticLayout, people: People, hardness: float, size: tuple[int, int]
 ) -> None:
-    """Write everything out of sight, then move it to `out`."""
+    """Write everything to a temporary folder, then move it to `out`."""
     with temporary_folder(out) as folder:
         whole = folder / out.name
         number = people.num_identities
         for identity in progress(range(number), title="people", total=number):
-            _draw_images(whole, layout, people, identity, hardness, size)
+            _write_images(whole, layout, people, identity, hardness, size)
         layout.write_splits(whole, people)
         if out.exists():
             out.rmdir()
         whole.rename(out)
 
 
-def _draw_images(
+def _write_images(
     root: Path,
-    layout: Drawn,
+    layout: SyntheticLayout,
     people: People,
     identity: int,
     hardness: float,
     size: tuple[int, int],
 ) -> None:
     """Write the images of one person in both modalities."""
-    person = draw_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, identity]))
+    person = sample_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, identity]))
     for modality in MODALITIES:
         for index in range(people.images_per_identity):
             image = _image(people, person, modality, identity, index, hardness, size)
@@ -93,7 +93,7 @@ def _draw_images(
                 image = _through_camera(image, camera, modality, people.seed)
             path = root / layout.image_name(people, modality, identity, index)
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Only jpg knows quality: enough that its noise stays below the drawn one.
+            # Of jpg only: high enough that the artifacts are smaller than the sensor noise.
             Image.fromarray(image).save(path, quality=95)
 
 
@@ -106,7 +106,7 @@ def _image(
     hardness: float,
     size: tuple[int, int],
 ) -> NDArray[np.uint8]:
-    """Draw one image of a person, [height, width, 3]."""
+    """Render one image of a person, [height, width, 3]."""
     side = MODALITIES.index(modality)
     rng = np.random.default_rng([people.seed, _SEED_OF_IMAGE, identity, side, index])
     return render(
@@ -117,7 +117,7 @@ def _image(
 def _through_camera(
     image: NDArray[np.uint8], camera: int, modality: str, seed: int
 ) -> NDArray[np.uint8]:
-    """Return the image as one camera shows it: mildly brighter, darker or tinted."""
+    """Return the image as one camera takes it: slightly brighter, darker or tinted."""
     rng = np.random.default_rng([seed, _SEED_OF_CAMERA, camera])
     gain, offset = rng.uniform(0.92, 1.08, size=3), rng.uniform(-8, 8)
     if modality == "infrared":

@@ -1,7 +1,7 @@
-"""How drawn people are laid out on disk: the names, cameras and split files of real data sets.
+"""Folder layouts of synthetic people: the names, cameras and split files of real data sets.
 
-Names differ from the real ones, so that a folder of drawn people is never taken for a real data
-set: `synthesize` replaces the former and refuses the latter.
+The names of the images differ from the real ones, so that a folder of synthetic people is never
+taken for a real data set: `synthesize` replaces the former and refuses the latter.
 """
 
 from __future__ import annotations
@@ -15,46 +15,47 @@ import numpy as np
 from salcr.datasets import llcm, sysu
 from salcr.types import MODALITIES
 
-_SEED_OF_SPLIT, _SEED_OF_CAMERAS = 2, 3  # 0 and 1: the person and the image, see synthetic.py
+_SEED_OF_SPLIT, _SEED_OF_CAMERAS = 2, 3  # 0 and 1: the person and the image, see generate.py
 _REGDB_WORDS = {"visible": "visible", "infrared": "thermal"}
 # Camera 3 has no infrared test image (https://github.com/ZYK100/LLCM/issues/12).
 _LLCM_CAMERAS = {"visible": tuple(range(1, 10)), "infrared": (1, 2, 4, 5, 6, 7, 8, 9)}
 
 
 class People(NamedTuple):
-    """Who is drawn, and how often."""
+    """Numbers of identities, of images of each and of trials, and the seed."""
 
     num_identities: int
     images_per_identity: int
+    """In each modality."""
     num_trials: int
     seed: int
 
     def halves(self, trial: int) -> dict[str, list[int]]:
-        """Return the identities, from 0, that a trial trains and tests on, in random order."""
+        """Return the "train" and the "test" identities of a trial, from 0, in random order."""
         rng = np.random.default_rng([self.seed, _SEED_OF_SPLIT, trial])
         order = [int(identity) for identity in rng.permutation(self.num_identities)]
         half = self.num_identities // 2
         return {"train": order[:half], "test": order[half:]}
 
 
-class Drawn(Protocol):
-    """A layout to draw in. Identities and images count from 0."""
+class SyntheticLayout(Protocol):
+    """A folder layout for synthetic people. Identities and images count from 0."""
 
     own_files: re.Pattern[str]
-    """Matches the paths, relative to the data set's folder, that drawing leaves there."""
+    """Matches the paths, relative to the data set's folder, of the files of a synthetic set."""
 
     def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
-        """Return the camera that took an image; None where there is but one a modality."""
+        """Return the camera that took an image; None if there is only one per modality."""
 
     def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
         """Return the path of an image, relative to the data set's folder."""
 
     def write_splits(self, root: Path, people: People) -> None:
-        """Write what else belongs to the layout."""
+        """Write the split files, and what else belongs to the layout."""
 
 
-class DrawnRegdb:
-    """RegDB: a camera a modality, every trial halves the identities anew."""
+class SyntheticRegdb:
+    """RegDB: one camera per modality; every trial has its own random halves of the identities."""
 
     own_files = re.compile(r"(Visible|Thermal)/\d+/(visible|thermal)_\d{5}\.bmp|idx/\w+\.txt")
 
@@ -76,8 +77,8 @@ class DrawnRegdb:
                     _write_index(path, self, people, modality, identities)
 
 
-class DrawnSysu:
-    """SYSU-MM01: six cameras, one trial; a few of the training identities stand in val_id.txt."""
+class SyntheticSysu:
+    """SYSU-MM01: six cameras, one trial; a few of the training identities are in val_id.txt."""
 
     own_files = re.compile(r"cam[1-6]/\d{4}/drawn_\d{5}\.jpg|exp/\w+\.txt")
 
@@ -92,7 +93,7 @@ class DrawnSysu:
         return f"cam{camera}/{identity + 1:04d}/drawn_{index + 1:05d}.jpg"
 
     def write_splits(self, root: Path, people: People) -> None:
-        """Write exp/{train,val,test}_id.txt, and folders of cameras that took no image."""
+        """Write exp/{train,val,test}_id.txt, and the folders of cameras without images."""
         for cameras in sysu.CAMERAS.values():
             for camera in cameras:
                 (root / f"cam{camera}").mkdir(exist_ok=True)
@@ -109,8 +110,8 @@ class DrawnSysu:
             (root / "exp" / f"{word}_id.txt").write_text(numbers + "\n")
 
 
-class DrawnLlcm:
-    """LLCM: nine cameras, one trial; training and test images lie where public code reads them."""
+class SyntheticLlcm:
+    """LLCM: nine cameras, one trial; images are in the folders from which public code reads."""
 
     own_files = re.compile(
         r"((vis|nir)|test_(vis|nir)/cam\d)/\d{4}/\d{4}_c\d\d_s000000_f\d{5}_drawn_(vis|nir)\.jpg"
@@ -124,8 +125,8 @@ class DrawnLlcm:
     def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
         """Return the path of an image."""
         camera, word = self.camera(people, modality, identity, index), llcm.WORDS[modality]
-        tested = identity in people.halves(1)["test"]
-        folder = f"test_{word}/cam{camera}" if tested else word
+        is_test = identity in people.halves(1)["test"]
+        folder = f"test_{word}/cam{camera}" if is_test else word
         person = f"{identity + 1:04d}"
         return f"{folder}/{person}/{person}_c{camera:02d}_s000000_f{index + 1:05d}_drawn_{word}.jpg"
 
@@ -137,7 +138,11 @@ class DrawnLlcm:
                 _write_index(path, self, people, modality, sorted(identities))
 
 
-DRAWN: dict[str, Drawn] = {"regdb": DrawnRegdb(), "sysu": DrawnSysu(), "llcm": DrawnLlcm()}
+LAYOUTS: dict[str, SyntheticLayout] = {
+    "regdb": SyntheticRegdb(),
+    "sysu": SyntheticSysu(),
+    "llcm": SyntheticLlcm(),
+}
 
 
 def _camera(
@@ -148,16 +153,19 @@ def _camera(
     identity: int,
     index: int,
 ) -> int:
-    """Return the camera of an image: those that see a person take turns."""
+    """Return the camera of an image: the cameras that see a person take turns.
+
+    Each person is seen by `least` to four of the cameras, chosen at random.
+    """
     side = MODALITIES.index(modality)
     rng = np.random.default_rng([people.seed, _SEED_OF_CAMERAS, identity, side])
     number = rng.integers(least, min(4, len(cameras)), endpoint=True)
-    seeing = sorted(rng.choice(cameras, size=number, replace=False).tolist())
-    return int(seeing[index % len(seeing)])
+    own_cameras = sorted(rng.choice(cameras, size=number, replace=False).tolist())
+    return int(own_cameras[index % len(own_cameras)])
 
 
 def _write_index(
-    path: Path, layout: Drawn, people: People, modality: str, identities: list[int]
+    path: Path, layout: SyntheticLayout, people: People, modality: str, identities: list[int]
 ) -> None:
     """Write the lines `path label` of one modality, labels from 0 in the order of identities."""
     path.parent.mkdir(exist_ok=True)

@@ -1,14 +1,14 @@
-"""Synthetic people: draws the cues of an identity and renders them in either modality.
+"""Synthetic people: sample the cues of an identity and render them in either modality.
 
-Both modalities see the body, the clothing's shape and its prints. Only visible images have
-color (three hues and a tint, as more would let color alone tell people apart), only infrared
-images have temperatures and heat spots.
+Body, shape of the clothing and prints are visible in both modalities. Only visible images have
+color (three hues and a tint, because with more of them color alone would identify people); only
+infrared images have temperatures and heat spots.
 
-`hardness` in [0, 1] is the one knob for how much the modalities differ. It is the share of a
-person's surfaces (top, trousers, hat, ...) and prints whose visible brightness is drawn
-independently of the infrared one: at 0 the infrared image keeps the order of dark and bright
-and the polarity of prints of the gray visible image, at 1 both say nothing about each other.
-The infrared image does not depend on it.
+`hardness` in [0, 1] is the only parameter for the difference between the modalities. It is the
+share of a person's surfaces (top, trousers, hat, ...) and prints whose visible brightness is
+independent of the infrared one: at 0 the infrared image has the order of dark and bright and the
+polarity of prints of the gray visible image, at 1 the two are independent. The infrared image does
+not depend on it.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from salcr.datasets.synthetic.body import (
     Part,
     Shape,
     draw_parts,
-    draw_pose,
-    draw_shape,
     place_body,
+    sample_pose,
+    sample_shape,
 )
 from salcr.datasets.synthetic.scene import (
     PRINTS,
     FloatArray,
-    draw_background,
     expose,
     occlude,
     print_mask,
     reduce_image,
+    render_background,
 )
 
 DEFAULT_HARDNESS = 0.25
-OVERSAMPLING = 3  # drawn this much larger, then averaged, for smooth edges
+OVERSAMPLING = 3  # rendered this much larger, then averaged, for smooth edges
 PRINT_CONTRAST = 0.34
 TROUSER_PRINTS = ("plain", "horizontal", "vertical", "checks")
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 HUES = np.array([[0.75, 0.25, 0.2], [0.2, 0.6, 0.25], [0.2, 0.3, 0.85]])
 SKIN_COLOR = np.array([0.75, 0.5, 0.38])
 
-# Ranges of brightness of each surface. In infrared, skin is warm and clothes lie between it and
-# the cool background; a visible brightness that is free of it comes from the second range.
+# Ranges of brightness of each surface. In infrared, skin is warm and clothes are between it and
+# the cool background; a visible brightness that is independent is from the second range.
 INFRARED_RANGE = {
     "skin": (0.9, 1.0),
     "hair": (0.3, 0.7),
@@ -58,7 +58,7 @@ INFRARED_RANGE = {
     "bag": (0.2, 0.6),
 }
 FREE_VISIBLE_RANGE = dict.fromkeys(INFRARED_RANGE, (0.2, 0.8)) | {"skin": (0.4, 0.8)}
-# The place says nothing about the person: its brightness is drawn anew for every image.
+# The background is independent of the person: its brightness is random in every image.
 BACKGROUND_RANGE = {"visible": (0.37, 0.43), "infrared": (0.08, 0.12)}
 SURFACE_OF_PART = {
     Part.SKIN: "skin",
@@ -71,7 +71,7 @@ SURFACE_OF_PART = {
     Part.SHOES: "shoes",
     Part.BAG: "bag",
 }
-# Limbs are a little darker than the body they hang from, or else they would melt into it.
+# Limbs are slightly darker than the body, so that they remain visible in front of it.
 SHADE_OF_PART = {Part.SLEEVE: 0.85, Part.FAR_TROUSERS: 0.82}
 
 
@@ -81,7 +81,7 @@ class Surface:
 
     infrared_tone: float
     free_visible_tone: float
-    freedom: float  # the visible tone is free of the infrared one from this hardness on
+    freedom: float  # above this hardness the visible tone is independent of the infrared one
     color_shift: tuple[float, float, float]  # added to a visible gray; keeps its luminance
 
     def tone(self, modality: str, hardness: float) -> float:
@@ -92,7 +92,7 @@ class Surface:
 
 @dataclass(frozen=True)
 class Print:
-    """The pattern on a garment."""
+    """Pattern on a garment."""
 
     kind: str  # one of scene.PRINTS, or "plain"
     period: float  # in body heights
@@ -108,7 +108,7 @@ class Print:
 
 @dataclass(frozen=True)
 class HeatSpot:
-    """A warm or cool blob on the body that only infrared sees."""
+    """A warm or cool spot on the body, in infrared images only."""
 
     x: float
     y: float
@@ -127,14 +127,14 @@ class Person:
     heat_spots: tuple[HeatSpot, ...]
 
 
-def draw_person(rng: np.random.Generator) -> Person:
-    """Return a randomly drawn identity."""
+def sample_person(rng: np.random.Generator) -> Person:
+    """Return a random identity."""
     return Person(
-        shape=draw_shape(rng),
-        surfaces={name: _draw_surface(name, rng) for name in INFRARED_RANGE},
-        top_print=_draw_print(PRINTS, rng),
-        trouser_print=_draw_print(TROUSER_PRINTS, rng),
-        heat_spots=tuple(_draw_heat_spot(rng) for _ in range(3)),
+        shape=sample_shape(rng),
+        surfaces={name: _sample_surface(name, rng) for name in INFRARED_RANGE},
+        top_print=_sample_print(PRINTS, rng),
+        trouser_print=_sample_print(TROUSER_PRINTS, rng),
+        heat_spots=tuple(_sample_heat_spot(rng) for _ in range(3)),
     )
 
 
@@ -147,34 +147,42 @@ def render(
     width: int = 48,
     hardness: float = DEFAULT_HARDNESS,
 ) -> NDArray[np.uint8]:
-    """Draw one image of a person; pose, background details and noise come from `rng`.
+    """Render one image of a person.
+
+    Args:
+        person: cues of the identity.
+        modality: "visible" or "infrared".
+        rng: source of pose, background and noise.
+        height: image height in pixels.
+        width: image width in pixels.
+        hardness: difference between the modalities, in [0, 1].
 
     Returns:
-        Image [height, width, 3], values 0..255; infrared images have three equal channels.
+        Image [height, width, 3], values 0 .. 255; infrared images have three equal channels.
 
     Raises:
-        ValueError: If the modality is unknown or `hardness` lies outside [0, 1].
+        ValueError: the modality is unknown or `hardness` is not in [0, 1].
     """
     if modality not in ("visible", "infrared"):
         raise ValueError(f"modality must be 'visible' or 'infrared', got {modality!r}")
     if not 0 <= hardness <= 1:
-        raise ValueError(f"hardness must lie in [0, 1], got {hardness}")
+        raise ValueError(f"hardness must be in [0, 1], got {hardness}")
     large_height, large_width = height * OVERSAMPLING, width * OVERSAMPLING
-    pose = draw_pose(rng)
+    pose = sample_pose(rng)
     frame = place_body(person.shape, pose, large_height, large_width)
     parts = draw_parts(person.shape, pose, frame, large_height, large_width)
     palette = _palette(person, modality, hardness)
     figure = palette[parts] + _relief(person, parts, frame, modality, hardness)[:, :, None]
     is_body = (parts != Part.BACKGROUND)[:, :, None]
     coverage = reduce_image(is_body.astype(np.float32), OVERSAMPLING)
-    place = np.float32(rng.uniform(*BACKGROUND_RANGE[modality])) * np.ones_like(palette[0])
-    background = draw_background(place, height, width, rng)
+    tone = np.float32(rng.uniform(*BACKGROUND_RANGE[modality])) * np.ones_like(palette[0])
+    background = render_background(tone, height, width, rng)
     image = reduce_image(figure * is_body, OVERSAMPLING) + (1 - coverage) * background
     exposed = expose(occlude(image, rng), rng)
     return np.repeat(exposed, 3, axis=2) if modality == "infrared" else exposed
 
 
-def _draw_surface(name: str, rng: np.random.Generator) -> Surface:
+def _sample_surface(name: str, rng: np.random.Generator) -> Surface:
     """Return a surface with tones from the ranges of its name."""
     if name == "skin":
         color, strength, tint = SKIN_COLOR, 0.6, rng.normal(0.0, 0.02, size=3)
@@ -191,11 +199,11 @@ def _draw_surface(name: str, rng: np.random.Generator) -> Surface:
     )
 
 
-def _draw_print(kinds: tuple[str, ...], rng: np.random.Generator) -> Print:
+def _sample_print(kinds: tuple[str, ...], rng: np.random.Generator) -> Print:
     """Return a print of one of the kinds."""
     return Print(
         kind=str(rng.choice(kinds)),
-        # From the finest pattern that 96 rows still show to three stripes on a top.
+        # From the finest pattern that 96 rows can resolve to three stripes on a top.
         period=float(np.exp(rng.uniform(np.log(0.06), np.log(0.125)))),
         infrared_sign=1 if rng.random() < 0.5 else -1,
         free_visible_sign=1 if rng.random() < 0.5 else -1,
@@ -203,8 +211,8 @@ def _draw_print(kinds: tuple[str, ...], rng: np.random.Generator) -> Print:
     )
 
 
-def _draw_heat_spot(rng: np.random.Generator) -> HeatSpot:
-    """Return a spot somewhere between shoulders and thighs."""
+def _sample_heat_spot(rng: np.random.Generator) -> HeatSpot:
+    """Return a random spot between shoulders and thighs."""
     return HeatSpot(
         x=float(rng.uniform(-0.1, 0.1)),
         y=float(rng.uniform(0.2, 0.7)),
@@ -229,19 +237,19 @@ def _palette(person: Person, modality: str, hardness: float) -> FloatArray:
 def _relief(
     person: Person, parts: NDArray[np.uint8], frame: Frame, modality: str, hardness: float
 ) -> FloatArray:
-    """Return what prints and heat spots add to the brightness, [height, width]."""
+    """Return the brightness that prints and heat spots add, [height, width]."""
     x, y = frame.grid(*parts.shape)
     relief = np.zeros(parts.shape, dtype=np.float32)
     garments = (
         (person.top_print, Part.TOP, Part.SLEEVE),
         (person.trouser_print, Part.TROUSERS, Part.FAR_TROUSERS),
     )
-    for garment_print, near, far in garments:
+    for garment_print, part, other_part in garments:
         if garment_print.kind == "plain":
             continue
         contrast = np.float32(PRINT_CONTRAST * garment_print.sign(modality, hardness))
         mask = print_mask(garment_print.kind, garment_print.period, x, y)
-        is_garment = (parts == near) | (parts == far)
+        is_garment = (parts == part) | (parts == other_part)
         relief += is_garment * (mask - np.float32(0.5)) * contrast
     if modality == "infrared":
         for spot in person.heat_spots:

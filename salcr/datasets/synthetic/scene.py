@@ -1,4 +1,4 @@
-"""What surrounds a synthetic person: prints on clothes, background, occlusion, light and noise.
+"""The scene of a synthetic person: prints on clothes, background, occlusion, light and noise.
 
 Images are float32 arrays [height, width, channels] with values around [0, 1]; one channel for
 infrared, three for visible.
@@ -16,16 +16,19 @@ OCCLUSION_PROBABILITY = 0.06
 
 
 def print_mask(kind: str, period: float, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
-    """Tell which points of a garment lie on the printed half of its pattern.
+    """Return which points of a garment are on the printed half of its pattern.
 
     Args:
-        kind: One of `PRINTS`.
-        period: Distance after which the pattern repeats, in body heights.
-        x: Body x of the columns, [1, width].
-        y: Body y of the rows, [height, 1].
+        kind: one of `PRINTS`.
+        period: distance after which the pattern repeats, in body heights.
+        x: body x of the columns, [1, width].
+        y: body y of the rows, [height, 1].
 
     Returns:
         Mask [height, width].
+
+    Raises:
+        ValueError: the print is unknown.
     """
     across, down = x / period, y / period
     shape = np.broadcast_shapes(x.shape, y.shape)
@@ -36,7 +39,7 @@ def print_mask(kind: str, period: float, x: FloatArray, y: FloatArray) -> NDArra
     if kind == "diagonal":
         return (across + down) * 0.8 % 1 < 0.5
     if kind == "checks":
-        # Slightly larger, as a check is hard to see where a stripe is still clear.
+        # Slightly larger, because a check needs more pixels than a stripe to be visible.
         return (across * 0.8 % 1 < 0.5) ^ (down * 0.8 % 1 < 0.5)
     if kind == "dots":
         return (across % 1 - 0.5) ** 2 + (down % 1 - 0.5) ** 2 < 0.33**2
@@ -51,17 +54,17 @@ def reduce_image(image: FloatArray, factor: int) -> FloatArray:
     """Return the image [height, width, channels] with each factor x factor block averaged."""
     rows, columns, channels = image.shape
     blocks = image.reshape(rows // factor, factor, columns // factor, factor, channels)
-    # Two steps are several times faster in numpy than one mean over both block axes.
+    # In NumPy, two sums are several times faster than one mean over both block axes.
     return blocks.sum(axis=1).sum(axis=2) / np.float32(factor * factor)
 
 
-def draw_background(
+def render_background(
     color: FloatArray, height: int, width: int, rng: np.random.Generator
 ) -> FloatArray:
-    """Draw a wall, a floor and one soft upright stripe (a door, a tree) around one color.
+    """Render a wall, a floor and one soft vertical stripe (a door, a tree) in similar colors.
 
     Returns:
-        Image [height, width, channels] that stays within about 0.05 of `color` [channels].
+        Image [height, width, channels] that deviates from `color` [channels] by at most 0.07.
     """
     rows = np.linspace(0.0, 1.0, height, dtype=np.float32)[:, None]
     columns = np.linspace(0.0, 1.0, width, dtype=np.float32)[None, :]
@@ -74,16 +77,16 @@ def draw_background(
 
 
 def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Cover part of a few images with a flat box, as a passing object would.
+    """Cover part of a few images with a flat box, like a passing object.
 
     Returns:
         The image itself, or with probability `OCCLUSION_PROBABILITY` a copy with the box.
     """
-    happens = rng.random() < OCCLUSION_PROBABILITY
+    is_occluded = rng.random() < OCCLUSION_PROBABILITY
     top, left = rng.uniform(0.2, 0.75), rng.uniform(-0.1, 0.7)
     extent_down, extent_across = rng.uniform(0.15, 0.35), rng.uniform(0.25, 0.5)
     tone = rng.uniform(0.2, 0.7)
-    if not happens:
+    if not is_occluded:
         return image
     height, width = image.shape[:2]
     covered = image.copy()
@@ -94,10 +97,10 @@ def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:
 
 
 def expose(image: FloatArray, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Apply mild light, contrast and sensor noise.
+    """Apply slight changes of brightness and contrast, and sensor noise.
 
     Returns:
-        Image of the same shape, values 0..255.
+        Image of the same shape, values 0 .. 255.
     """
     gain, offset = rng.uniform(0.96, 1.04), rng.uniform(-0.015, 0.015)
     noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.02)

@@ -21,7 +21,7 @@ from salcr.reporting.figures.style import (
     hide_ticks,
     make_image_grid,
 )
-from salcr.types import MODALITIES, evenly_spread
+from salcr.types import MODALITIES, evenly_spaced
 
 _QUERIES = 4  # in all
 _HEAT = "inferno"  # rises evenly in brightness, so it is readable in gray and for the color-blind
@@ -87,7 +87,7 @@ def _queries(settings: dict[str, Any]) -> list[tuple[str, int]]:
     return [
         (name, index)
         for name in first.values()
-        for index in evenly_spread(len(settings[name]["queries"]), _QUERIES // len(first))
+        for index in evenly_spaced(len(settings[name]["queries"]), _QUERIES // len(first))
     ]
 
 
