@@ -64,7 +64,7 @@ def words(stage: str, place: Path) -> list[str]:
             "--png", f"{figure}.png", "--pdf", f"{figure}.pdf",
         ],
     }  # fmt: skip
-    return [stage, *map(str, commands[stage])]
+    return [stage.replace("_", "-"), *map(str, commands[stage])]
 
 
 def finished(place: Path) -> Path:
