@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support import tiny
+from tests.support.fork_server import run_forked
 
 REPOSITORY = Path(__file__).parents[2]
 _CODE = ("Snakefile", "environment.yml", "salcr", "workflow", "config", "profiles")
@@ -31,17 +32,29 @@ def copy_code(to: Path) -> None:
 
 
 def snakemake(
-    directory: Path, *words: object, repository: Path = REPOSITORY
+    directory: Path, *words: object, repository: Path = REPOSITORY, fork: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run snakemake in a folder and return the finished process with its joined output."""
+    """Run snakemake in a folder and return the finished process with its joined output.
+
+    Args:
+        directory: where it runs.
+        words: of its command line.
+        repository: whose Snakefile it reads.
+        fork: whether a dry run may be a fork of a process that has imported Snakemake.
+    """
+    line = [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)]
+    # No variable of a surrounding Snakemake or test run may reach this one.
+    environment = {**os.environ, "PYTEST_XDIST_WORKER": ""}
+    if fork and "--dry-run" in words:
+        status, output = run_forked(line[3:], environment)  # without `python -m snakemake`
+        return subprocess.CompletedProcess(line, status, output)
     return subprocess.run(
-        [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)],
+        line,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        # No variable of a surrounding Snakemake or test run may reach this one.
-        env={**os.environ, "PYTEST_XDIST_WORKER": ""},
+        env=environment,
     )
 
 
