@@ -43,18 +43,25 @@ COMPLETE = """
 """
 
 
-def test_bash_completes_stages_and_flags(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["ev"], {"evaluate"}),
+        (
+            ["associate", "--clustering-"],
+            {flag_name("clustering", key) for key in section_model("clustering").model_fields},
+        ),
+    ],
+    ids=["stage", "flag"],
+)
+def test_bash_completes_stages_and_flags(
+    capsys: pytest.CaptureFixture[str], words: list[str], wanted: set[str]
+) -> None:
     """A stage's first letters, and those of a flag, give the words that argparse knows."""
     assert main(["--print-completion", "bash"]) == 0
-    script = capsys.readouterr().out
-    keys = section_model("clustering").model_fields
-    for words, wanted in (
-        (["ev"], ["evaluate"]),
-        (["associate", "--clustering-"], [flag_name("clustering", key) for key in keys]),
-    ):
-        command = ["bash", "-c", COMPLETE, script, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert sorted(done.stdout.split()) == sorted(wanted)
+    command = ["bash", "-c", COMPLETE, capsys.readouterr().out, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == wanted
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
