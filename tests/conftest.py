@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from tests.support import plans, tiny
+from tests.support import faults, plans, tiny
 from tests.support.helpers import GOLDEN, golden_arrays
 
 settings.register_profile("salcr", deadline=None, max_examples=30, derandomize=True, database=None)
@@ -62,24 +62,30 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
     torch.backends.cudnn.allow_tf32 = before
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first of the processes that test side by side makes for all."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(base / f"{name}.lock"):
+        if not (base / f"{name}.made").exists():
+            (base / name).mkdir()
+            make(base / name)
+            (base / f"{name}.made").touch()
+    return base / name
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout's code in which the tiny workflow has run to its end.
+    """Return a copy of the checkout's code in which the tiny workflow has run to its end."""
 
-    One for all processes that test side by side.
-    """
-    base = tmp_path_factory.getbasetemp()
-    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = base / "finished"
-    with FileLock(base / "finished.lock"):
-        if not folder.exists():
-            folder.mkdir()
-            plans.copy_code(folder)
-            words = ["--resources", "gpu=2", "--configfile", tiny.TINY_CONFIG]
-            done = plans.snakemake(folder, *words)
-            assert done.returncode == 0, done.stdout
-            assert "mAP" in done.stdout and "figures: results/tiny/figures\n" in done.stdout
-    return folder
+    def make(folder: Path) -> None:
+        plans.copy_code(folder)
+        words = ["--resources", "gpu=2", "--configfile", tiny.TINY_CONFIG]
+        done = plans.snakemake(folder, *words)
+        assert done.returncode == 0, done.stdout
+        assert "mAP" in done.stdout and "figures: results/tiny/figures\n" in done.stdout
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture
@@ -87,3 +93,22 @@ def place(finished: Path, tmp_path: Path) -> Path:
     """Return a copy of the finished folder, dates included, that a test may change."""
     shutil.copytree(finished, tmp_path / "copy")
     return tmp_path / "copy"
+
+
+@pytest.fixture(scope="session")
+def stage_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of tiny data, raw and preprocessed, and stage one of trial 1.
+
+    It has `raw`, `data` and `round00`. All tests share it, so none may change it.
+    """
+
+    def make(folder: Path) -> None:
+        assert tiny.pretrain(tiny.make_data(folder), folder) == 0
+
+    return made_once(tmp_path_factory, "stage_one", make)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which every stage ran undisturbed; not to be changed, but copied."""
+    return made_once(tmp_path_factory, "whole", faults.run_every_stage)

@@ -49,6 +49,13 @@ def test_peak_memory_is_that_of_the_computation() -> None:
     assert 0.2 < peak < 0.5
 
 
+def test_a_size_is_measured() -> None:
+    """Clustering a number of images takes some time, and less memory than a gigabyte."""
+    found = growth.cluster_so_many(200)
+    assert found["images"] == 200 and found["seconds"] > 0 and 0 <= found["peak_gb"] < 1
+
+
+@pytest.mark.slow
 def test_growth_joins_the_rows_in_the_file(tmp_path, monkeypatch, capsys) -> None:
     """Sizes are clustered in processes of their own and written beside what is there."""
     monkeypatch.setattr(__main__, "SIZES", (200, 300))
@@ -62,6 +69,7 @@ def test_growth_joins_the_rows_in_the_file(tmp_path, monkeypatch, capsys) -> Non
     assert all(one["seconds"] > 0 for one in written["growth"]["sizes"])
 
 
+@pytest.mark.slow
 def test_a_failed_size_is_named() -> None:
     """A number of images that can not be clustered stops the table."""
     with pytest.raises(RuntimeError, match="clustering -1 images failed"):

@@ -35,25 +35,33 @@ def test_help_explains_every_flag(stage: Stage, capsys: pytest.CaptureFixture[st
             assert str(field.description).split()[0] in text
 
 
-def completed(*words: str) -> list[str]:
-    """Return what bash offers for the last word, once it has read the completion script."""
-    script = """
-        eval "$("$0" -m salcr --print-completion bash)"
-        COMP_WORDS=(salcr "$@") COMP_CWORD=$#
-        _shtab_salcr
-        printf '%s\\n' "${COMPREPLY[@]}"
-    """
-    command = ["bash", "-c", script, sys.executable, *words]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+COMPLETE = """
+    eval "$0"
+    COMP_WORDS=(salcr "$@") COMP_CWORD=$#
+    _shtab_salcr
+    printf '%s\\n' "${COMPREPLY[@]}"
+"""
 
 
-def test_bash_completes_stages_and_flags() -> None:
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["ev"], {"evaluate"}),
+        (
+            ["associate", "--clustering-"],
+            {flag_name("clustering", key) for key in section_model("clustering").model_fields},
+        ),
+    ],
+    ids=["stage", "flag"],
+)
+def test_bash_completes_stages_and_flags(
+    capsys: pytest.CaptureFixture[str], words: list[str], wanted: set[str]
+) -> None:
     """A stage's first letters, and those of a flag, give the words that argparse knows."""
-    assert completed("ev") == ["evaluate"]
-    keys = section_model("clustering").model_fields
-    assert set(completed("associate", "--clustering-")) == {
-        flag_name("clustering", key) for key in keys
-    }
+    assert main(["--print-completion", "bash"]) == 0
+    command = ["bash", "-c", COMPLETE, capsys.readouterr().out, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == wanted
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,8 +80,9 @@ def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pretrain" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stage", ["synthesize", "preprocess", "aggregate", "plot", "tables"])
-def test_light_stages_import_no_torch(stage: str) -> None:
+def test_light_stages_import_no_torch() -> None:
     """Stages that train nothing start without torch, whose import takes seconds."""
-    code = f"import sys, salcr.stages.{stage}; sys.exit('torch' in sys.modules)"
+    light = ("synthesize", "preprocess", "aggregate", "plot", "tables")
+    modules = ", ".join(f"salcr.stages.{stage}" for stage in light)
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -23,6 +23,7 @@ from tests.support import tiny
     ],
 )
 def test_running_out_of_memory_names_the_key_to_lower(
+    stage_one: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -31,8 +32,8 @@ def test_running_out_of_memory_names_the_key_to_lower(
     key: str,
 ) -> None:
     """A GPU, or a machine, without room for a batch: a message with the key, nothing written."""
-    data = tiny.make_data(tmp_path)
-    assert tiny.pretrain(data, tmp_path) == 0
+    data = stage_one / "data"
+    (tmp_path / "round00").symlink_to(stage_one / "round00")
     assert tiny.associate(data, tmp_path, 1) == 0
 
     def full(*_: object, **__: object) -> None:

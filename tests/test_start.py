@@ -41,11 +41,12 @@ class Start(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Start:
+def start(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
     """Return how a training job in a process of its own starts."""
     folder = tmp_path_factory.mktemp("start")
-    data, out = tiny.make_data(folder), folder / "out"
-    assert tiny.pretrain(data, out) == 0
+    data, out = stage_one / "data", folder / "out"
+    out.mkdir()
+    (out / "round00").symlink_to(stage_one / "round00")
     assert tiny.associate(data, out, 1) == 0
     words = [sys.executable, "-X", "importtime", "-m", "salcr", *tiny.train_words(data, out, 1)]
     words += ["--curves", folder / "curves"]

@@ -51,11 +51,11 @@ def refused(place: Path, stage: str, path: Path, capsys: pytest.CaptureFixture[s
             (place / result).unlink(missing_ok=True)
     capsys.readouterr()
     assert tiny.run(*faults.words(stage, place)) == 1
-    told = faults.the_error(capsys.readouterr().err)
-    assert str(place / path) in told
+    message = faults.the_error(capsys.readouterr().err)
+    assert str(place / path) in message
     left = {name for name, content in faults.contents(place, stage).items() if content is not None}
     assert left <= {path}
-    return told
+    return message
 
 
 @pytest.mark.parametrize(("path", "stage"), PAIRS)
@@ -69,7 +69,7 @@ def test_damage_is_noticed_by_every_reader(
     damage: str,
 ) -> None:
     """Cut short, with one bit changed, or deleted: named by each stage that reads it."""
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     content = (place / path).read_bytes()
     if damage == "gone":
         (place / path).unlink()
@@ -77,11 +77,11 @@ def test_damage_is_noticed_by_every_reader(
         faults.flip(place / path)
     else:
         (place / path).write_bytes(content[:-7])
-    told = refused(place, stage, path, capsys)
+    message = refused(place, stage, path, capsys)
     if damage == "gone":
-        assert "no such file" in told
+        assert "no such file" in message
     else:
-        assert "again" in told
+        assert "again" in message
 
 
 @pytest.mark.parametrize("share", np.linspace(0.001, 0.999, 12))
@@ -90,7 +90,7 @@ def test_a_bit_anywhere_in_an_array_or_label_file_counts(
 ) -> None:
     """Wherever in the file it is: in the header, in the first image, in the last line."""
     for path, stage in ((Path("data/visible.npy"), "associate"), (LAST / "labels.csv", "train")):
-        place = faults.copied(whole, tmp_path / stage)
+        place = faults.copy_run(whole, tmp_path / stage)
         faults.flip(place / path, share)
         refused(place, stage, path, capsys)
 
@@ -108,7 +108,7 @@ def test_a_file_of_another_data_set_is_refused(
 
     An exchanged summary does not fit the manifest; the manifest is named then.
     """
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     shutil.copy(other / path, place / path)
     assert (place / path).read_bytes() != (whole / path).read_bytes()
     named = Path("data/manifest.csv") if path.name == "preprocess.json" else path
@@ -119,10 +119,10 @@ def test_a_whole_preprocess_folder_of_another_data_set_fits_no_checkpoint(
     whole: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Consistent in itself, it is refused by what was trained on the right one."""
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     shutil.copytree(other / "data", place / "data", dirs_exist_ok=True)
-    told = refused(place, "associate", FIRST / "checkpoint.pt", capsys)
-    assert "was trained on data_hash" in told
+    message = refused(place, "associate", FIRST / "checkpoint.pt", capsys)
+    assert "was trained on data_hash" in message
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "other"])
@@ -130,7 +130,7 @@ def test_the_state_of_the_optimizer_is_checked(
     whole: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     """Round 2 refuses a damaged state, and one of another data set."""
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     path = place / LAST / "optimizer.pt"
     if damage == "flipped":
         faults.flip(path)
@@ -149,10 +149,10 @@ def test_a_file_of_another_kind_is_no_network(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The optimizer's state under the checkpoint's name is of our format, and refused."""
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     shutil.copy(place / LAST / "optimizer.pt", place / LAST / "checkpoint.pt")
-    told = refused(place, "evaluate", LAST / "checkpoint.pt", capsys)
-    assert "does not hold a network" in told
+    message = refused(place, "evaluate", LAST / "checkpoint.pt", capsys)
+    assert "does not hold a network" in message
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated"])
@@ -160,7 +160,7 @@ def test_images_are_not_needed_after_preprocessing(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
     """Results stay as they were; a new preprocessing names the image and changes no array."""
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     image = place / "raw/Visible/3/visible_00002.bmp"
     if damage == "gone":
         image.unlink()
@@ -171,8 +171,8 @@ def test_images_are_not_needed_after_preprocessing(
         assert faults.contents(place, stage) == faults.contents(whole, stage)
     capsys.readouterr()
     assert tiny.run(*faults.words("preprocess", place)) == 1
-    told = capsys.readouterr().err
-    assert faults.the_error(told) and image.relative_to(place / "raw").as_posix() in told
+    message = capsys.readouterr().err
+    assert faults.the_error(message) and image.relative_to(place / "raw").as_posix() in message
     assert faults.contents(place, "preprocess") == faults.contents(whole, "preprocess")
 
 
@@ -183,7 +183,7 @@ def test_images_damaged_anywhere_end_in_a_message(
     rng: np.random.Generator,
 ) -> None:
     """Random damage to the head of bmp and jpg files is decoded or named, never a traceback."""
-    place = faults.copied(whole, tmp_path / "copy")
+    place = faults.copy_run(whole, tmp_path / "copy")
     image = place / "raw/Visible/1/visible_00001.bmp"
     picture = Image.open(image).copy()
     named = 0

@@ -1,4 +1,4 @@
-"""A full disk, a folder that may not be written: told, nothing half-written, mended by a rerun."""
+"""Full disks and read-only folders: an error, nothing half-written, and a rerun that succeeds."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_a_file_that_cannot_grow_is_named(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
     """Refused in the middle of its largest file, each stage names it; then it gives equal bytes."""
-    place = faults.copied(whole, tmp_path / "copy", without=stage)
+    place = faults.copy_run(whole, tmp_path / "copy", without=stage)
     wanted = faults.contents(whole, stage)
     largest = max(wanted, key=lambda path: len(wanted[path] or b""))
     with no_file_above(len(wanted[largest] or b"") // 2):
         assert tiny.run(*faults.words(stage, place)) == 1
-    told = faults.the_error(capsys.readouterr().err)
-    assert "cannot be written (File too large)" in told
-    assert any(str(place / path.parent) in told for path in wanted)
+    message = faults.the_error(capsys.readouterr().err)
+    assert "cannot be written (File too large)" in message
+    assert any(str(place / path.parent) in message for path in wanted)
     assert not (place / largest).exists() and not faults.temporaries(place)
     assert tiny.run(*faults.words(stage, place)) == 0
     assert faults.contents(place, stage) == wanted
@@ -73,7 +73,7 @@ exit "$status"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", faults.STAGES)
-def test_a_full_disk_is_told_and_once_there_is_room_the_same_command_goes_on(
+def test_a_full_disk_is_reported_and_with_room_the_same_command_succeeds(
     whole: Path, tmp_path: Path, stage: str
 ) -> None:
     """On a real file system without room, each stage says so; freed, it gives equal bytes."""
@@ -81,7 +81,7 @@ def test_a_full_disk_is_told_and_once_there_is_room_the_same_command_goes_on(
         pytest.skip("no mount namespace here; test_a_file_that_cannot_grow_is_named stands in")
     disk, kept = tmp_path / "disk", tmp_path / "kept"
     disk.mkdir(), kept.mkdir()
-    source = faults.copied(whole, tmp_path / "source", without=stage)
+    source = faults.copy_run(whole, tmp_path / "source", without=stage)
     wanted = faults.contents(whole, stage)
     room = max(len(content or b"") for content in wanted.values()) // 2
     script = [*NAMESPACE, "bash", "-c", ON_A_FULL_DISK, "bash", disk, source, room, kept]
@@ -91,9 +91,9 @@ def test_a_full_disk_is_told_and_once_there_is_room_the_same_command_goes_on(
         check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    told = faults.the_error((kept / "said").read_text())
-    assert "cannot be written (No space left on device)" in told
-    assert any(str(disk / path.parent) in told for path in wanted)
+    message = faults.the_error((kept / "said").read_text())
+    assert "cannot be written (No space left on device)" in message
+    assert any(str(disk / path.parent) in message for path in wanted)
     assert (kept / "left").read_text() == ""
     assert faults.contents(kept / "place", stage) == wanted
 
@@ -104,7 +104,7 @@ def test_a_read_only_folder_is_named(whole: Path, tmp_path: Path, stage: str) ->
     """A folder without the right to write is named by each stage; with it, equal bytes."""
     if not permitted(*NO_OVERRIDE, "true"):
         pytest.skip("needs setpriv, since root may write anywhere")
-    place = faults.copied(whole, tmp_path / "copy", without=stage)
+    place = faults.copy_run(whole, tmp_path / "copy", without=stage)
     wanted = faults.contents(whole, stage)
     folders = {place if stage == "synthesize" else (place / path).parent for path in wanted}
     for folder in folders:
@@ -113,8 +113,8 @@ def test_a_read_only_folder_is_named(whole: Path, tmp_path: Path, stage: str) ->
     for folder in folders:
         folder.chmod(0o755)
     assert refused.returncode == 1
-    told = faults.the_error(refused.stderr)
-    assert "cannot be written (Permission denied)" in told
-    assert any(str(place / path.parent) in told for path in wanted)
+    message = faults.the_error(refused.stderr)
+    assert "cannot be written (Permission denied)" in message
+    assert any(str(place / path.parent) in message for path in wanted)
     assert tiny.run(*faults.words(stage, place)) == 0
     assert faults.contents(place, stage) == wanted

@@ -60,7 +60,7 @@ def members(session: int) -> dict[int, list[str]]:
 def job_of(stage: str, session: int) -> int | None:
     """Return the number of the Python process that runs a stage."""
     for number, words in members(session).items():
-        if words[1:4] == ["-m", "salcr", stage]:
+        if words[1:4] == ["-m", "salcr", stage.replace("_", "-")]:
             return number
     return None
 

@@ -1,4 +1,4 @@
-"""A finished workflow, files damaged or dated anew: refused or mended, never other numbers."""
+"""A finished workflow, files damaged or dated again: refused or mended, never other numbers."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_dates_alone_plan_nothing(place: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["visible.npy", "infrared.npy", "manifest.csv", "preprocess.json"])
-def test_damaged_images_are_refused_and_made_anew(finished: Path, place: Path, name: str) -> None:
-    """The message's own words mend it: the same bytes, and nothing is trained anew."""
+def test_damaged_images_are_refused_and_made_again(finished: Path, place: Path, name: str) -> None:
+    """The message's own words mend it: the same bytes, and nothing is trained again."""
     path = RESULTS / "preprocess" / name
     faults.flip(place / path)
     (place / ROUND / "checkpoint.pt").unlink()
@@ -80,16 +80,16 @@ def test_damaged_images_are_refused_and_made_anew(finished: Path, place: Path, n
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [STAGE_ONE / "checkpoint.pt", ROUND / "labels.csv"])
-def test_what_is_refused_is_made_anew_once_it_is_deleted(
+def test_what_is_refused_is_made_again_once_it_is_deleted(
     finished: Path, place: Path, path: Path
 ) -> None:
-    """A damaged hand-over between jobs: named, and deleted as told the same bytes come out."""
+    """A damaged hand-over between jobs: named, and made again once deleted, with equal bytes."""
     faults.flip(place / path)
     status, _ = ran(place)
     assert status == 1
     logs = (place / RESULTS / "logs").rglob("*.log")
-    told = [faults.the_error(log.read_text()) for log in logs if "error: " in log.read_text()]
-    assert told and all(str(path) in line and "delete it" in line for line in told)
+    messages = [faults.the_error(log.read_text()) for log in logs if "error: " in log.read_text()]
+    assert messages and all(str(path) in line and "delete it" in line for line in messages)
     (place / path).unlink()
     assert ran(place)[0] == 0
     final = ("summary.csv", "trials.csv", "cmc.csv", "label_quality.csv", "losses.csv")

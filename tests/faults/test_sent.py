@@ -103,9 +103,9 @@ LEAVING = ["../secret.bmp 0", "/etc/passwd 0", "Visible/../../secret.bmp 0", "..
 
 
 @pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a drawn data set of each layout."""
-    folder = tmp_path_factory.mktemp("drawn")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a synthetic data set of each layout."""
+    folder = tmp_path_factory.mktemp("datasets")
     for layout in SPLITS:
         sizes = {"num_identities": 5, "images_per_identity": 2, "num_trials": 1, "seed": 1}
         synthesize(folder / layout, layout=layout, **sizes, height=32, width=16)
@@ -114,24 +114,24 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("layout", SPLITS)
 @pytest.mark.parametrize("line", [*LEAVING, "a\0b.bmp 0"])
-def test_split_files_name_nothing_outside(drawn: Path, layout: str, line: str) -> None:
+def test_split_files_name_nothing_outside(datasets: Path, layout: str, line: str) -> None:
     """Absolute, upwards, or with a null byte: refused, and the split file is named."""
-    path = drawn / layout / SPLITS[layout]
+    path = datasets / layout / SPLITS[layout]
     before = path.read_text()
     path.write_text(f"{before}{line}\n")
     try:
         with pytest.raises(SalcrError, match=re.escape(path.name)):
-            READERS[layout].read_records(drawn / layout)
+            READERS[layout].read_records(datasets / layout)
     finally:
         path.write_text(before)
 
 
-def test_links_in_the_data_folder_are_followed(drawn: Path, tmp_path: Path) -> None:
+def test_links_in_the_data_folder_are_followed(datasets: Path, tmp_path: Path) -> None:
     """Data sets often lie on another disk: who may put a link there may put an image there."""
-    for folder in (drawn / "regdb").iterdir():
+    for folder in (datasets / "regdb").iterdir():
         (tmp_path / folder.name).symlink_to(folder)
     found = READERS["regdb"].read_records(tmp_path)
-    assert found == READERS["regdb"].read_records(drawn / "regdb")
+    assert found == READERS["regdb"].read_records(datasets / "regdb")
 
 
 class Evil:
@@ -148,7 +148,7 @@ def test_no_file_that_is_loaded_executes_code(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Network, optimizer's state, weights, a given checkpoint, a released one, resume.pt."""
-    place, hacked = faults.copied(whole, tmp_path / "copy"), tmp_path / "hacked"
+    place, hacked = faults.copy_run(whole, tmp_path / "copy"), tmp_path / "hacked"
     evil, out = tmp_path / "evil.pt", place / faults.OUT
     torch.save({"format": 1, "key": Evil(hacked), "state_dict": {"x": Evil(hacked)}}, evil)
     data = place / "data"

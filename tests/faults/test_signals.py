@@ -15,7 +15,7 @@ from salcr import files
 from salcr.atomic import atomic_path, temporary_folder
 from tests.support import faults, tiny
 
-TOLD = "stopped by SIGTERM; run the same command to resume"
+STOPPED = "stopped by SIGTERM; run the same command to resume"
 
 
 def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int, str, float]:
@@ -45,7 +45,7 @@ def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int
 def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: str) -> None:
     """Status 143 and one line; every file whole or absent; then the undisturbed bytes."""
     wanted = faults.contents(whole, stage)
-    place = faults.copied(whole, tmp_path / "timed", without=stage)
+    place = faults.copy_run(whole, tmp_path / "timed", without=stage)
     status, _, seconds = timed(stage, place)
     assert status == 0
     draw, statuses = random.Random(f"sigterm {stage}"), set()
@@ -53,7 +53,7 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
     for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3), (0, 0.2), (0, 0.1), (0, 0.05))):
         if turn >= 3 and 143 in statuses:
             break
-        place = faults.copied(whole, tmp_path / str(turn), without=stage)
+        place = faults.copy_run(whole, tmp_path / str(turn), without=stage)
         moment = 0.02 + draw.uniform(*span) * seconds
         status, said, _ = timed(stage, place, moment)
         print(f"{stage}: SIGTERM after {moment:.2f} of {seconds:.2f} s: {status}")
@@ -63,15 +63,15 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
         assert not faults.temporaries(place) and "Traceback" not in said
         if status != 143:  # done before the signal came, or just then, while Python cleaned up
             assert status in (0, -signal.SIGTERM) and found == wanted
-        assert said.count("SIGTERM") == said.count(TOLD) == (status == 143)
+        assert said.count("SIGTERM") == said.count(STOPPED) == (status == 143)
         assert tiny.run(*faults.words(stage, place)) == 0
         assert faults.contents(place, stage) == wanted
     assert 143 in statuses
 
 
-def test_sigterm_before_the_imports_are_done_is_told_too(whole: Path, tmp_path: Path) -> None:
+def test_sigterm_before_the_imports_are_done_is_reported_too(whole: Path, tmp_path: Path) -> None:
     """A signal while torch is being imported, for seconds, ends the job in the same way."""
-    place = faults.copied(whole, tmp_path / "copy", without="train")
+    place = faults.copy_run(whole, tmp_path / "copy", without="train")
     command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", place)]
     with subprocess.Popen(
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
@@ -80,7 +80,7 @@ def test_sigterm_before_the_imports_are_done_is_told_too(whole: Path, tmp_path: 
         next(line for line in job.stderr if line.rstrip().endswith("torch._utils_internal"))
         job.send_signal(signal.SIGTERM)
         said = job.stderr.read()
-    assert job.returncode == 143 and said.count(TOLD) == 1 and "Traceback" not in said
+    assert job.returncode == 143 and said.count(STOPPED) == 1 and "Traceback" not in said
 
 
 CALLBACK = """
@@ -101,7 +101,7 @@ def test_sigterm_where_python_swallows_exceptions_ends_the_job_too() -> None:
         [sys.executable, "-c", CALLBACK], env=faults.ENVIRONMENT, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (143, f"{TOLD}\n")
+    assert (done.returncode, done.stderr) == (143, f"{STOPPED}\n")
 
 
 WRITER = """
@@ -179,7 +179,7 @@ def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) ->
     """Images without a marker, a marker's temporary, nothing: drawn again, the same files."""
     wanted = {p.relative_to(whole): p.read_bytes() for p in whole.glob("raw/*/*") if p.is_file()}
     for number, leave in enumerate(("images", "temporary", "nothing")):
-        place = faults.copied(whole, tmp_path / str(number))
+        place = faults.copy_run(whole, tmp_path / str(number))
         (place / "raw/synthesize.json").unlink()
         if leave == "temporary":
             (place / "raw/.synthesize.json.unfinished-abcd1234.json").touch()
@@ -192,7 +192,7 @@ def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) ->
 
 def test_a_training_job_has_no_children(whole: Path, tmp_path: Path) -> None:
     """No loader processes that could be killed: threads alone, as the system lists them."""
-    place = faults.copied(whole, tmp_path / "copy", without="train")
+    place = faults.copy_run(whole, tmp_path / "copy", without="train")
     words = [*faults.words("train", place), "--train-iterations", "1000"]
     with subprocess.Popen(
         [sys.executable, "-m", "salcr", *words], env=faults.ENVIRONMENT, stderr=subprocess.PIPE,
@@ -226,7 +226,7 @@ def test_a_job_without_memory_writes_nothing(
     whole: Path, tmp_path: Path, stage: str, megabytes: int
 ) -> None:
     """With so little room beyond its imports a job fails with one line, or is done: equal bytes."""
-    place = faults.copied(whole, tmp_path / "copy", without=stage)
+    place = faults.copy_run(whole, tmp_path / "copy", without=stage)
     wanted = faults.contents(whole, stage)
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, str(megabytes << 20), *faults.words(stage, place)],
@@ -236,8 +236,8 @@ def test_a_job_without_memory_writes_nothing(
     found = faults.contents(place, stage)
     assert all(found[path] in (None, wanted[path]) for path in wanted)
     if done.returncode:
-        told = faults.the_error(done.stderr)
-        print(told)
-        assert "out of memory" in told or str(place) in told
+        message = faults.the_error(done.stderr)
+        print(message)
+        assert "out of memory" in message or str(place) in message
     assert tiny.run(*faults.words(stage, place)) == 0
     assert faults.contents(place, stage) == wanted

@@ -64,10 +64,3 @@ def test_without_a_folder_for_compiled_code_kernels_still_run(monkeypatch) -> No
     with pytest.raises(RuntimeError, match="no locator"):
         numba.njit(cache=True)(doubled)
     assert kernels._parallel()(doubled)(np.arange(5)).tolist() == [0, 2, 4, 6, 8]
-
-
-@pytest.mark.parametrize("stage", ["pretrain", "associate", "train", "evaluate"])
-def test_numba_is_imported_where_it_is_needed(stage) -> None:
-    """Importing a stage imports no numba, whose start costs every job half a second."""
-    code = f"import sys, salcr.stages.{stage}; sys.exit('numba' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -31,11 +31,9 @@ FILES = ("index.faiss", "features.npy", "files.csv", "skipped.csv", "embed.json"
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(stage_one: Path) -> Path:
     """Return a folder with the tiny data and a network after stage one."""
-    folder = tmp_path_factory.mktemp("trained")
-    assert tiny.pretrain(tiny.make_data(folder), folder) == 0
-    return folder
+    return stage_one
 
 
 @pytest.fixture

@@ -20,12 +20,11 @@ ODD_NAME = 'it\'s <script>alert("1")</script> & more.bmp'.replace("/", "\u2215")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with tiny results, and the held-out pictures of trial 1 and their index."""
-    folder = tmp_path_factory.mktemp("search")
-    data = tiny.make_data(folder)
-    assert tiny.pretrain(data, folder) == 0
-    assert tiny.evaluate(data, folder, 0) == 0
+    folder = tmp_path_factory.mktemp("search") / "copy"
+    shutil.copytree(stage_one, folder)
+    assert tiny.evaluate(folder / "data", folder, 0) == 0
     for file in heldout(folder)["file"]:
         (folder / "heldout" / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "raw" / file, folder / "heldout" / file)

@@ -15,12 +15,10 @@ from tests.support import tiny
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with raw and preprocessed data and a trained round."""
-    folder = tmp_path_factory.mktemp("source")
-    data = tiny.make_data(folder)
-    assert tiny.pretrain(data, folder) == 0
-    assert tiny.associate(data, folder, 1) == 0
+def source(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of data, raw and preprocessed, stage one and the labels of round 1."""
+    folder = Path(shutil.copytree(stage_one, tmp_path_factory.mktemp("source") / "copy"))
+    assert tiny.associate(folder / "data", folder, 1) == 0
     return folder
 
 

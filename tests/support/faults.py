@@ -15,7 +15,7 @@ from tests.support.plans import REPOSITORY
 ENVIRONMENT = {**os.environ, "PYTEST_XDIST_WORKER": "", "PYTHONPATH": str(REPOSITORY)}
 
 OUT, TABLES = Path("tiny/salcr/trial01"), Path("tiny")
-# stage -> what it writes into a folder that `finished` made
+# stage -> what it writes into a folder that `run_every_stage` filled
 WRITES: dict[str, list[Path]] = {
     "synthesize": [Path("raw/idx/train_visible_1.txt"), Path("raw/synthesize.json")],
     "preprocess": [
@@ -64,10 +64,10 @@ def words(stage: str, place: Path) -> list[str]:
             "--png", f"{figure}.png", "--pdf", f"{figure}.pdf",
         ],
     }  # fmt: skip
-    return [stage, *map(str, commands[stage])]
+    return [stage.replace("_", "-"), *map(str, commands[stage])]
 
 
-def finished(place: Path) -> Path:
+def run_every_stage(place: Path) -> Path:
     """Run every stage in an empty folder; return the folder."""
     for stage in STAGES:
         if stage == "aggregate":  # reads the evaluation after stage one, too
@@ -77,7 +77,7 @@ def finished(place: Path) -> Path:
     return place
 
 
-def copied(source: Path, place: Path, *, without: str | None = None) -> Path:
+def copy_run(source: Path, place: Path, *, without: str | None = None) -> Path:
     """Copy a finished folder, without what one stage wrote; return the copy."""
     shutil.copytree(source, place)
     if without == "synthesize":

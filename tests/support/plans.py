@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support import tiny
+from tests.support.fork_server import run_forked
 
 REPOSITORY = Path(__file__).parents[2]
 _CODE = ("Snakefile", "environment.yml", "salcr", "workflow", "config", "profiles")
@@ -21,27 +22,43 @@ def command(repository: Path = REPOSITORY) -> list[str]:
 
 
 def copy_code(to: Path) -> None:
-    """Copy what a run needs of the checkout, so that a test may edit it."""
+    """Copy what a run needs of the checkout, so that a test may edit it.
+
+    The compiled kernels are copied too, which otherwise cost a run twenty seconds.
+    """
+    ignored = shutil.ignore_patterns("*.pyc*", "*.tmp*")  # of processes that write just now
     for name in _CODE:
         source = REPOSITORY / name
         if source.is_dir():
-            shutil.copytree(source, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(source, to / name, ignore=ignored)
         else:
             shutil.copy2(source, to / name)
 
 
 def snakemake(
-    directory: Path, *words: object, repository: Path = REPOSITORY
+    directory: Path, *words: object, repository: Path = REPOSITORY, fork: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run snakemake in a folder and return the finished process with its joined output."""
+    """Run snakemake in a folder and return the finished process with its joined output.
+
+    Args:
+        directory: where it runs.
+        words: of its command line.
+        repository: whose Snakefile it reads.
+        fork: whether a dry run may be a fork of a process that has imported Snakemake.
+    """
+    line = [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)]
+    # No variable of a surrounding Snakemake or test run may reach this one.
+    environment = {**os.environ, "PYTEST_XDIST_WORKER": ""}
+    if fork and "--dry-run" in words:
+        status, output = run_forked(line[3:], environment)  # without `python -m snakemake`
+        return subprocess.CompletedProcess(line, status, output)
     return subprocess.run(
-        [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)],
+        line,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        # No variable of a surrounding Snakemake or test run may reach this one.
-        env={**os.environ, "PYTEST_XDIST_WORKER": ""},
+        env=environment,
     )
 
 

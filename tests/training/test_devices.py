@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import pytest
@@ -12,33 +16,37 @@ import torch
 from salcr.errors import SalcrError
 from salcr.training import devices
 
-CLAIM = """
-import sys
-from pathlib import Path
-from salcr.training.devices import claim
-print(claim(["0", "1"], Path(sys.argv[1])), flush=True)
-sys.stdin.read()
-"""
+
+def claim_and_hold(locks: Path, answer: Connection) -> None:
+    """Claim one of two devices, say which, and hold it until killed."""
+    answer.send(devices.claim(["0", "1"], locks))
+    signal.pause()
 
 
-def job(locks: Path) -> subprocess.Popen[str]:
-    """Start a process that claims one of two devices and holds it until its input ends."""
-    words = [sys.executable, "-c", CLAIM, str(locks)]
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+@contextmanager
+def job(locks: Path) -> Iterator[tuple[ForkProcess, int | None]]:
+    """Run a process that holds a device, for as long as the block; give the device, too."""
+    ours, theirs = multiprocessing.Pipe()
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=claim_and_hold, args=(locks, theirs))
+    process.start()
+    assert ours.poll(60)
+    yield process, ours.recv()
+    process.kill()
+    process.join()
 
 
 def test_processes_take_different_devices_and_give_them_back(tmp_path: Path) -> None:
     """Two processes get both devices, a third none; a killed one's is free again."""
-    jobs = [job(tmp_path / "locks") for _ in range(2)]
-    taken = {process.stdout.readline().strip() for process in jobs}
-    third = job(tmp_path / "locks")
-    assert taken == {"0", "1"} and third.stdout.readline().strip() == "None"
-    jobs[0].kill()
-    jobs[0].wait()
-    fourth = job(tmp_path / "locks")
-    assert fourth.stdout.readline().strip() in taken
-    for process in (*jobs[1:], third, fourth):
-        process.communicate("")
+    with ExitStack() as stack:
+        (first, one), (_, other), (_, none) = (
+            stack.enter_context(job(tmp_path / "locks")) for _ in range(3)
+        )
+        assert {one, other} == {0, 1} and none is None
+        first.kill()
+        first.join()
+        _, again = stack.enter_context(job(tmp_path / "locks"))
+        assert again == one
 
 
 def test_a_single_visible_gpu_is_taken_without_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,20 +12,21 @@ import pytest
 import torch
 
 from tests.support import tiny
+from tests.support.plans import REPOSITORY
 
 EPOCHS = ["--pretrain-epochs", 4]
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(stage_one: Path) -> Path:
     """Return the folder that preprocess wrote."""
-    return tiny.make_data(tmp_path_factory.mktemp("resume"))
+    return stage_one / "data"
 
 
 @pytest.fixture(scope="module")
-def undisturbed(data: Path) -> Path:
-    """Return the folder of a run that nobody killed."""
-    out = data.parent / "undisturbed"
+def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a run that was not interrupted."""
+    out = tmp_path_factory.mktemp("undisturbed")
     assert tiny.pretrain(data, out, *EPOCHS) == 0
     return out / "round00"
 
@@ -94,23 +95,28 @@ def test_a_state_that_does_not_belong_is_not_used(
     assert all(torch.equal(found[key], fresh[key]) for key in fresh)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_loses_an_epoch_at_most(
-    data: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals
+    data: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
     """Ended once the first state is there, run again: it goes on, to the undisturbed bytes."""
     words = [sys.executable, "-m", "salcr", *tiny.pretrain_words(data, tmp_path), *EPOCHS]
     command = [str(word) for word in words]
-    where = {"cwd": Path(__file__).parents[2], "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **where) as job:
+    with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as job:
         while not (tmp_path / "round00/resume.pt").exists():
             assert job.poll() is None
             time.sleep(0.01)
         job.send_signal(number)
         job.communicate()
     assert job.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143}[number]
-    again = subprocess.run(command, check=False, **where)
-    assert again.returncode == 0 and b"resuming after epoch" in again.stderr
+    assert tiny.pretrain(data, tmp_path, *EPOCHS) == 0
+    assert "resuming after epoch" in capsys.readouterr().err
     for name in ("checkpoint.pt", "losses.csv"):
         found = (tmp_path / "round00" / name).read_bytes()
         assert found == (undisturbed / name).read_bytes()

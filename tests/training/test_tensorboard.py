@@ -22,9 +22,9 @@ def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_losses_and_metrics_are_drawn(tmp_path: Path) -> None:
+def test_losses_and_metrics_are_drawn(stage_one: Path, tmp_path: Path) -> None:
     """A point an epoch for each loss of stage one, and of each score after it."""
-    data = tiny.make_data(tmp_path)
+    data = stage_one / "data"
     assert tiny.pretrain(data, tmp_path, "--curves", tmp_path / "pretrain") == 0
     losses = pd.read_csv(tmp_path / "round00/losses.csv")
     found = points(tmp_path / "pretrain")

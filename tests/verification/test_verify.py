@@ -75,9 +75,10 @@ def test_a_changed_reference_fails(
 
 
 def test_a_missing_or_damaged_file_is_named(
-    golden: Path, capsys: pytest.CaptureFixture[str]
+    golden: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is gone, truncated or without an array is named; no traceback."""
+    monkeypatch.setattr("salcr.stages.verify.CHECKS", {"jaccard": CHECKS["jaccard"]})
     path = golden / "jaccard.npz"
     content = path.read_bytes()
     path.unlink()

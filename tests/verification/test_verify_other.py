@@ -25,7 +25,13 @@ LARGE = Sizes(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("seed", "sizes"), [(17, SMALL), (12, LARGE)], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("seed", "sizes"),
+    [
+        pytest.param(17, SMALL, id="small"),
+        pytest.param(12, LARGE, id="large", marks=pytest.mark.slow),
+    ],
+)
 def test_every_module_agrees_on_other_values(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int, sizes: Sizes
 ) -> None:

@@ -101,11 +101,17 @@ def test_an_edited_comment(place: Path) -> None:
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_deleted_result(place: Path, name: str) -> None:
-    """Made again by its own job where it is asked for; where all that hangs on it stands, not."""
+    """Its own job makes it again where it is asked for, and no other job runs."""
     path = f"results/tiny/{name}"
     (place / path).unlink()
-    assert planned(place, repository=place) == {}
     assert planned(place, repository=place, target=path) == {RESULTS[name]: 1}
+
+
+def test_deleted_results_that_are_not_asked_for(place: Path) -> None:
+    """Where everything that was made from them is there, nothing is made again."""
+    for name in RESULTS:
+        (place / "results/tiny" / name).unlink()
+    assert planned(place, repository=place) == {}
 
 
 def test_a_deleted_table_or_figure(place: Path) -> None:

@@ -14,20 +14,11 @@ from torchvision.models import resnet18
 from tests.support import tiny
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Return preprocessed data and a folder with a stage one."""
-    folder = tmp_path_factory.mktemp("switches")
-    data = tiny.make_data(folder)
-    assert tiny.pretrain(data, folder) == 0
-    return data, folder / "round00"
-
-
 @pytest.fixture
-def place(source: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+def place(stage_one: Path, tmp_path: Path) -> tuple[Path, Path]:
     """Return the data and a folder of its own that continues the stage one."""
-    (tmp_path / "round00").symlink_to(source[1])
-    return source[0], tmp_path
+    (tmp_path / "round00").symlink_to(stage_one / "round00")
+    return stage_one / "data", tmp_path
 
 
 @pytest.mark.parametrize("method", ["dagl", "otla", "pgm", "mbccm"])

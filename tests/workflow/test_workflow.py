@@ -76,13 +76,13 @@ def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> No
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
-    """Each file in config/ plans a trial's jobs; an empty split file stands in for real data."""
+    """Each file in config/ plans two rounds of a trial; an empty split file replaces real data."""
     values = merge(read_yaml(DEFAULT_CONFIG), read_yaml(path))
     dataset = validate(values).dataset
     split_file = READERS[dataset.layout].split_files.replace("*", "train")
     (tmp_path / dataset.root / split_file).parent.mkdir(parents=True)
     (tmp_path / dataset.root / split_file).touch()
-    words = ["--configfile", path, "--config", "dataset={trials: [1]}"]
+    words = ["--configfile", path, "--config", "dataset={trials: [1]}", "rounds=2"]
     done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
     assert done.returncode == 0, done.stdout
     assert "pretrain" in done.stdout
@@ -94,7 +94,10 @@ def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
     shutil.copy(place / "results/tiny/salcr/trial01/round01/checkpoint.pt", given)
     keys = ["rounds=0", "pretrain={checkpoint: 'given-trial{trial}.pt'}", "variants={dagl: {}}"]
     keys += ["dataset={trials: [1], name: given}"]
-    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--config", *keys)
+    rules = planned(place, "--config", *keys).keys()
+    assert {"pretrain", "evaluate"} < rules and rules.isdisjoint({"associate", "train"})
+    words = ["--configfile", tiny.TINY_CONFIG, "--config", *keys]
+    done = snakemake(place, "results/given/salcr/trial01/round00/metrics.json", *words)
     assert done.returncode == 0, done.stdout
     found, wanted = (
         json.loads((place / f"results/{folder}/metrics.json").read_text())["settings"]

@@ -1,0 +1,39 @@
+"""Dry runs in forks, which most tests of the workflow use, are those of the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support import tiny
+from tests.support.plans import planned, snakemake
+
+OF_A_PROCESS = re.compile(r"^(  (Date|Workflow ID|Command): .*|\[.*:.*\])\n", re.M)
+
+
+@pytest.mark.parametrize(
+    ("config", "status"),
+    [("gpcr={k: 5}", 0), ("dataset={trials: [1, 2, 3]}", 0), ("clustering={epss: 0.3}", 1)],
+)
+def test_a_fork_says_what_a_process_says(place: Path, config: str, status: int) -> None:
+    """The same status and words, of plans and of an error; sets of files come in any order."""
+    words = ["--dry-run", "--configfile", tiny.TINY_CONFIG, "--config", config]
+    forked, own = (snakemake(place, *words, repository=place, fork=fork) for fork in (True, False))
+    assert forked.returncode == own.returncode == status
+    found, wanted = (
+        sorted(re.findall(r"[^\s,;]+", OF_A_PROCESS.sub("", done.stdout))) for done in (forked, own)
+    )
+    assert found == wanted and len(found) > 10
+
+
+def test_one_dry_run_leaves_nothing_to_the_next(place: Path) -> None:
+    """Neither its configuration nor modules that were edited afterwards."""
+    assert planned(place, "--config", "gpcr={k: 5}", repository=place) != {}
+    path = place / "salcr/config/loading.py"
+    text = path.read_text()
+    path.write_text(f"{text}\nraise ValueError('edited')\n")
+    assert "edited" in snakemake(place, "--dry-run", repository=place).stdout
+    path.write_text(text)
+    assert planned(place, repository=place) == {}
