@@ -6,6 +6,12 @@ import sys
 from pathlib import Path
 
 
+def stop(error):
+    """End with a message for the user instead of Snakemake's report of an exception."""
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
+
 def prepend(variable, folder):
     """Put a folder first in an environment variable that lists folders."""
     others = os.getenv(variable)
@@ -42,9 +48,7 @@ try:
     if workflow.is_main_process:
         check_pulled(PLAN.results, PLAN.training_logs())
 except SalcrError as error:
-    # A message for the user instead of Snakemake's report of an exception.
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
+    stop(error)
 
 RESULTS = str(PLAN.results)
 DATA = f"{RESULTS}/preprocess"
