@@ -51,7 +51,7 @@ def test_peak_memory_is_that_of_the_computation() -> None:
 
 def test_a_size_is_measured() -> None:
     """Clustering a number of images takes some time, and less memory than a gigabyte."""
-    found = growth.cluster_so_many(200)
+    found = growth.measure_clustering(200)
     assert found["images"] == 200 and found["seconds"] > 0 and 0 <= found["peak_gb"] < 1
 
 
