@@ -23,7 +23,7 @@ from salcr.errors import SalcrError, is_out_of_memory
 
 RERUN_HINT = "delete it and run snakemake again"
 _CHUNK = 1 << 20
-_CHECKSUM = "seal"
+_CHECKSUM = "checksum"
 
 
 def write_text(path: Path, text: str) -> None:

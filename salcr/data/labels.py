@@ -16,7 +16,7 @@ from salcr.errors import SalcrError
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 COLUMNS = ["trial", "modality", "position", "cluster", "visible_space", "infrared_space"]
-_CHECKSUM = "seal"
+_CHECKSUM = "checksum"
 
 
 def write_labels(
