@@ -76,12 +76,15 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout's code in which the tiny workflow has run to its end."""
+    """Return a copy of the checkout's code in which the tiny workflow has run to its end.
+
+    Its jobs ran in forks; slow tests and `make demo` start each as a process of its own.
+    """
 
     def make(folder: Path) -> None:
         plans.copy_code(folder)
         words = ["--resources", "gpu=2", "--configfile", tiny.TINY_CONFIG]
-        done = plans.snakemake(folder, *words)
+        done = plans.snakemake(folder, *words, fork=True)
         assert done.returncode == 0, done.stdout
         assert "mAP" in done.stdout and "figures: results/tiny/figures\n" in done.stdout
 

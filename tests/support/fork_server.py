@@ -1,15 +1,20 @@
-"""Dry runs of Snakemake in forks of one process that has imported it: a third of the time each.
+"""Runs Snakemake and its jobs in forks of a process that has imported what they import.
 
-A fork is as fresh as a new process: nothing that a Snakefile changes reaches the next dry run. The
-server does not import `salcr`, so that each Snakefile gets the package beside it.
+That saves most of their processor time. A fork is as fresh as a new process: nothing that it
+changes reaches the next one. The server itself does not import `salcr`, so that each fork gets the
+package of its own checkout.
 """
 
 from __future__ import annotations
 
 import atexit
 import gc
+import importlib
 import json
 import os
+import runpy
+import select
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,60 +22,117 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from tests.support import fork_client
 
-def run_forked(words: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Return status and joined output of `snakemake WORDS`."""
-    server = _server()
-    assert server.stdin is not None and server.stdout is not None
-    with tempfile.NamedTemporaryFile() as output:
-        request = {"words": list(words), "environment": environment, "output": output.name}
-        print(json.dumps(request), file=server.stdin, flush=True)
-        return int(server.stdout.readline()), Path(output.name).read_text()
+# module -> what it imports, or has its jobs import, from other packages
+_IMPORTS = {
+    "snakemake": ["snakemake.cli", "smart_open", "pydantic", "yaml"],
+    "salcr": [
+        "torch", "faiss", "numba", "pandas", "pydantic", "yaml", "scipy.optimize", "scipy.sparse",
+        "sklearn.manifold", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf",
+        "tensorboard.summary.writer.event_file_writer",
+    ],
+}  # fmt: skip
+
+
+def snakemake_in_fork(words: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Return status and joined output of `python -m snakemake WORDS`; jobs run in forks, too."""
+    address = str(_server() / "socket")
+    with tempfile.TemporaryFile("w+") as output:
+        streams = [output.fileno()] * 2
+        status = fork_client.run_in_fork(address, "snakemake", [*words], streams, environment)
+        output.seek(0)
+        return status, output.read()
 
 
 @cache
-def _server() -> subprocess.Popen[str]:
-    """Start the server of this test process; it ends with its input."""
+def _server() -> Path:
+    """Start the server of this test process; return its folder. It ends with its input."""
+    folder = Path(tempfile.mkdtemp(prefix="salcr-fork-", dir="/tmp"))  # sockets want short paths
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fork_server"], cwd=Path(__file__).parents[2],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "tests.support.fork_server", folder],
+        cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     atexit.register(server.communicate)
-    return server
+    assert server.stdout is not None and server.stdout.readline() == b"listening\n"
+    return folder
 
 
-def serve() -> None:
-    """Answer each request, a line of JSON, with the exit status of its fork."""
-    import pydantic  # noqa: F401  what the Snakefile and a dry run import
-    import smart_open  # noqa: F401
-    import yaml  # noqa: F401
-    from snakemake.cli import get_argument_parser
+def serve(folder: Path) -> None:
+    """Answer requests until the input ends."""
+    python = folder / "python"  # what stands for Python in the forks of Snakemake
+    python.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -IS "{fork_client.__file__}" "{folder}/socket" "$@"\n'
+    )
+    python.chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{folder}/socket")
+        listener.listen()
+        print("listening", flush=True)
+        while listener in select.select([listener, sys.stdin], [], [])[0]:
+            connection, _ = listener.accept()
+            with connection:
+                _answer(connection, python)
+            while _some_fork_ended():
+                continue
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
 
-    get_argument_parser()  # imports the plugins
+
+def _some_fork_ended() -> bool:
+    try:
+        return os.waitpid(-1, os.WNOHANG)[0] != 0
+    except ChildProcessError:  # there is none
+        return False
+
+
+def _answer(connection: socket.socket, python: Path) -> None:
+    """Let a fork run what is asked for, and another one wait for it and send its exit status."""
+    text, streams, *_ = socket.recv_fds(connection, 1 << 20, 2)
+    while part := connection.recv(1 << 20):
+        text += part
+    request = json.loads(text)
+    _import_once(request["module"])
+    if not os.fork():
+        child = os.fork()
+        if not child:
+            _run(**request, streams=streams, python=python)
+            sys.exit()
+        _, status = os.waitpid(child, 0)
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+        os._exit(0)
+    for stream in streams:
+        os.close(stream)
+
+
+@cache
+def _import_once(module: str) -> None:
+    for name in _IMPORTS[module]:
+        importlib.import_module(name)
+    if module == "snakemake":
+        importlib.import_module("snakemake.cli").get_argument_parser()  # imports the plugins
     gc.collect()
     gc.freeze()
     assert "salcr" not in sys.modules
-    for line in sys.stdin:
-        request = json.loads(line)
-        child = os.fork()
-        if not child:
-            _run(**request)
-        _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def _run(words: list[str], environment: dict[str, str], output: str) -> None:
-    """Become `snakemake WORDS`."""
-    from snakemake.cli import main
-
-    with Path(os.devnull).open() as nothing, Path(output).open("w") as file:
-        for number, stream in enumerate((nothing, file, file)):
-            os.dup2(stream.fileno(), number)
+def _run(
+    module: str, words: list[str], directory: str, environment: dict[str, str],
+    streams: list[int], python: Path,
+) -> None:  # fmt: skip
+    """Become `python -m MODULE WORDS`."""
+    for number, stream in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
+        os.dup2(stream, number)
+    os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv = ["snakemake", *words]
-    main()
+    sys.path[:0] = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.argv = [module, *words]
+    if module == "snakemake":
+        sys.executable = str(python)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Path(sys.argv[1]))

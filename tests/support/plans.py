@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.support import tiny
-from tests.support.fork_server import run_forked
+from tests.support.fork_server import snakemake_in_fork
 
 REPOSITORY = Path(__file__).parents[2]
 _CODE = ("Snakefile", "environment.yml", "salcr", "workflow", "config", "profiles")
@@ -36,7 +36,7 @@ def copy_code(to: Path) -> None:
 
 
 def snakemake(
-    directory: Path, *words: object, repository: Path = REPOSITORY, fork: bool = True
+    directory: Path, *words: object, repository: Path = REPOSITORY, fork: bool | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run snakemake in a folder and return the finished process with its joined output.
 
@@ -44,13 +44,14 @@ def snakemake(
         directory: where it runs.
         words: of its command line.
         repository: whose Snakefile it reads.
-        fork: whether a dry run may be a fork of a process that has imported Snakemake.
+        fork: whether it and its jobs run in forks of a process that has imported what they import;
+            by default a dry run does.
     """
     line = [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)]
     # No variable of a surrounding Snakemake or test run may reach this one.
     environment = {**os.environ, "PYTEST_XDIST_WORKER": ""}
-    if fork and "--dry-run" in words:
-        status, output = run_forked(line[3:], environment)  # without `python -m snakemake`
+    if "--dry-run" in words if fork is None else fork:
+        status, output = snakemake_in_fork(line[3:], environment)
         return subprocess.CompletedProcess(line, status, output)
     return subprocess.run(
         line,
