@@ -104,7 +104,7 @@ def _stopped(*_: object) -> None:
     weak reference, or end native code that is being imported with an abort.
     """
     remove_unfinished()
-    with suppress(OSError):  # nobody may be left to read it
+    with suppress(OSError):  # standard error may be closed
         # Not print: the signal may have come while it was printing.
         os.write(2, b"stopped by SIGTERM; run the same command to resume\n")
     os._exit(128 + signal.SIGTERM)  # the status that shells give

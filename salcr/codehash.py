@@ -241,8 +241,9 @@ def _equivalent(package: Path) -> dict[tuple[str, str], str]:
 def _read_equivalent(path: Path) -> dict[tuple[str, str], str]:
     """Return module and digest -> the older digest, of every row of the file."""
     older: dict[tuple[str, str], str] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
+    # A commit may be older than the file.
+    text = path.read_text(encoding="utf-8") if path.exists() else ",".join(_COLUMNS)
+    header, *rows = list(csv.reader(text.splitlines())) or [[]]
     if any(len(row) != len(_COLUMNS) for row in rows) or header != _COLUMNS:
         raise SalcrError(f"{path}: every row needs the columns {', '.join(_COLUMNS)}")
     for module, code, counts_as, _ in rows:
@@ -272,7 +273,7 @@ def _export_last_commit(package: Path, folder: Path) -> Path:
         done = subprocess.run(command, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         said = (getattr(error, "stderr", None) or str(error).encode()).decode().strip()
-        raise SalcrError(f"{package}: cannot read the last commit from Git: {said}") from None
+        raise SalcrError(f"{package}: no commit to compare with, {said}") from None
     zipfile.ZipFile(io.BytesIO(done.stdout)).extractall(folder)
     return folder / package.name
 

@@ -40,12 +40,12 @@ def raw_files(root: Path, split_files: str, missing: Callable[[Path], str]) -> l
         SalcrError: there is no split file.
     """
     record = Path(f"{root}.dvc")
-    found = sorted(str(path) for path in root.glob(split_files))
-    if not found and record.exists():
+    files = sorted(str(path) for path in root.glob(split_files))
+    if not files and record.exists():
         raise SalcrError(f"{root} is tracked by DVC but not here. Fetch it with\n  dvc pull")
-    if not found:
+    if not files:
         raise SalcrError(missing(root))
-    return [*found, str(record)] if record.exists() else found
+    return [*files, str(record)] if record.exists() else files
 
 
 def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:

@@ -4,7 +4,7 @@
 class SalcrError(Exception):
     """Something the user can correct: bad data, a bad key, a collapsed training.
 
-    The message names the file or the key and says what to do. `python -m salcr` and the
+    The message names the file or the key and says what to do. the command line and the
     Snakefile print it without a traceback and exit with 1.
     """
 

@@ -29,7 +29,7 @@ _CHECKSUM = "checksum"
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ def read_json(path: Path, *, hint: str = RERUN_HINT) -> dict[str, Any]:
     Raises:
         SalcrError: the file is missing or damaged.
     """
-    value = read(path, lambda: json.loads(path.read_text()), f"is not valid JSON; {hint}")
+    value = _read_json(path, f"is not valid JSON; {hint}")
     checksum = value.pop(_CHECKSUM, None) if isinstance(value, dict) else None
     if checksum != text_crc32(json.dumps(value)):
         raise SalcrError(f"{path}: is damaged or of another version; {hint}")
@@ -65,7 +65,7 @@ def read_foreign_json(path: Path) -> Any:
     Raises:
         SalcrError: the file is missing or is not JSON.
     """
-    return read(path, lambda: json.loads(path.read_text()), "is not valid JSON")
+    return _read_json(path, "is not valid JSON")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SalcrError: the file is missing, is not YAML, or does not hold a mapping.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SalcrError(f"{path}: cannot be read ({error.strerror})") from None
     except yaml.YAMLError as error:
@@ -196,6 +196,10 @@ def crc32(path: Path) -> str:
 def text_crc32(text: str) -> str:
     """Return the CRC-32 of a text, in hexadecimal, to be written beside it."""
     return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _read_json(path: Path, complaint: str) -> Any:
+    return read(path, lambda: json.loads(path.read_text(encoding="utf-8")), complaint)
 
 
 def read(path: Path, reader: Callable[[], Any], complaint: str) -> Any:

@@ -32,9 +32,9 @@ class PseudoLabels(NamedTuple, Generic[Labels]):
 
     def of(self, modality: str, space: str) -> Labels:
         """Return the labels of the images of one modality in one label space."""
-        own = {"visible": self.visible, "infrared": self.infrared}
-        other = {"visible": self.visible_to_infrared, "infrared": self.infrared_to_visible}
-        return own[modality] if space == modality else other[modality]
+        name = modality if space == modality else f"{modality}_to_{space}"
+        labels: Labels = getattr(self, name)
+        return labels
 
 
 def evenly_spaced(size: int, count: int) -> list[int]:

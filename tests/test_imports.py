@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -83,8 +84,20 @@ def test_the_table_of_rooms_is_whole_and_has_no_circle() -> None:
 
 def test_the_first_level_is_small() -> None:
     """At most 12 files and 12 folders: who opens salcr/ sees it at a glance."""
-    assert len(list(PACKAGE.glob("*.py"))) <= 12
-    assert len(list(PACKAGE.glob("*/__init__.py"))) <= 12
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert sum(path.is_file() for path in entries) <= 12
+    assert sum(path.is_dir() for path in entries) <= 12
+
+
+def test_contributing_has_the_table_of_rooms() -> None:
+    """The map of CONTRIBUTING.md has at most 12 lines and names the same rooms as the test."""
+    text = (PACKAGE.parent / "CONTRIBUTING.md").read_text()
+    lines = re.findall(r"^    (\w+)  +(.+)$", text.partition("## Rooms")[2], re.M)[: len(ROOMS) - 1]
+    assert len(lines) <= 12
+    table = {room: set(re.findall(r"\w+", words.partition("(")[0])) for room, words in lines}
+    others = {room: allowed for room, allowed in ROOMS.items() if room not in (GROUND, "stages")}
+    assert table.pop("stages") >= {"every", "room", "below"}
+    assert {room: words - {"the", "ground"} for room, words in table.items()} == others
 
 
 @pytest.mark.parametrize("room", [GROUND, *WITHOUT_TORCH])

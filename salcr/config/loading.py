@@ -21,11 +21,9 @@ DEFAULT_CONFIG = Path(__file__).with_name("default.yaml")
 # The result of stage one depends on these: variants that agree in them share one pre-training.
 STAGE_ONE = ("seed", *STAGES["pretrain"].sections)
 
-# All variants of a configuration have these in common: an overlay may not change them.
-_COMMON = (
-    "evaluate_every", "dataset", "synthesize", "preprocess", "evaluate", "transfer", "analyze",
-    "plot", "compute", "variants",
-)  # fmt: skip
+# Variants differ in how they train; the rest they have in common, and an overlay may not change it.
+_TRAINING = {s for name in ("pretrain", "associate", "train") for s in STAGES[name].sections}
+_COMMON = Config.model_fields.keys() - _TRAINING - {"seed", "rounds"}
 
 
 def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,14 +64,19 @@ def variant(config: Config, name: str) -> Config:
         raise SalcrError(f"variants.{name}: {error}") from None
 
 
-def pretraining_owner(config: Config, name: str) -> str:
-    """Return the first variant whose stage one equals that of variant `name`."""
-    wanted = variant(config, name)
-    for candidate in config.variants:
-        other = variant(config, candidate)
-        if all(getattr(other, key) == getattr(wanted, key) for key in STAGE_ONE):
-            return candidate
-    raise AssertionError("a variant always equals itself")
+def pretraining_owner(variants: Mapping[str, Config], name: str) -> str:
+    """Return the first variant whose stage one equals that of variant `name`.
+
+    Args:
+        variants: name -> the configuration with the variant's overlay.
+        name: of one of them.
+    """
+
+    def stage_one(settings: Config) -> list[Any]:
+        return [getattr(settings, key) for key in STAGE_ONE]
+
+    wanted = stage_one(variants[name])
+    return next(other for other in variants if stage_one(variants[other]) == wanted)
 
 
 def swept(config: Config, section: str, key: str) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class Plan:
         config = validate(values)
         variants = {name: variant(config, name) for name in config.variants}
         runs = {
-            name: Run(name, pretraining_owner(config, name), settings.rounds)
+            name: Run(name, pretraining_owner(variants, name), settings.rounds)
             for name, settings in variants.items()
         }
         return cls(config, variants, runs)

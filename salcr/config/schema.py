@@ -262,7 +262,7 @@ class Config(Section):
     analyze: Analyze
     plot: Plot
     compute: Compute
-    variants: dict[str, dict[str, Any]] = Field(min_length=1)
+    variants: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> overlay")
 
     @field_validator("variants")
     @classmethod

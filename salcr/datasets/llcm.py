@@ -63,7 +63,7 @@ LAYOUT = """\
   the images at these paths, named <identity>_c<camera>_s<scene>_f<frame>_{vis,nir}.jpg
 Its authors at Xiamen University provide it for a signed agreement:
 https://github.com/ZYK100/LLCM
-To try the workflow without it: make demo"""
+To try the workflow without it, in a clone of the repository: make demo"""
 
 
 def read_records(root: Path) -> list[Record]:

@@ -31,7 +31,7 @@ LAYOUT = """\
   idx/{train,test}_{visible,thermal}_<trial>.txt   with lines `path label`
 Its authors at Dongguk University provide it on request, as DBPerson-Recog-DB1:
 http://dm.dongguk.edu/link.html
-To try the workflow without it: make demo"""
+To try the workflow without it, in a clone of the repository: make demo"""
 
 
 def read_records(root: Path) -> list[Record]:

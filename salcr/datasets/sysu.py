@@ -55,7 +55,7 @@ LAYOUT = """\
   exp/{train,val,test}_id.txt     with identities, separated by commas
 Its authors at Sun Yat-sen University provide it on request:
 https://www.isee-ai.cn/project/RGBIRReID.html
-To try the workflow without it: make demo"""
+To try the workflow without it, in a clone of the repository: make demo"""
 
 
 def read_records(root: Path) -> list[Record]:

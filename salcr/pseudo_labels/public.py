@@ -81,7 +81,7 @@ def dbscan(distance: sparse.spmatrix, eps: float, min_samples: int = 4) -> Integ
 
     Args:
         distance: [N, N] scipy.sparse matrix, symmetric, with the zeros of its diagonal stored.
-            A pair that is not stored is no neighbor, so store all distances up to `eps`.
+            A pair that is not stored is not a neighbor, so store all distances up to `eps`.
         eps: largest distance of a neighbor, above 0.
         min_samples: neighbors, the row itself included, that make a core point; at least 1.
 

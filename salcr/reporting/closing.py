@@ -21,7 +21,7 @@ def closing_lines(results: Path) -> Iterator[str]:
         results: the folder of a data set's results.
     """
     table = results / "summary.txt"
-    if table.exists() and (text := table.read_text()).count("\n") <= LONGEST_TABLE:
+    if table.exists() and (text := table.read_text(encoding="utf-8")).count("\n") <= LONGEST_TABLE:
         yield f"\n{results.name}, in percent, mean ± standard deviation over trials"
         yield text
     for title, name in _PLACES.items():

@@ -19,7 +19,9 @@ from salcr.training import devices
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line arguments."""
     cli.add_split(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="network of the round before"
+    )
     parser.add_argument("--labels", type=Path, required=True, help="csv to write, a line per image")
     cli.add_compute(parser)
 

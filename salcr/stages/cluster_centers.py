@@ -29,7 +29,9 @@ _DECIMALS = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line arguments."""
     cli.add_split(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
+    parser.add_argument(
+        "--checkpoint", type=Path, required=True, help="network of the round before"
+    )
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
     parser.add_argument("--cluster-centers", type=Path, required=True, help="csv to write")

@@ -1,4 +1,4 @@
-"""Measure the quality of a round's pseudo-labels; the only use of the training identities."""
+"""Measure the quality of the pseudo-labels of a round against the true identities."""
 
 from __future__ import annotations
 

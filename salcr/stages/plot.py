@@ -1,4 +1,4 @@
-"""One figure from its small files, as png and pdf. Only means are computed here."""
+"""Plot one figure from its small files, as png and pdf. Only means are computed here."""
 
 from __future__ import annotations
 

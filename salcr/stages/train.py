@@ -29,9 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line arguments."""
     cli.add_split(parser)
     parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network of the last round")
     parser.add_argument(
-        "--optimizer-state", type=Path, help="state of the last round; none in round 1"
+        "--checkpoint", type=Path, required=True, help="network of the round before"
+    )
+    parser.add_argument(
+        "--optimizer-state", type=Path, help="state of the previous round; none in round 1"
     )
     parser.add_argument("--labels", type=Path, required=True, help="csv that associate wrote")
     parser.add_argument("--out-checkpoint", type=Path, required=True, help="network to write")
@@ -90,7 +92,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 def _restore(adam: Adam, path: Path | None, *, origin: dict[str, object]) -> None:
     if path is None:
-        raise SalcrError("--optimizer-state, the file of the last round, is needed from round 2 on")
+        raise SalcrError("--optimizer-state, of the round before, is needed from round 2 on")
     saved = tensor_files.read_checkpoint(path)
     for name, wanted in origin.items():
         if saved.get(name) != wanted:

@@ -1,4 +1,4 @@
-"""Hold every module against reference values computed with the released code."""
+"""Compare every module with reference values computed with the released code."""
 
 from __future__ import annotations
 

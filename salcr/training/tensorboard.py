@@ -1,4 +1,4 @@
-"""AddPoints for TensorBoard during training: `tensorboard --logdir results/NAME/curves`.
+"""Curves for TensorBoard during training: `tensorboard --logdir results/NAME/curves`.
 
 Like a log, they are for users; results do not depend on them.
 """

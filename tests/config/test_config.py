@@ -134,7 +134,8 @@ def test_variants_share_stage_one_where_its_keys_agree() -> None:
         "other_seed": {"seed": 7},
     }
     checked = loading.validate(values(variants=variants))
-    owners = {name: loading.pretraining_owner(checked, name) for name in variants}
+    settings = {name: loading.variant(checked, name) for name in variants}
+    owners = {name: loading.pretraining_owner(settings, name) for name in variants}
     assert owners == {
         "salcr": "salcr",
         "dagl": "salcr",
@@ -149,7 +150,8 @@ def test_the_order_of_variants_does_not_depend_on_the_files() -> None:
     overlay = {"dagl": {"gpcr": {"mode": "none"}}, "salcr": {}, "a": {"gpcr": {"k": 5}}}
     checked = loading.validate(values(variants=overlay))
     assert list(checked.variants) == ["salcr", "a", "dagl"]
-    assert loading.pretraining_owner(checked, "a") == "salcr"
+    settings = {name: loading.variant(checked, name) for name in checked.variants}
+    assert loading.pretraining_owner(settings, "a") == "salcr"
 
 
 def test_a_variant_may_not_change_what_all_share() -> None:

@@ -31,7 +31,7 @@ GPU_RULES = {"pretrain", "associate", "train", "evaluate", "analyze", "cluster_c
 
 def rule_of(name: str) -> str:
     """Return the rule of a job named as the plugin does, rule_train_wildcards_salcr_01_01."""
-    return name.split("_")[1]
+    return name.removeprefix("rule_").partition("_wildcards_")[0]
 
 
 @contextmanager

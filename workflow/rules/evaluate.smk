@@ -1,4 +1,4 @@
-# The only rules that read identities: quality of labels and of retrieval; then all of it as tables.
+# The quality of labels and of retrieval; then all of it as tables.
 rule label_quality:
     input:
         labels=f"{ROUND}/labels.csv",
