@@ -1,4 +1,4 @@
-"""Views as a whole: against torchvision's chain, in chunks, of gray images, in memory."""
+"""Complete views: against torchvision's chain, in chunks, of gray images, and in memory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support.views import FILL, LUMA, PAPER, VIEWS, pictures
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("at_once", [2, 5, 11])
 def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
-    """A batch computed in chunks, the last of them smaller, is the batch computed as a whole."""
+    """A batch computed in chunks, the last one smaller, equals the batch computed at once."""
     images = pictures(rng, 11, 24, 16, device)
-    images[3:7] = images[3:7, :, :, :1]  # among color images a chunk of gray ones
+    images[3:7] = images[3:7, :, :, :1]  # a chunk of gray images among color images
     whole = VIEWS[name](images, np.random.default_rng(5), PAPER)
     monkeypatch.setattr(transforms, "_at_once", lambda images: at_once)
     close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
@@ -27,7 +27,7 @@ def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
 
 @pytest.mark.parametrize("name", ["augmented", "infrared"])
 def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
-    """What is saved on gray images changes nothing; one other pixel, and nothing is saved."""
+    """The shortcut for gray images changes no result; a single colored pixel disables it."""
     images = pictures(rng, 30, 24, 16, device)
     images[:] = images[..., :1]
     found = []
@@ -53,7 +53,7 @@ def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
-    """Views are channels-last already, so handing them on copies nothing, and can be trained on."""
+    """Views are already channels-last, so that they are passed on without a copy, and trainable."""
     view = VIEWS[name](pictures(rng, 4, 24, 16, device), rng, PAPER)
     assert view.is_contiguous(memory_format=torch.channels_last)
     weight = torch.ones(1, 3, 1, 1, device=device, requires_grad=True)
