@@ -17,7 +17,7 @@ def test_label_quality_by_hand():
         np.array([0, 0, 1]), np.array([0, 1, -1]), np.array([5, 5, 6]), np.array([5, 5, 7])
     )
     # Visible-infrared pairs with one label: (v0, r0), (v1, r0) right and (v2, r1) wrong.
-    # Pairs of one identity: v0, v1 with r0, r1, four in all.
+    # Pairs of one identity: v0, v1 with r0, r1, four in total.
     close([found["pair_precision"], found["pair_recall"]], [2 / 3, 2 / 4], rtol=1e-12)
     assert found["num_clusters"] == 2
     close(found["outliers"], 1 / 6, rtol=1e-12)
@@ -29,7 +29,7 @@ def test_label_quality_by_hand():
 
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 40))
 def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, num_infrared):
-    """Scores are scikit-learn's on the labeled images; pairs are counted one by one."""
+    """Scores on the labeled images equal scikit-learn's; pairs are counted one by one."""
     rng = np.random.default_rng(seed)
     label = [rng.integers(-1, 4, n) for n in (num_visible, num_infrared)]
     identity = [rng.integers(3, 9, n) for n in (num_visible, num_infrared)]
@@ -53,7 +53,7 @@ def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, nu
 
 
 def test_outliers_alone_score_zero():
-    """Where nothing is labeled all scores are 0 and every image is an outlier."""
+    """If nothing is labeled, all scores are 0 and every image is an outlier."""
     outliers = np.full(4, -1)
     found = label_quality(outliers, outliers, np.arange(4), np.arange(4))
     assert found.pop("outliers") == 1

@@ -12,7 +12,7 @@ from tests.support.helpers import close
 
 
 def excluded_pairs(data: dict[str, np.ndarray], rules: str) -> np.ndarray | None:
-    """Return which gallery images each query must not see."""
+    """Return which gallery images are excluded for each query."""
     if rules == "sysu":
         return (data["query_camera"][:, None] == 3) & (data["gallery_camera"] == 2)
     if rules == "llcm":
@@ -28,7 +28,7 @@ def slow_metrics(
     excluded: np.ndarray,
     identity_once: bool,
 ) -> tuple[list[float], float, float]:
-    """Return CMC, mAP and mINP, walking down each query's list."""
+    """Return CMC, mAP and mINP by walking down the list of each query."""
     limit = len(set(gallery.tolist())) if identity_once else len(gallery)
     ranks, precisions, penalties = [], [], []
     for row, identity, hidden in zip(distance, query, excluded, strict=True):
@@ -47,7 +47,7 @@ def slow_metrics(
 
 @pytest.mark.parametrize("rules", ["regdb", "sysu", "llcm"])
 def test_metrics_match_the_released_code(golden, rules):
-    """CMC, mAP and mINP are those of the released code under each data set's rules."""
+    """CMC, mAP and mINP equal those of the released code under the rules of each data set."""
     data = golden("metrics")
     found = retrieval_metrics(
         data["distance"],
@@ -62,7 +62,7 @@ def test_metrics_match_the_released_code(golden, rules):
 
 @given(st.integers(0, 10**6), st.booleans(), st.sampled_from([0.0, 0.3]), st.integers(2, 30))
 def test_metrics_match_a_walk_down_the_list(seed, identity_once, share_excluded, size):
-    """With ties, excluded images and queries without a match, the metrics are the walk's."""
+    """With ties, excluded images and queries without a match, the metrics equal the walk's."""
     rng = np.random.default_rng(seed)
     distance = rng.integers(0, 6, (8, size)) / 4  # few values: many ties
     query, gallery = rng.integers(0, 5, 8), rng.integers(0, 4, size)
@@ -79,7 +79,7 @@ def test_metrics_match_a_walk_down_the_list(seed, identity_once, share_excluded,
 
 @pytest.mark.parametrize("identity_once", [False, True])
 def test_a_perfect_ranking_scores_one(rng, identity_once):
-    """When all right images come first, every figure is 1."""
+    """If all matches come first, every metric is 1."""
     query, gallery = np.arange(4), np.repeat(np.arange(4), 3)
     distance = (query[:, None] != gallery) + 0.5 * rng.random((4, 12))
     found = retrieval_metrics(distance, query, gallery, identity_once=identity_once)
@@ -88,7 +88,7 @@ def test_a_perfect_ranking_scores_one(rng, identity_once):
 
 
 def test_the_worst_ranking_by_hand():
-    """Two right images at the last two of four places: rank 3, mAP 5/12, mINP 1/2."""
+    """Two matches at the last two of four ranks: CMC from rank 3, mAP 5/12, mINP 1/2."""
     distance = np.array([[0.1, 0.2, 0.3, 0.4]])
     query, gallery = np.array([7]), np.array([1, 1, 7, 7])
     found = retrieval_metrics(distance, query, gallery)
@@ -99,7 +99,7 @@ def test_the_worst_ranking_by_hand():
 
 
 def same(first: Retrieval, second: Retrieval) -> None:
-    """Assert that two results agree, the CMC as far as both go."""
+    """Assert that two results agree, with the CMC compared up to the shorter length."""
     ranks = min(len(first.cmc), len(second.cmc))
     close(first.cmc[:ranks], second.cmc[:ranks], rtol=1e-12)
     close(first[1:], second[1:], rtol=1e-12)
@@ -107,7 +107,7 @@ def same(first: Retrieval, second: Retrieval) -> None:
 
 @pytest.mark.parametrize("identity_once", [False, True])
 def test_excluded_images_do_not_count(rng, identity_once):
-    """Excluding images from all queries is the same as taking them out of the gallery."""
+    """Excluding images for all queries is the same as removing them from the gallery."""
     distance = rng.random((20, 30))
     query, gallery = rng.integers(0, 5, 20), np.arange(30) % 5
     hidden = np.arange(30) % 4 == 1
@@ -130,7 +130,7 @@ def test_ties_go_to_the_smaller_gallery_index():
 
 
 def test_queries_without_a_match_are_left_out(rng):
-    """An identity that the gallery lacks changes no figure; if none is left it is an error."""
+    """An identity missing in the gallery changes no metric; if no query is left, it is an error."""
     distance = rng.random((6, 9))
     query, gallery = np.array([0, 1, 2, 0, 1, 2]), np.arange(9) % 3
     extended = np.vstack([distance, rng.random((1, 9))])
