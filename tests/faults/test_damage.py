@@ -1,4 +1,4 @@
-"""Damaged or exchanged files are refused by name before anything is computed from them."""
+"""Damaged or exchanged files are rejected by name before anything is computed from them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ READERS = {
     LAST / "rankings.json": ["plot"],
 }
 PAIRS = [(path, stage) for path, stages in READERS.items() for stage in stages]
-# Scores say nothing of the data set that they are of; what they are computed from does.
+# Scores do not identify their data set; the files they are computed from do.
 OF_A_DATA_SET = [(path, stage) for path, stage in PAIRS if path.suffix != ".json"]
 OF_A_DATA_SET += [(path, stage) for path, stage in PAIRS if path.name == "preprocess.json"]
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a finished folder of as many images as `whole`, of other people."""
+    """Return a finished folder with as many images as `whole`, but of other people."""
     place = tmp_path_factory.mktemp("other")
     words = ["--out", place / "raw", *tiny.SYNTHESIZE]
     assert tiny.run("synthesize", *words, "--seed", 4) == 0
@@ -45,7 +45,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refused(place: Path, stage: str, path: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a stage and return the error, which names the file; no new result is there then."""
+    """Run a stage and return the error, which names the file; it must not leave a new result."""
     for result in faults.WRITES[stage]:
         if result != path:
             (place / result).unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def test_damage_is_noticed_by_every_reader(
     stage: str,
     damage: str,
 ) -> None:
-    """Cut short, with one bit changed, or deleted: named by each stage that reads it."""
+    """Truncated, with one bit changed, or deleted: each stage that reads the file names it."""
     place = faults.copy_run(whole, tmp_path / "copy")
     content = (place / path).read_bytes()
     if damage == "gone":
@@ -88,7 +88,7 @@ def test_damage_is_noticed_by_every_reader(
 def test_a_bit_anywhere_in_an_array_or_label_file_counts(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
 ) -> None:
-    """Wherever in the file it is: in the header, in the first image, in the last line."""
+    """Damage is detected anywhere in the file: in the header, the first image or the last line."""
     for path, stage in ((Path("data/visible.npy"), "associate"), (LAST / "labels.csv", "train")):
         place = faults.copy_run(whole, tmp_path / stage)
         faults.flip(place / path, share)
@@ -104,9 +104,9 @@ def test_a_file_of_another_data_set_is_refused(
     path: Path,
     stage: str,
 ) -> None:
-    """With as many images, lines and parameters, but of other people: named, or its neighbor is.
+    """With as many images, lines and parameters, but of other people: it or its neighbor is named.
 
-    An exchanged summary does not fit the manifest; the manifest is named then.
+    A foreign summary does not match the manifest, in which case the manifest is named.
     """
     place = faults.copy_run(whole, tmp_path / "copy")
     shutil.copy(other / path, place / path)
@@ -118,7 +118,7 @@ def test_a_file_of_another_data_set_is_refused(
 def test_a_whole_preprocess_folder_of_another_data_set_fits_no_checkpoint(
     whole: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Consistent in itself, it is refused by what was trained on the right one."""
+    """Although consistent, it is rejected by everything that was trained on the right one."""
     place = faults.copy_run(whole, tmp_path / "copy")
     shutil.copytree(other / "data", place / "data", dirs_exist_ok=True)
     message = refused(place, "associate", FIRST / "checkpoint.pt", capsys)
@@ -129,7 +129,7 @@ def test_a_whole_preprocess_folder_of_another_data_set_fits_no_checkpoint(
 def test_the_state_of_the_optimizer_is_checked(
     whole: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
-    """Round 2 refuses a damaged state, and one of another data set."""
+    """Round 2 rejects a damaged state, and one from another data set."""
     place = faults.copy_run(whole, tmp_path / "copy")
     path = place / LAST / "optimizer.pt"
     if damage == "flipped":
@@ -148,7 +148,7 @@ def test_the_state_of_the_optimizer_is_checked(
 def test_a_file_of_another_kind_is_no_network(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The optimizer's state under the checkpoint's name is of our format, and refused."""
+    """The optimizer state under the name of the checkpoint has our format, but is rejected."""
     place = faults.copy_run(whole, tmp_path / "copy")
     shutil.copy(place / LAST / "optimizer.pt", place / LAST / "checkpoint.pt")
     message = refused(place, "evaluate", LAST / "checkpoint.pt", capsys)
@@ -159,7 +159,7 @@ def test_a_file_of_another_kind_is_no_network(
 def test_images_are_not_needed_after_preprocessing(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: str
 ) -> None:
-    """Results stay as they were; a new preprocessing names the image and changes no array."""
+    """Results do not change; another preprocessing names the image and changes no array."""
     place = faults.copy_run(whole, tmp_path / "copy")
     image = place / "raw/Visible/3/visible_00002.bmp"
     if damage == "gone":
@@ -182,7 +182,7 @@ def test_images_damaged_anywhere_end_in_a_message(
     capsys: pytest.CaptureFixture[str],
     rng: np.random.Generator,
 ) -> None:
-    """Random damage to the head of bmp and jpg files is decoded or named, never a traceback."""
+    """Images (bmp, jpg) with random damage to the header are decoded or named; no traceback."""
     place = faults.copy_run(whole, tmp_path / "copy")
     image = place / "raw/Visible/1/visible_00001.bmp"
     picture = Image.open(image).copy()
@@ -203,7 +203,7 @@ def test_images_damaged_anywhere_end_in_a_message(
 
 
 def test_arrays_are_what_numpy_writes(whole: Path, tmp_path: Path) -> None:
-    """The arrays, written image by image, have the bytes of numpy.save."""
+    """The arrays, which are written image by image, have the same bytes as from numpy.save."""
     for name in ("visible.npy", "infrared.npy"):
         np.save(tmp_path / name, np.load(whole / "data" / name))
         assert (tmp_path / name).read_bytes() == (whole / "data" / name).read_bytes()

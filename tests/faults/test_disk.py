@@ -19,7 +19,7 @@ NO_OVERRIDE += ["--inh-caps=-dac_override,-dac_read_search"]
 
 
 def permitted(*command: str) -> bool:
-    """Tell whether this machine lets us run a command of a test."""
+    """Return whether this machine permits a command that a test needs."""
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
@@ -28,7 +28,7 @@ def permitted(*command: str) -> bool:
 
 @contextmanager
 def no_file_above(num_bytes: int) -> Iterator[None]:
-    """Let the system refuse to write beyond that length of any file."""
+    """Make the system refuse to write beyond that length of any file."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
     try:
@@ -41,7 +41,7 @@ def no_file_above(num_bytes: int) -> Iterator[None]:
 def test_a_file_that_cannot_grow_is_named(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], stage: str
 ) -> None:
-    """Refused in the middle of its largest file, each stage names it; then it gives equal bytes."""
+    """If its largest file cannot be completed, each stage names it; a rerun gives equal bytes."""
     place = faults.copy_run(whole, tmp_path / "copy", without=stage)
     wanted = faults.contents(whole, stage)
     largest = max(wanted, key=lambda path: len(wanted[path] or b""))
@@ -76,7 +76,7 @@ exit "$status"
 def test_a_full_disk_is_reported_and_with_room_the_same_command_succeeds(
     whole: Path, tmp_path: Path, stage: str
 ) -> None:
-    """On a real file system without room, each stage says so; freed, it gives equal bytes."""
+    """On a real full file system each stage reports it; once freed, a rerun gives equal bytes."""
     if not permitted(*NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"):
         pytest.skip("no mount namespace here; test_a_file_that_cannot_grow_is_named stands in")
     disk, kept = tmp_path / "disk", tmp_path / "kept"
@@ -101,7 +101,7 @@ def test_a_full_disk_is_reported_and_with_room_the_same_command_succeeds(
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", faults.STAGES)
 def test_a_read_only_folder_is_named(whole: Path, tmp_path: Path, stage: str) -> None:
-    """A folder without the right to write is named by each stage; with it, equal bytes."""
+    """Each stage names a folder without write permission; with it, a rerun gives equal bytes."""
     if not permitted(*NO_OVERRIDE, "true"):
         pytest.skip("needs setpriv, since root may write anywhere")
     place = faults.copy_run(whole, tmp_path / "copy", without=stage)

@@ -1,4 +1,4 @@
-"""Killed with -9 again and again, in every stage, the workflow ends with the undisturbed bytes."""
+"""A workflow killed with -9 in every stage, again and again, ends with the undisturbed bytes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from salcr.files import read_yaml
 from tests.support import faults, plans, tiny
 
 RESULTS = Path("results/tiny")
-# Tables, and figures that hang on every stage.
+# Tables, and figures that depend on every stage.
 SHOWN = ("losses", "distances", "cluster_centers")
 TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name in SHOWN)]
-SEED = 20250424  # of the moments
+SEED = 20250424  # for the moments of the kills
 
 
 def command(place: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
-    """Return the command of the workflow, one trial of one variant, in a folder."""
+    """Return the command of the workflow, with one trial of one variant, in a folder."""
     config = place / "config.yaml"
     values = {**read_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
     values["dataset"]["trials"] = [1]
@@ -52,13 +52,13 @@ def members(session: int) -> dict[int, list[str]]:
         try:
             if os.getsid(int(folder.name)) == session:
                 found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
-        except OSError:  # gone meanwhile
+        except OSError:  # has ended in the meantime
             continue
     return found
 
 
 def job_of(stage: str, session: int) -> int | None:
-    """Return the number of the Python process that runs a stage."""
+    """Return the ID of the Python process that runs a stage."""
     for number, words in members(session).items():
         if words[1:4] == ["-m", "salcr", stage.replace("_", "-")]:
             return number
@@ -66,7 +66,7 @@ def job_of(stage: str, session: int) -> int | None:
 
 
 def wait_for(stage: str, run: subprocess.Popen[bytes]) -> int:
-    """Return the number of the stage's process, once it is there."""
+    """Return the ID of the process of a stage as soon as it exists."""
     while (number := job_of(stage, run.pid)) is None:
         assert run.poll() is None, f"ended before {stage}"
         time.sleep(0.01)
@@ -74,7 +74,7 @@ def wait_for(stage: str, run: subprocess.Popen[bytes]) -> int:
 
 
 def wait_in(stage: str, run: subprocess.Popen[bytes], number: int, moment: float) -> bool:
-    """Wait so many seconds or until the stage's process ends; tell whether it still runs."""
+    """Wait for that time or until the process of the stage ends; return whether it still runs."""
     until = time.monotonic() + moment
     while (alive := job_of(stage, run.pid) == number) and time.monotonic() < until:
         time.sleep(0.01)
@@ -82,7 +82,7 @@ def wait_in(stage: str, run: subprocess.Popen[bytes], number: int, moment: float
 
 
 def kill(numbers: list[int]) -> None:
-    """Send SIGKILL to processes that may be gone already."""
+    """Send SIGKILL to processes that may have ended already."""
     for number in numbers:
         try:
             os.kill(number, signal.SIGKILL)
@@ -91,7 +91,7 @@ def kill(numbers: list[int]) -> None:
 
 
 def results(place: Path) -> dict[Path, bytes]:
-    """Return all results by name, without what tells of the jobs: logs, times and the like."""
+    """Return all results by name, except what describes the jobs, such as logs and times."""
     root = place / RESULTS
     paths = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
     return {
@@ -103,14 +103,14 @@ def results(place: Path) -> dict[Path, bytes]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which the workflow ran to its end in peace."""
+    """Return a folder in which the workflow ran to completion undisturbed."""
     place = tmp_path_factory.mktemp("undisturbed")
     assert started(place).wait() == 0, (place / "said.txt").read_text()
     return place
 
 
 def seconds(place: Path, stage: str) -> float:
-    """Return how long a job of a stage took, as Snakemake measured it."""
+    """Return how long a job of a stage took, as measured by Snakemake."""
     times = [*(place / RESULTS / "benchmarks").rglob("*.tsv")]
     of_stage = [path for path in times if stage in (path.stem, path.parent.name)]
     return max(float(path.read_text().splitlines()[1].split("\t")[0]) for path in of_stage)
@@ -118,9 +118,9 @@ def seconds(place: Path, stage: str) -> float:
 
 @pytest.mark.slow
 def test_kill_minus_nine_in_every_stage_changes_no_byte(undisturbed: Path, tmp_path: Path) -> None:
-    """Each stage loses Snakemake and all its jobs at a random moment, then its own process alone.
+    """Kill Snakemake and all jobs at a random moment of each stage, then the stage's process alone.
 
-    After the first, the lock that is left is answered with what to do, `snakemake --unlock`.
+    After the first kill, the remaining lock is reported together with `snakemake --unlock`.
     """
     draw, kills = random.Random(SEED), []
     for stage in faults.STAGES:
@@ -153,7 +153,7 @@ def test_kill_minus_nine_in_every_stage_changes_no_byte(undisturbed: Path, tmp_p
 
 
 def unlock(place: Path) -> None:
-    """See that a locked folder is refused with the way out, and take it."""
+    """Check that a locked folder is refused with a message how to unlock it, and unlock it."""
     if not list((place / ".snakemake/locks").glob("*")):
         return
     done = subprocess.run(
@@ -174,7 +174,7 @@ def dry_run(place: Path) -> str:
 
 @pytest.mark.slow
 def test_a_second_snakemake_in_the_folder_is_refused(undisturbed: Path, tmp_path: Path) -> None:
-    """While one runs, another says that the folder is locked; the first is not disturbed."""
+    """While one runs, another one reports that the folder is locked; the first is not disturbed."""
     first = started(tmp_path)
     wait_for("synthesize", first)
     second = subprocess.run(

@@ -1,4 +1,4 @@
-"""A finished workflow, files damaged or dated again: refused or mended, never other numbers."""
+"""A finished workflow with damaged files or changed dates: rejected or repaired, same numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUND = RESULTS / "salcr/trial01/round01"
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which the workflow ran to its end."""
+    """Return a folder in which the workflow ran to completion."""
     place = tmp_path_factory.mktemp("finished")
     assert started(place).wait() == 0, (place / "said.txt").read_text()
     return place
@@ -28,13 +28,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(finished: Path, tmp_path: Path) -> Path:
-    """Return a copy of the finished folder, dates included, that a test may damage."""
+    """Return a copy of the finished folder, modification times included, that a test may damage."""
     shutil.copytree(finished, tmp_path / "copy")
     return tmp_path / "copy"
 
 
 def ran(place: Path, *words: object, targets: list[Path] = TARGETS) -> tuple[int, str]:
-    """Run the workflow; return its status and what it said."""
+    """Run the workflow; return its status and its output."""
     done = subprocess.run(
         command(place, *words, targets=targets),
         env=faults.ENVIRONMENT,
@@ -47,7 +47,7 @@ def ran(place: Path, *words: object, targets: list[Path] = TARGETS) -> tuple[int
 
 @pytest.mark.slow
 def test_dates_alone_plan_nothing(place: Path) -> None:
-    """All dates in the past, in the future, or in random order: contents are compared."""
+    """With all dates in the past, the future, or in random order: contents are compared instead."""
     paths = [path for name in ("data", "results") for path in (place / name).rglob("*")]
     draw, now, year = random.Random(1), time.time(), 365 * 24 * 3600
     for first, last in ((-20, -20), (9, 9), (-9, 9), (-1, 0)):
@@ -60,12 +60,12 @@ def test_dates_alone_plan_nothing(place: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["visible.npy", "infrared.npy", "manifest.csv", "preprocess.json"])
 def test_damaged_images_are_refused_and_made_again(finished: Path, place: Path, name: str) -> None:
-    """The message's own words mend it: the same bytes, and nothing is trained again."""
+    """The command in the message repairs them: the same bytes, and nothing is trained again."""
     path = RESULTS / "preprocess" / name
     faults.flip(place / path)
     (place / ROUND / "checkpoint.pt").unlink()
     target = [ROUND / "checkpoint.pt"]
-    # Training alone, so that stage one, whose input may have changed too, does not run.
+    # Train only, so that stage one, whose input may have changed as well, does not run.
     status, _ = ran(place, "--allowed-rules", "train", targets=target)
     log = (place / RESULTS / "logs/train/salcr-trial01-round01.log").read_text()
     assert status == 1 and str(path) in faults.the_error(log)
@@ -83,7 +83,7 @@ def test_damaged_images_are_refused_and_made_again(finished: Path, place: Path, 
 def test_what_is_refused_is_made_again_once_it_is_deleted(
     finished: Path, place: Path, path: Path
 ) -> None:
-    """A damaged hand-over between jobs: named, and made again once deleted, with equal bytes."""
+    """A damaged file passed between jobs is named, and once deleted recreated with equal bytes."""
     faults.flip(place / path)
     status, _ = ran(place)
     assert status == 1
@@ -95,7 +95,7 @@ def test_what_is_refused_is_made_again_once_it_is_deleted(
     final = ("summary.csv", "trials.csv", "cmc.csv", "label_quality.csv", "losses.csv")
     found, wanted = results(place), results(finished)
     assert all(found[Path(name)] == wanted[Path(name)] for name in final)
-    assert all(found[name] == wanted[name] for name in found)  # what is there is right
+    assert all(found[name] == wanted[name] for name in found)  # what exists is right
     missing = [RESULTS / name for name in wanted if name not in found]
     assert missing and ran(place, targets=missing)[0] == 0
     assert results(place) == wanted

@@ -1,4 +1,4 @@
-"""SIGTERM ends a stage cleanly; kill -9 leaves nothing that is read; files are seen whole."""
+"""SIGTERM ends a stage cleanly; kill -9 leaves nothing that is read; files are always complete."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ STOPPED = "stopped by SIGTERM; run the same command to resume"
 
 
 def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int, str, float]:
-    """Run a stage; return status, words and seconds since its first imports, when SIGTERM counts.
+    """Run a stage; return status, output and seconds since its first imports, when SIGTERM counts.
 
     Args:
-        stage: to run.
-        place: where.
-        stop_after: so many seconds after that it gets SIGTERM.
+        stage: Stage to run.
+        place: Folder to run it in.
+        stop_after: Seconds until it gets SIGTERM.
     """
     command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words(stage, place)]
     with subprocess.Popen(
@@ -43,13 +43,13 @@ def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", faults.STAGES)
 def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: str) -> None:
-    """Status 143 and one line; every file whole or absent; then the undisturbed bytes."""
+    """Status 143 and one line; every file complete or absent; then the undisturbed bytes."""
     wanted = faults.contents(whole, stage)
     place = faults.copy_run(whole, tmp_path / "timed", without=stage)
     status, _, seconds = timed(stage, place)
     assert status == 0
     draw, statuses = random.Random(f"sigterm {stage}"), set()
-    # A machine that was busy with others while it was timed takes earlier signals to be in time.
+    # If the machine was busy while the stage was timed, earlier signals are accepted, too.
     for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3), (0, 0.2), (0, 0.1), (0, 0.05))):
         if turn >= 3 and 143 in statuses:
             break
@@ -61,7 +61,7 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
         found = faults.contents(place, stage)
         assert all(found[path] in (None, wanted[path]) for path in wanted)
         assert not faults.temporaries(place) and "Traceback" not in said
-        if status != 143:  # done before the signal came, or just then, while Python cleaned up
+        if status != 143:  # done before the signal came, or while Python was cleaning up
             assert status in (0, -signal.SIGTERM) and found == wanted
         assert said.count("SIGTERM") == said.count(STOPPED) == (status == 143)
         assert tiny.run(*faults.words(stage, place)) == 0
@@ -70,7 +70,7 @@ def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: st
 
 
 def test_sigterm_before_the_imports_are_done_is_reported_too(whole: Path, tmp_path: Path) -> None:
-    """A signal while torch is being imported, for seconds, ends the job in the same way."""
+    """A signal while torch is being imported, which takes seconds, ends the job in the same way."""
     place = faults.copy_run(whole, tmp_path / "copy", without="train")
     command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", place)]
     with subprocess.Popen(
@@ -96,7 +96,7 @@ time.sleep(20)
 
 
 def test_sigterm_where_python_swallows_exceptions_ends_the_job_too() -> None:
-    """In a callback of a weak reference exceptions are printed and forgotten, but not this one."""
+    """In a weak reference callback, exceptions are printed and ignored, but not this one."""
     done = subprocess.run(
         [sys.executable, "-c", CALLBACK], env=faults.ENVIRONMENT, capture_output=True, text=True,
         check=False,
@@ -119,7 +119,7 @@ for number in range(start, 10**9, 2):
 
 
 def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
-    """Two processes replace files again and again and are killed: all that is read is whole."""
+    """Two processes keep replacing files and are killed: everything that is read is complete."""
     draw = random.Random(0)
     seen: set[int] = set()
     for _ in range(2):
@@ -146,7 +146,7 @@ def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
 
 
 def test_the_temporary_of_a_living_writer_stays(tmp_path: Path) -> None:
-    """Two at once: neither takes the other's file away; a dead one's, and a folder, go."""
+    """Concurrent writers keep each other's files; the file of a dead one, and a folder, go."""
     path = tmp_path / "a.csv"
     with atomic_path(path) as first:
         first.write_text("first")
@@ -164,7 +164,7 @@ def test_the_temporary_of_a_living_writer_stays(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
-    """A drawn data set that was killed half-way: the next drawing clears it away."""
+    """A killed synthetic data set is left unfinished: the next synthesis deletes it."""
     left = tmp_path / ".people.unfinished-abcd1234"
     (left / "Visible/1").mkdir(parents=True)
     (left / "Visible/1/a.bmp").touch()
@@ -176,7 +176,7 @@ def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
 
 
 def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) -> None:
-    """Images without a marker, a marker's temporary, nothing: drawn again, the same files."""
+    """Images without a marker, a temporary marker, or nothing: recreated, with the same files."""
     wanted = {p.relative_to(whole): p.read_bytes() for p in whole.glob("raw/*/*") if p.is_file()}
     for number, leave in enumerate(("images", "temporary", "nothing")):
         place = faults.copy_run(whole, tmp_path / str(number))
@@ -191,7 +191,7 @@ def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) ->
 
 
 def test_a_training_job_has_no_children(whole: Path, tmp_path: Path) -> None:
-    """No loader processes that could be killed: threads alone, as the system lists them."""
+    """There are no loader processes that could be killed, only threads, according to the system."""
     place = faults.copy_run(whole, tmp_path / "copy", without="train")
     words = [*faults.words("train", place), "--train-iterations", "1000"]
     with subprocess.Popen(
@@ -225,7 +225,7 @@ sys.exit(main(sys.argv[2:]))
 def test_a_job_without_memory_writes_nothing(
     whole: Path, tmp_path: Path, stage: str, megabytes: int
 ) -> None:
-    """With so little room beyond its imports a job fails with one line, or is done: equal bytes."""
+    """With so little memory beyond its imports, a job fails with one line, or gives equal bytes."""
     place = faults.copy_run(whole, tmp_path / "copy", without=stage)
     wanted = faults.contents(whole, stage)
     done = subprocess.run(
