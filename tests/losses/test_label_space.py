@@ -1,4 +1,4 @@
-"""One-directional training (paper, Table 4): which images the memories of each space see."""
+"""One-directional training (paper, Table 4): which images each space's memories see."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) ->
 
 @pytest.mark.parametrize("space", ["visible", "infrared"])
 def test_memories_are_moved_by_what_they_see(start, batch, space: str) -> None:  # noqa: F811
-    """In the space that is not joint, only clusters of the modality's own labels move."""
+    """In the space that is not joint, only clusters of the modality's own labels are updated."""
     features, labels = batch
     other = "infrared" if space == "visible" else "visible"
     found = objective(start, label_space=space)

@@ -1,4 +1,4 @@
-"""Cluster memories: their start and how samples move them."""
+"""Cluster memories: their initialization and how samples update them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.helpers import close, mean_directions, sequential_memory, uni
 
 
 def test_update_matches_the_released_code(golden, device):
-    """The memory after a batch in order is that of the released code."""
+    """The memory after an in-order batch equals that of the released code."""
     data = golden("memory")
     found = update_memory(
         torch.tensor(data["initial"], device=device),
@@ -32,7 +32,7 @@ def test_update_matches_the_released_code(golden, device):
     st.sampled_from([0, 0.1, 0.25, 0.3, 0.7]),
 )
 def test_update_is_that_of_one_sample_after_another(seed, num_samples, num_clusters, momentum):
-    """Acting cluster by cluster side by side equals the rule, whatever labels, order and mu."""
+    """Processing clusters in parallel equals the sequential rule, for any labels, order and mu."""
     rng = np.random.default_rng(seed)
     memory, features = unit_rows(rng, 2, num_clusters, 5), unit_rows(rng, 2, num_samples, 5)
     labels, order = rng.integers(0, num_clusters, num_samples), rng.permutation(num_samples)
@@ -45,10 +45,10 @@ def test_update_is_that_of_one_sample_after_another(seed, num_samples, num_clust
 
 @pytest.mark.parametrize("momentum", [0.1, 0.2, 0.3])
 def test_the_samples_left_out_are_not_felt(momentum):
-    """Where samples oppose the memory, old values fade slowest; the result is still the rule's.
+    """Where samples oppose the memory, old values fade slowest; the result still equals the rule's.
 
-    In the plane the worst sample is the one opposite to the memory, up to a small angle that
-    keeps it from lying on the line for ever.
+    In the plane, the worst sample is opposite to the memory, up to a small angle that
+    keeps the memory from staying on the line forever.
     """
     memory = np.array([[1.0, 0.0]])
     features, angle = [], 0.0
@@ -62,7 +62,7 @@ def test_the_samples_left_out_are_not_felt(momentum):
 
 
 def test_update_keeps_its_inputs_and_other_clusters(rng, device):
-    """A new tensor comes back, clusters without a sample are equal to the last bit, no gradient."""
+    """The result is a new tensor without gradient; clusters without a sample are bitwise equal."""
     memory = unit_tensor(rng, 5, 8, device=device)
     before = memory.clone()
     features = unit_tensor(rng, 6, 8, device=device).requires_grad_()
@@ -74,7 +74,7 @@ def test_update_keeps_its_inputs_and_other_clusters(rng, device):
 
 
 def test_the_last_sample_of_a_cluster_counts_most():
-    """With mu = 0.1 a tenth of the old value stays at each sample."""
+    """With mu = 0.1, each sample keeps a tenth of the old value."""
     memory = torch.eye(4)[:1]
     found = update_memory(memory, torch.eye(4)[1:3], np.array([0, 0]), 0.1)
     first = np.array([0.1, 0.9, 0, 0]) / np.hypot(0.1, 0.9)
@@ -84,7 +84,7 @@ def test_the_last_sample_of_a_cluster_counts_most():
 
 @pytest.mark.parametrize("leading", [(), (3,)])
 def test_memory_starts_at_the_mean_directions(rng, device, leading):
-    """Each cluster's row is its normalized mean, by part, without the outliers."""
+    """Each cluster's row is its normalized mean, for each part, without the outliers."""
     labels = np.array([2, 0, -1, 1, 1, 0, 2, -1, 2])
     features = unit_rows(rng, *leading, 9, 6)
     found = initialize_memory(torch.tensor(features, device=device), labels)
@@ -94,5 +94,5 @@ def test_memory_starts_at_the_mean_directions(rng, device, leading):
 
 
 def test_outliers_alone_have_an_empty_memory(rng):
-    """Without a cluster the memory has no rows."""
+    """Without a cluster, the memory has no rows."""
     assert initialize_memory(unit_tensor(rng, 4, 6), np.full(4, -1)).shape == (0, 6)

@@ -1,4 +1,4 @@
-"""The objective of stage two: memories at the start, losses, and updates."""
+"""The objective of stage two: initial memories, losses, and updates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS, WIDTH, PAIRS = 2, 6, 4
 
 
 class InOrder:
-    """A generator whose permutations change nothing, so that samples act in batch order."""
+    """A generator whose permutations change nothing, so that samples are used in batch order."""
 
     def permutation(self, size: int) -> np.ndarray:
         """Return 0 .. size - 1."""
@@ -50,7 +50,7 @@ def objective(
 
 @pytest.fixture
 def arrays(rng):
-    """Return eval-mode global features, part blocks of no particular length, and clusters."""
+    """Return eval-mode global features, part blocks of arbitrary length, and clusters."""
     clusters = {
         "visible": np.array([0, 3, 1, -1, 2, 0, 1, 3, -1, 2]),
         "infrared": np.array([2, 0, -1, 1, 1, 0, 2]),
@@ -64,7 +64,7 @@ def arrays(rng):
 
 @pytest.fixture
 def start(arrays, device):
-    """Return the same with features as tensors on the device."""
+    """Return the same inputs with features as tensors on the device."""
     global_, parts, clusters = arrays
 
     def on_device(side: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
@@ -75,7 +75,7 @@ def start(arrays, device):
 
 @pytest.fixture
 def batch(rng, device):
-    """Return un-normalized features of four pairs and labels that leave some clusters out."""
+    """Return unnormalized features of four pairs and labels that leave some clusters out."""
 
     def draw(*shape: int) -> torch.Tensor:
         rows = rng.standard_normal((3 * PAIRS, *shape)).astype(np.float32)
@@ -106,7 +106,7 @@ def with_golden_memories(step: Any, inputs: tuple, **switches: Any) -> StageTwoO
 
 @pytest.mark.parametrize("prefix", ["", "released_"])
 def test_losses_match_the_released_code(golden, device, start, prefix):
-    """The named losses, their total and its gradient are those of the released code."""
+    """The named losses, their total and its gradient equal those of the released code."""
     data, step = golden("losses"), golden_step(device)
     of = with_golden_memories(step, start, released=bool(prefix))
     found = of.losses(of.normalize(step.features), step.labels)
@@ -138,7 +138,7 @@ def test_losses_match_the_released_code(golden, device, start, prefix):
     ],
 )
 def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kept):
-    """Each switch takes its own terms out of the total and of the report, and no others."""
+    """Each switch removes its own terms, and no others, from the total and from the report."""
     data, step = golden("losses"), golden_step(device)
     of = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25)
     found = of.losses(of.normalize(step.features), step.labels)
@@ -156,7 +156,7 @@ def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kep
 
 
 def test_memories_start_from_the_clusters(arrays, start):
-    """Rows are mean directions of clusters; the two sides of a space start alike."""
+    """Rows are mean directions of clusters; both modalities of a space start with equal rows."""
     global_, parts, clusters = arrays
     found = objective(start)
     for space in SPACES:
@@ -168,7 +168,7 @@ def test_memories_start_from_the_clusters(arrays, start):
 
 
 def test_instances_are_the_clustered_images(arrays, start):
-    """Instance memories hold unit rows of all images but the outliers, in their order."""
+    """Instance memories hold unit rows of all images except the outliers, in their order."""
     global_, parts, clusters = arrays
     found = objective(start)
     for space in SPACES:
@@ -184,7 +184,7 @@ def memories(of: StageTwoObjective) -> dict[Any, torch.Tensor]:
     return {key: value.clone() for key, value in (of.global_memory | of.part_memory).items()}
 
 
-TOUCHED = {  # of each memory, the labels in the batch
+TOUCHED = {  # for each memory, the labels in the batch
     "visible": {0, 2, 3},
     "infrared": {0, 1, 2},
     ("visible", "visible"): {0, 2},
@@ -195,7 +195,7 @@ TOUCHED = {  # of each memory, the labels in the batch
 
 
 def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
-    """Exactly the rows of the labels that each memory sees move, and stay unit vectors."""
+    """Exactly the rows of the labels that each memory sees change, and remain unit vectors."""
     of = objective(start)
     before = memories(of)
     features, labels = batch
@@ -233,7 +233,7 @@ def test_update_in_batch_order_matches_a_loop(start, batch):
 
 
 def test_the_order_of_samples_is_random(start, batch):
-    """Equal generators give equal memories, others another order of the samples."""
+    """Equal generators give equal memories; different ones process samples in another order."""
     found = []
     for seed in (1, 1, 2):
         of = objective(start)
@@ -245,7 +245,7 @@ def test_the_order_of_samples_is_random(start, batch):
 
 
 def test_samples_keep_their_labels_in_random_order(start, rng, device):
-    """Where all rows of a label are equal the order cannot matter, so the loop's result holds."""
+    """If all rows of a label are equal, the order cannot matter, so the loop's result holds."""
     numbers = np.array([0, 2, 1, 0])
     rows = unit_rows(rng, 3, WIDTH)[np.tile(numbers, 3)]
     parts = torch.from_numpy(np.repeat(rows[:, None], PARTS, axis=1)).to(device)
@@ -262,7 +262,7 @@ def test_samples_keep_their_labels_in_random_order(start, rng, device):
 
 
 def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
-    """With the part losses off only the global memories move; instances never do."""
+    """With the part losses off, only the global memories change; instances never do."""
     of = objective(start, enabled=False, mode="global")
     before = memories(of)
     instances = {s: of.instances[s].clone() for s in SPACES}
@@ -273,7 +273,7 @@ def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
 
 
 def test_losses_leave_the_memories_alone(start, batch):
-    """Computing the losses moves no memory and no gradient reaches one."""
+    """Computing the losses changes no memory, and no gradient reaches one."""
     of = objective(start)
     before = memories(of)
     features, labels = batch

@@ -1,4 +1,4 @@
-"""The losses of both stages, against the released code and re-derivations with sets."""
+"""The losses of both stages, against the released code and derivations based on sets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def nearest(feature: np.ndarray, instances: np.ndarray, k: int) -> set[int]:
 
 
 def slow_instance_mean(anchors: list[tuple[np.ndarray, set[int]]], memory: np.ndarray) -> float:
-    """Return the mean of -log(softmax mass on the positives) over anchors that have some."""
+    """Return the mean of -log(softmax mass on the positives) over anchors that have positives."""
     found = []
     for feature, positives in anchors:
         if positives:
@@ -67,7 +67,7 @@ def slow_refine_parts(
 
 
 def random_parts(rng: np.random.Generator, pairs: int, parts: int, width: int) -> dict:
-    """Return f[q, m] of shape [S, P, C] for all queries and maps, alike within a pair."""
+    """Return f[q, m] of shape [S, P, C] for all queries and maps, similar within a pair."""
     base = rng.standard_normal((pairs, parts, width))
     noisy = {
         key: base + 0.5 * rng.standard_normal(base.shape) for key in itertools.product("var", "var")
@@ -84,7 +84,7 @@ def stacked(f: dict, *pairs: str) -> torch.Tensor:
 
 
 def parts_of(f: dict, released: bool = False) -> dict[str, torch.Tensor]:
-    """Return f as the network hands it over, in the order of METHOD 1, by side."""
+    """Return f as the network passes it on, in the order of METHOD 1, by modality."""
     return refinement.part_rows(
         stacked(f, "vv", "aa", "rr"),
         stacked(f, "vr", "ar", "rv"),
@@ -109,14 +109,14 @@ def refined_parts(
     k: int,
     tau: float = TAU,
 ) -> torch.Tensor:
-    """Return the part refinement loss of features [3S, C] and their part rows by side."""
+    """Return the part refinement loss of features [3S, C] and their part rows by modality."""
     near = refinement.nearest_instances(refinement.instance_logits(features, instances, tau), k)
     return refinement.refine_parts(near, parts, part_instances, tau)
 
 
 @pytest.mark.parametrize("prefix", ["", "released_"])
 def test_step_matches_the_released_code(golden, device, prefix):
-    """All five losses and the gradient of their sum are those of the released code."""
+    """All five losses and the gradient of their sum equal those of the released code."""
     data, step = golden("losses"), golden_step(device)
     global_ = normalize(step.features.global_features, dim=-1)
     parts = refinement.part_rows(*step.features[1:], released=bool(prefix))
@@ -150,7 +150,7 @@ def test_step_matches_the_released_code(golden, device, prefix):
 
 
 def test_memory_loss_matches_the_released_code(golden, device):
-    """Mean loss and gradient of a stage-one batch are those of the released code."""
+    """Mean loss and gradient of a stage-one batch equal those of the released code."""
     data = golden("memory")
     inputs = torch.tensor(data["inputs"], device=device).requires_grad_()
     memory = torch.tensor(data["initial"], device=device)
@@ -174,7 +174,7 @@ def test_memory_logits_match_the_released_code(golden):
 
 
 def test_cluster_loss_is_a_mean_over_rows_and_parts(rng, device):
-    """Every row of every part counts the same, each part against its own memory."""
+    """Every row of every part has equal weight, and each part uses its own memory."""
     features, memory = unit_rows(rng, 2, 5, 7), unit_rows(rng, 2, 4, 7)
     labels = rng.integers(0, 4, 5)
     expected = np.mean(
@@ -196,7 +196,7 @@ def test_labels_of_groups_are_in_row_order():
 
 @pytest.mark.parametrize("released", [False, True])
 def test_part_rows_follow_who_asks(rng, released):
-    """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces f(a,r) alone."""
+    """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces only f(a,r)."""
     f = random_parts(rng, 2, 3, 4)
     found = parts_of(f, released)
     for side, pairs in (
@@ -207,7 +207,7 @@ def test_part_rows_follow_who_asks(rng, released):
 
 
 def test_part_rows_are_normalized_part_by_part(rng):
-    """Every part of every row has length 1, whatever lengths the network gives."""
+    """Every part of every row has length 1, whatever the lengths from the network."""
     patterns = [torch.from_numpy(rng.standard_normal((6, 2, 5)) * 7) for _ in range(3)]
     for rows in refinement.part_rows(*patterns, released=False).values():
         close(rows.norm(dim=-1), np.ones(rows.shape[:-1]))
@@ -226,7 +226,7 @@ def test_global_refinement_matches_sets(rng, device, k):
 
 @pytest.mark.parametrize("k", [2, 5, 14, 100])
 def test_part_refinement_matches_sets(rng, device, k):
-    """Positives follow the other two maps and the global feature, part by part."""
+    """Positives follow the other two maps and the global feature, for each part."""
     f = random_parts(rng, 4, 2, 3)
     features, instances = unit_rows(rng, 12, 3), unit_rows(rng, 14, 3)
     part_instances = unit_rows(rng, 2, 14, 3)
@@ -242,7 +242,7 @@ def test_part_refinement_matches_sets(rng, device, k):
 def test_no_positive_costs_nothing(device):
     """Groups without a common neighbor give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(3, device=device)
-    features = torch.eye(3, device=device).requires_grad_()  # v, a and r each near another one
+    features = torch.eye(3, device=device).requires_grad_()  # v, a and r: different nearest ones
     loss = refined_global(features, instances, 1)
     loss.backward()
     assert loss.item() == 0 and torch.equal(features.grad, torch.zeros_like(features))
@@ -261,7 +261,7 @@ def test_no_part_positive_costs_nothing(device):
 
 
 def test_anchors_without_a_positive_get_no_gradient(rng):
-    """In a mixed batch only anchors with a positive move, and by the mean over those alone."""
+    """In a mixed batch, only anchors with a positive get a gradient, of the mean over them."""
     logits = (unit_tensor(rng, 3, 6) / TAU).requires_grad_()
     positives = torch.tensor([[1, 0, 0, 1, 0, 0], [0] * 6, [0, 0, 1, 0, 0, 0]]).bool()
     candidates = torch.tensor([[5, 0, 3], [1, 2, 3], [4, 2, 0]])
@@ -275,7 +275,7 @@ def test_anchors_without_a_positive_get_no_gradient(rng):
 
 
 def test_nearest_are_no_more_than_there_are(rng):
-    """The k largest of a row are those of a full sort, all where there are fewer."""
+    """The k largest of a row are those of a full sort, or all if there are fewer."""
     logits = unit_tensor(rng, 2, 5, 9)
     for k in (1, 4, 9, 20):
         wanted = np.argsort(-logits.numpy(), axis=-1)[..., :k]
@@ -283,7 +283,7 @@ def test_nearest_are_no_more_than_there_are(rng):
 
 
 def test_among_is_membership_row_by_row():
-    """Each index is looked for in the other list of its own row."""
+    """Each index is searched for in the other list of its own row."""
     found = refinement.isin_rows(
         torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]])
     )
