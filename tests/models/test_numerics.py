@@ -1,4 +1,4 @@
-"""The ways to compute the network: faster ones change results by no more than their rounding."""
+"""Faster ways to compute the network change results by no more than their rounding."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def computed(device: torch.device, **changes: object) -> tuple[Features, Tensor]
 
 
 def largest_error(found: Tensor, wanted: Tensor) -> float:
-    """Return the root mean square error in units of the values' own size."""
+    """Return the root mean square error relative to the size of the values."""
     found, wanted = found.detach(), wanted.detach()
     return float((found - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
 
@@ -47,8 +47,8 @@ def test_features_agree_with_the_plain_way(
     changes: dict[str, object],
     tolerance: float,
 ) -> None:
-    """Features and a gradient are those of plain float32, within the rounding of each way."""
-    # What is compiled is taken from the trace as it is: no C++ compiler is needed for the test.
+    """Features and a gradient equal those of plain float32, within the rounding of each option."""
+    # The trace of the compiler runs as it is, so that the test needs no C++ compiler.
     monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
     wanted, wanted_gradient = computed(device)
     found, gradient = computed(device, **changes)

@@ -1,4 +1,4 @@
-"""Where a network looks: part attention and Grad-CAM, against the network and by differences."""
+"""Part attention and Grad-CAM, against the network and finite differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from salcr.models.saliency import compute_heat_maps, grad_cam, part_attention
 
 @pytest.mark.parametrize("parts", [1, 3, 4])
 def test_attention_is_that_of_the_part_features(parts: int) -> None:
-    """Each stripe's weights sum to 1 and give the network's f(x, x); what is left over has 0."""
+    """Each stripe's weights sum to 1 and give the network's f(x, x); positions left over have 0."""
     torch.manual_seed(0)
     feature_map, tokens = torch.randn(2, 8, 5, 3), torch.randn(parts, 8)
     attention = part_attention(feature_map, tokens)
@@ -53,7 +53,7 @@ def test_grad_cam_is_that_of_finite_differences() -> None:
 
 
 def test_look_differentiates_the_cosine_by_the_last_map(device: torch.device) -> None:
-    """The whole network, taken apart by hand: stem and trunk, then pooling, neck and cosine."""
+    """The whole network, decomposed by hand: stem and trunk, then pooling, neck and cosine."""
     torch.manual_seed(2)
     network = Network(backbone="resnet18", width=4, num_parts=3)
     torch.nn.init.uniform_(network.global_neck.running_mean, 0, 0.2)
