@@ -37,7 +37,7 @@ def slow_propagate(visible: np.ndarray, infrared: np.ndarray, k: int) -> np.ndar
 
 
 def slow_labels(features: np.ndarray, clusters: np.ndarray, other: np.ndarray) -> list[int]:
-    """Return the transported label of every row of `other`, costs computed pair by pair."""
+    """Return the transported label of every row of `other`, with pairwise costs."""
     means = [features[clusters == c].mean(axis=0) for c in range(clusters.max() + 1)]
     cost = np.array([[float(((row - mean) ** 2).sum()) for mean in means] for row in other])
     return sinkhorn(cost, strength=5).argmax(axis=1).tolist()
@@ -46,13 +46,13 @@ def slow_labels(features: np.ndarray, clusters: np.ndarray, other: np.ndarray) -
 def run(
     data: dict[str, np.ndarray], k: int | None, *, relabel: bool = True
 ) -> PseudoLabels[Integers]:
-    """Return the association of a golden file's inputs."""
+    """Return the association of the inputs in a golden file."""
     inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
     return associate(*inputs, cmfp_k=k, strength=5.0, relabel_own_modality=relabel)
 
 
 def test_propagation_matches_the_released_code(golden):
-    """Propagated features are those of the released code."""
+    """Propagated features equal those of the released code."""
     data = golden("cmfp")
     found = propagate(data["visible"], data["infrared"], k=int(data["k"]))
     close(np.concatenate(found), data["propagated"])
@@ -61,7 +61,7 @@ def test_propagation_matches_the_released_code(golden):
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("prefix", ["cmfp_", "plain_"])
 def test_labels_match_the_released_code(golden, prefix, role):
-    """Labels in all four roles are those of the released code, with and without CMFP."""
+    """Labels in all four roles equal those of the released code, with and without CMFP."""
     data = golden("association")
     assert float(data["reg_lambda"]) == 5.0
     found = run(data, int(data["k"]) if prefix == "cmfp_" else None)
@@ -70,7 +70,7 @@ def test_labels_match_the_released_code(golden, prefix, role):
 
 @pytest.mark.parametrize("k", [1, 4, 9, 1000])
 def test_propagation_matches_a_loop(rng, k):
-    """Blocks are cut, clipped and normalized one by one, also with k beyond the images."""
+    """Blocks are truncated, clipped and normalized one by one, also with k beyond the images."""
     visible, infrared = unit_rows(rng, 9, 5), unit_rows(rng, 14, 5)
     found = propagate(visible, infrared, k=k)
     assert all(side.dtype == np.float32 for side in found)
@@ -78,7 +78,7 @@ def test_propagation_matches_a_loop(rng, k):
 
 
 def test_dissimilar_modalities_do_not_mix(rng):
-    """Where all cross-modality cosines are negative, only the own modality contributes."""
+    """If all cross-modality cosines are negative, only the own modality contributes."""
     visible = np.abs(unit_rows(rng, 6, 4))
     infrared = -np.abs(unit_rows(rng, 8, 4))
     found = propagate(visible, infrared, k=3)
@@ -88,7 +88,7 @@ def test_dissimilar_modalities_do_not_mix(rng):
 
 @given(st.integers(0, 10**6), st.integers(1, 12))
 def test_propagation_is_the_same_for_both_modalities(seed, k):
-    """Swapping the modalities swaps the result; shuffling images shuffles it; rows are unit."""
+    """Swapping modalities swaps the result; shuffling images shuffles it; rows have length 1."""
     rng = np.random.default_rng(seed)
     visible, infrared = unit_rows(rng, 11, 4), unit_rows(rng, 7, 4)
     found = propagate(visible, infrared, k=k)
@@ -100,7 +100,7 @@ def test_propagation_is_the_same_for_both_modalities(seed, k):
 
 
 def test_cross_labels_match_a_loop(golden):
-    """Both cross labels come from squared Euclidean costs to un-normalized means."""
+    """Both cross labels come from squared Euclidean costs to unnormalized means."""
     data = golden("association")
     found = run(data, None)
     visible, infrared = data["visible"], data["infrared"]
@@ -112,7 +112,7 @@ def test_cross_labels_match_a_loop(golden):
 
 @pytest.mark.parametrize("k", [8, None])
 def test_the_papers_own_labels_are_the_clusters(golden, k):
-    """Without relabeling the DBSCAN label stays and the cross labels do not change."""
+    """Without relabeling, the DBSCAN label remains and the cross labels do not change."""
     data = golden("association")
     released, paper = run(data, k), run(data, k, relabel=False)
     np.testing.assert_array_equal(paper.visible, data["visible_cluster"])
@@ -122,7 +122,7 @@ def test_the_papers_own_labels_are_the_clusters(golden, k):
 
 
 def test_own_labels_take_the_inner_product_with_unnormalized_means():
-    """A long mean wins over one that is nearer in angle and in Euclidean distance."""
+    """A long mean wins over one that is closer in angle and in Euclidean distance."""
     angles = np.deg2rad([0, 0, 80, -20, 30])
     features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     clusters = np.array([0, 0, 1, 1, 1])
@@ -134,7 +134,7 @@ def test_own_labels_take_the_inner_product_with_unnormalized_means():
 
 
 def test_a_single_cluster_takes_all_images(rng):
-    """With one visible cluster every image carries its label in the visible space."""
+    """With one visible cluster, every image has its label in the visible space."""
     visible, infrared = unit_rows(rng, 5, 4), unit_rows(rng, 6, 4)
     found = associate(
         visible,
@@ -150,7 +150,7 @@ def test_a_single_cluster_takes_all_images(rng):
 
 
 def test_a_modality_without_images_adds_nothing(rng):
-    """Propagation then stays in the other one; an association has nothing to label."""
+    """Propagation then uses the other modality only; an association has nothing to label."""
     visible, none = unit_rows(rng, 6, 4), np.empty((0, 4), np.float32)
     found = propagate(visible, none, k=3)
     close(found[0], slow_propagate(visible, none, 3))
@@ -163,7 +163,7 @@ def test_a_modality_without_images_adds_nothing(rng):
 
 
 def test_copies_are_mixed_with_each_other(rng):
-    """Where all images of a modality are one, it stays what it is but for the other modality."""
+    """If all images of a modality are equal, only the other modality changes them."""
     visible = np.tile(np.float32([0.6, 0.8, 0, 0]), (50, 1))
     infrared = np.tile(np.float32([0, 0, 1, 0]), (7, 1))
     found = propagate(visible, infrared, k=8)
@@ -172,7 +172,7 @@ def test_copies_are_mixed_with_each_other(rng):
 
 
 def test_features_that_are_not_finite_are_not_mixed(rng):
-    """One bad number in either modality is refused."""
+    """One non-finite number in either modality is rejected."""
     good, bad = unit_rows(rng, 6, 4), unit_rows(rng, 5, 4)
     bad[2, 2] = np.nan
     for sides in ((good, bad), (bad, good)):
@@ -182,7 +182,7 @@ def test_features_that_are_not_finite_are_not_mixed(rng):
 
 @pytest.mark.parametrize("cmfp", [True, False])
 def test_outliers_take_no_part(rng, device, cmfp):
-    """With neighbors of all images, labels are those of a loop over the clustered ones alone."""
+    """With neighbors of all images, labels equal those of a loop over the clustered ones alone."""
     sides = {m: groups(rng, 6, 10, 8, 0.6) for m in MODALITIES}
     clusters = {m: np.where(rng.random(60) < 0.4, -1, np.arange(60) // 10) for m in MODALITIES}
     settings = Associate.model_construct(

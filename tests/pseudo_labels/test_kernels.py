@@ -20,7 +20,7 @@ from tests.support.helpers import groups
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_number_of_threads_changes_nothing(seed) -> None:
-    """Bit for bit the same neighbors, distances and propagated features with one and more."""
+    """Neighbors, distances and propagated features are bitwise equal with one and more threads."""
     rng = np.random.default_rng(seed)
     visible, infrared = groups(rng, 60, 10, 32, 0.8), groups(rng, 40, 9, 32, 0.8)
     found = []
@@ -37,7 +37,7 @@ def test_the_number_of_threads_changes_nothing(seed) -> None:
 
 
 def test_kernels_leave_the_threads_of_torch_alone() -> None:
-    """In a fresh process, the first kernel does not change how many threads torch computes with."""
+    """In a fresh process, the first kernel does not change the number of threads used by torch."""
     code = (
         "import numpy as np, torch; from salcr.pseudo_labels.neighbors import nearest_within;"
         "torch.set_num_threads(1); nearest_within(np.eye(9, dtype=np.float32), 3);"
@@ -52,7 +52,7 @@ def test_kernels_leave_the_threads_of_torch_alone() -> None:
 
 
 def test_without_a_folder_for_compiled_code_kernels_still_run(monkeypatch) -> None:
-    """Where numba finds no folder that can be written, a kernel is compiled for this process."""
+    """If numba has no writable folder, a kernel is compiled for the current process."""
     monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "ZipCacheLocator")
 
     def doubled(values):  # type: ignore[no-untyped-def]
