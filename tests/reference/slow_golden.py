@@ -1,4 +1,4 @@
-"""Makes a folder of reference values like tests/golden, of any seed and sizes, with slow_*.py."""
+"""Creates a folder of reference values like tests/golden, with any seed and sizes, by slow_*.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLOW: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """All numbers that a golden folder is free in."""
+    """All sizes that can be chosen for a golden folder."""
 
     identities: int
     """In jaccard.npz and in the modalities' features; those have as many visible clusters."""
@@ -82,7 +82,7 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
         "rerank": {"visible": visible[0], "infrared": infrared[0]},
     }
     for name, inputs in drawn.items():
-        # Inputs are rounded first: the results must belong to what the file holds.
+        # Inputs are rounded first, because the results must match what the file contains.
         inputs = {key: _stored(value) for key, value in inputs.items()}
         named = dict.fromkeys(_rerankings(sizes)) if name == "rerank" else {}
         found = SLOW[name](inputs | named)
@@ -95,13 +95,13 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
 
 
 def _stored(value: Any) -> Array:
-    """Return matrices as float32; numbers, lists of them and labels as they are."""
+    """Return matrices as float32; numbers, lists of numbers and labels unchanged."""
     array = np.asarray(value)
     return array.astype(np.float32) if array.ndim > 1 and array.dtype.kind == "f" else array
 
 
 def _people(rng: np.random.Generator, sizes: Sizes) -> tuple[Array, Array]:
-    """Return noisy unit rows around a direction an identity, and the identities."""
+    """Return noisy unit rows around one direction per identity, and the identities."""
     centers = rng.standard_normal((sizes.identities, sizes.width))
     counts = rng.integers(3, sizes.images + 1, sizes.identities)
     identity = rng.permutation(np.repeat(np.arange(sizes.identities), counts))
@@ -110,10 +110,10 @@ def _people(rng: np.random.Generator, sizes: Sizes) -> tuple[Array, Array]:
 
 
 def _modalities(rng: np.random.Generator, sizes: Sizes) -> Any:
-    """Return (features, clusters) of each modality, apart by a direction of their own."""
+    """Return (features, clusters) of each modality, each shifted in its own direction."""
     features, identity = _people(rng, sizes)
     halves = rng.permutation(len(features)) % 2 == 0
-    # every identity in both, so that every visible cluster has an image
+    # every identity is in both, so that every visible cluster has an image
     for one in range(sizes.identities):
         halves[np.flatnonzero(identity == one)[:2]] = (True, False)
     shift = rng.standard_normal((2, sizes.width)) * 0.5 / np.sqrt(sizes.width)
@@ -159,7 +159,7 @@ def _losses(rng: np.random.Generator, sizes: Sizes) -> Arrays:
         "k": sizes.refine_k, "temperature": sizes.temperature,
         "lambda_refine": sizes.refine_weight, "parts": sizes.parts,
     }  # fmt: skip
-    # What the three views of a position share lets some of their neighbors be the same.
+    # What the three views of a position have in common gives them some common neighbors.
     names = ("global", "part_self", "part_pg1", "part_pg2")
     for name in names:
         width = sizes.width * (1 if name == "global" else sizes.parts)
@@ -187,7 +187,7 @@ def _metrics(rng: np.random.Generator, sizes: Sizes) -> Arrays:
     gallery_id = rng.permutation(np.arange(sizes.gallery) % sizes.gallery_identities)
     query_id = rng.integers(0, sizes.gallery_identities - 1, sizes.queries)
     gallery_camera = rng.choice([1, 2, 4, 5], sizes.gallery)
-    # Under every rule each query keeps a match: an image of camera 1, which none of them hides.
+    # Under every rule each query keeps a match: an image of camera 1, which none of them excludes.
     for one in range(sizes.gallery_identities):
         gallery_camera[np.flatnonzero(gallery_id == one)[0]] = 1
     match = query_id[:, None] == gallery_id

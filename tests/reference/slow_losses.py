@@ -24,12 +24,12 @@ Patterns = dict[tuple[str, str], list[Rows]]
 
 
 def tensor(values: Any) -> Tensor:
-    """Return numbers as float64."""
+    """Return numbers as a float64 tensor."""
     return torch.tensor(np.asarray(values), dtype=torch.float64)
 
 
 def normalized(row: Tensor) -> Tensor:
-    """Return a vector of length 1."""
+    """Return the vector scaled to length 1."""
     return row / row.square().sum().sqrt()
 
 
@@ -40,13 +40,13 @@ def cross_entropy(row: Tensor, entries: Tensor, label: int, temperature: float) 
 
 
 def mean(values: Iterable[Tensor]) -> Tensor:
-    """Return the mean of scalars, 0 of none."""
+    """Return the mean of scalars, or 0 if there are none."""
     values = list(values)
     return torch.stack(values).mean() if values else torch.zeros((), dtype=torch.float64)
 
 
 def memory(data: Arrays) -> Arrays:
-    """Return memory.npz's results."""
+    """Return the results in memory.npz."""
     inputs = tensor(data["inputs"]).requires_grad_()
     initial, tau = tensor(data["initial"]), float(data["temperature"])
     targets = [int(target) for target in data["targets"]]
@@ -67,7 +67,7 @@ def memory(data: Arrays) -> Arrays:
 
 
 def losses(data: Arrays) -> Arrays:
-    """Return losses.npz's five losses and all gradients, as meant and as released."""
+    """Return the five losses and all gradients in losses.npz, as intended and as released."""
     found: Arrays = {}
     for prefix in ("", "released_"):
         inputs = {
@@ -88,7 +88,7 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
     num_parts, k, tau = int(data["parts"]), int(data["k"]), float(data["temperature"])
     global_ = _groups(inputs, "global")
     patterns = _patterns(inputs, num_parts)
-    if released:  # the augmented images look at the visible map where the infrared one is meant
+    if released:  # augmented images use the visible map where the infrared one is intended
         patterns["a", "r"] = patterns["a", "v"]
     labels = {
         ("visible", "visible"): data["visible_label"],
@@ -148,7 +148,7 @@ def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
 
 
 def _patterns(inputs: dict[str, Tensor], num_parts: int) -> Patterns:
-    """Return (query group, map group) -> for every part the rows of length 1."""
+    """Return (query group, map group) -> for every part, the rows scaled to length 1."""
     found = {}
     for name, pairs in CROSSED.items():
         groups = _groups(inputs, f"part_{name}")
@@ -166,7 +166,7 @@ def _nearest(rows: Rows, instances: Tensor, k: int) -> list[set[int]]:
 
 
 def _refined(row: Tensor, instances: Tensor, positives: set[int], temperature: float) -> Tensor:
-    """Return -log of the softmax shares of the positives together."""
+    """Return -log of the combined softmax share of the positives."""
     logits = instances @ row / temperature
     return logits.logsumexp(0) - logits[sorted(positives)].logsumexp(0)
 

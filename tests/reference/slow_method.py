@@ -1,8 +1,8 @@
-"""Clustering, association and metrics a second time: slow, float64, loop after loop.
+"""Clustering, association and metrics reimplemented: slow, in float64, with plain loops.
 
-Written from docs/METHOD.md, sections 2.2, 2.3, 3.1, 4.1 and 5. Nothing here comes from salcr.
-`slow_golden.py` makes reference values of other seeds and sizes with it, so an error would have to
-be made twice to go unseen.
+Written from docs/METHOD.md, sections 2.2, 2.3, 3.1, 4.1 and 5. Nothing here is imported from salcr.
+`slow_golden.py` uses it to create reference values with other seeds and sizes, so an error would
+have to be made twice to remain undetected.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def squared_distance(rows: Array, columns: Array) -> Array:
 
 
 def mutual(there: Array, back: Array, row: int, count: int) -> set[int]:
-    """Return the first `count` neighbors of a row that have it among their own first `count`."""
+    """Return those of a row's first `count` neighbors that have it among their first `count`."""
     return {int(other) for other in there[row, :count] if row in back[other, :count]}
 
 
 def expanded(near: set[int], halves: list[set[int]]) -> list[int]:
-    """Return a reciprocal set with the half-size sets that lie to more than 2/3 in it."""
+    """Return a reciprocal set with the half-size sets of which more than 2/3 are in it."""
     found = set(near)
     for member in near:
         if 3 * len(halves[member] & near) > 2 * len(halves[member]):
@@ -48,7 +48,7 @@ def expanded(near: set[int], halves: list[set[int]]) -> list[int]:
 
 
 def overlap_distance(left: Array, right: Array) -> Array:
-    """Return 1 - m / (2 - m), m the sum of minima of a row on the left and one on the right."""
+    """Return 1 - m / (2 - m), where m is the sum of minima of a left and a right row."""
     distance = np.empty((len(left), len(right)))
     for i, row in enumerate(left):
         shared = np.minimum(row, right).sum(axis=1)
@@ -72,7 +72,7 @@ def jaccard_distance(features: Array, k1: int, k2: int) -> Array:
 
 
 def dbscan(distance: Array, eps: float, min_samples: int) -> Array:
-    """Return labels, -1 for outliers; a border point belongs to the first cluster to reach it."""
+    """Return labels, -1 for outliers; a border point joins the first cluster that reaches it."""
     near = [np.flatnonzero(row <= eps) for row in distance]
     labels = np.full(len(distance), -1)
     cluster = 0
@@ -93,9 +93,9 @@ def dbscan(distance: Array, eps: float, min_samples: int) -> Array:
 
 
 def clustering(data: Arrays) -> Arrays:
-    """Return jaccard.npz's results."""
+    """Return the results in jaccard.npz."""
     distance = jaccard_distance(data["features"], int(data["k1"]), int(data["k2"]))
-    # Rounded as it is stored, since distances may lie on eps: 6 averaged encodings of which 4 are
+    # Rounded as it is stored, because distances may equal eps: 6 averaged encodings of which 4 are
     # shared make 0.5.
     distance = distance.astype(np.float32)
     found: Arrays = {"distance": distance}
@@ -119,7 +119,7 @@ def plan(cost: Array, strength: float) -> Array:
 
 
 def transport(data: Arrays) -> Arrays:
-    """Return sinkhorn.npz's result."""
+    """Return the result in sinkhorn.npz."""
     return {"plan": plan(data["cost"], float(data["reg_lambda"]))}
 
 
@@ -140,18 +140,18 @@ def propagated(visible: Array, infrared: Array, k: int) -> Array:
 
 
 def propagation(data: Arrays) -> Arrays:
-    """Return cmfp.npz's result."""
+    """Return the result in cmfp.npz."""
     return {"propagated": propagated(data["visible"], data["infrared"], int(data["k"]))}
 
 
 def cluster_means(features: Array, clusters: Array) -> Array:
-    """Return the mean feature of every cluster, as long as it comes out."""
+    """Return the mean feature of every cluster, without normalization."""
     features = np.asarray(features, np.float64)
     return np.stack([features[clusters == name].mean(axis=0) for name in range(max(clusters) + 1)])
 
 
 def association(data: Arrays) -> Arrays:
-    """Return association.npz's labels in four roles, with and without CMFP."""
+    """Return the labels in association.npz in four roles, with and without CMFP."""
     num_visible, strength = len(data["visible"]), float(data["reg_lambda"])
     mixed = propagated(data["visible"], data["infrared"], int(data["k"]))
     versions = {
@@ -188,7 +188,7 @@ def matched_in_rounds(cost: Array) -> tuple[Array, Array]:
 
 
 def other_associations(data: Arrays) -> Arrays:
-    """Return other_associations.npz's labels; at least as many visible clusters for MBCCM."""
+    """Return the labels in other_associations.npz; MBCCM needs no fewer visible clusters."""
     visible = unit(cluster_means(data["visible"], data["visible_cluster"]))
     infrared = unit(cluster_means(data["infrared"], data["infrared_cluster"]))
     cost = np.exp(-(visible @ infrared.T))
@@ -210,7 +210,7 @@ def other_associations(data: Arrays) -> Arrays:
 
 
 def retrieval(data: Arrays) -> Arrays:
-    """Return metrics.npz's curves and means under three rules."""
+    """Return the curves and means in metrics.npz under three rules."""
     found: Arrays = {}
     for rules in ("regdb", "sysu", "llcm"):
         rows = [_one_query(data, query, rules) for query in range(len(data["query_id"]))]
@@ -224,9 +224,9 @@ def retrieval(data: Arrays) -> Arrays:
 
 
 def _one_query(data: Arrays, query: int, rules: str) -> tuple[int, float, float]:
-    """Return the rank of the first match, the average precision and the last match's precision."""
+    """Return the first match's rank, the average precision and the last match's precision."""
     identity = data["query_id"][query]
-    before: list[int] = []  # identities met, each image or, where it counts once, each name
+    before: list[int] = []  # identities before: per image or, if counted once, per name
     first, places, place = 0, [], 0
     for image in ranking(data["distance"][query : query + 1])[0]:
         other, camera = int(data["gallery_id"][image]), data["gallery_camera"][image]

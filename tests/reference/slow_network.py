@@ -1,8 +1,8 @@
-"""The network (METHOD 1) again: torchvision's ResNet-50, then parts row by row in float64.
+"""The network (METHOD 1) reimplemented: torchvision's ResNet-50, then parts by row in float64.
 
-Nothing here comes from salcr; see slow_method.py. The layers up to the map run in float32, as the
-format's values did: a neck divides six rows by their deviation and so magnifies the rounding of 53
-layers to 4e-3 for the parts, which float64 would show as a difference.
+Nothing here is imported from salcr; see slow_method.py. The layers up to the map run in float32, as
+for the released values: a neck divides six rows by their deviation and so magnifies the rounding of
+53 layers to 4e-3 for the parts, which float64 would reveal as a difference.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Weights = dict[str, Tensor]
 
 @cache
 def _skeleton() -> ResNet:
-    """Return a ResNet-50 without numbers whose last stage keeps the size of the map."""
+    """Return a ResNet-50 without values whose last stage keeps the size of the map."""
     with torch.device("meta"):
         network = resnet50(weights=None)
     network.layer4[0].conv2.stride = network.layer4[0].downsample[0].stride = (1, 1)
@@ -48,7 +48,7 @@ def released_shapes(num_parts: int) -> Shapes:
 
 
 def drawn(name: str, shape: list[int], seed: int) -> Tensor:
-    """Return a parameter drawn as golden/README.md says, in float32."""
+    """Return a random parameter as golden/README.md specifies, in float32."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     if name.endswith("num_batches_tracked"):
         values: Any = np.zeros(shape)
@@ -68,10 +68,10 @@ def drawn(name: str, shape: list[int], seed: int) -> Tensor:
 
 
 class SlowNetwork:
-    """The released network with drawn weights."""
+    """The released network with random weights."""
 
     def __init__(self, shapes: Shapes, seed: int) -> None:
-        """Draw the parameters that a forward pass reads, and only those."""
+        """Generate the parameters that a forward pass reads, and only those."""
         self.weights: Weights = {}
         for name, shape in shapes.items():
             stem = name.startswith(tuple(STEMS.values())) and ".layer" not in name
@@ -91,7 +91,7 @@ class SlowNetwork:
         )
 
     def maps(self, batches: list[tuple[str, Tensor]], training: bool) -> Tensor:
-        """Return the maps of batches, each through its stem, all through one trunk; float64."""
+        """Return the maps of batches, each with its stem, all with one trunk, in float64."""
         found = torch.cat([self._stem(images, STEMS[name], training) for name, images in batches])
         for stage in STAGES:
             found = getattr(self.trunk, stage).train(training)(found)
@@ -102,9 +102,9 @@ class SlowNetwork:
         return max_pool2d(relu(self.neck(found, f"{name}.bn1", training)), 3, 2, 1)
 
     def neck(self, rows: Tensor, name: str, training: bool) -> Tensor:
-        """Return the rows after a batch norm, of their own statistics in training."""
+        """Return the rows after a batch norm, using their own statistics in training."""
         leaves = ("running_mean", "running_var", "weight", "bias")
-        # copies, since a batch norm moves its running statistics
+        # copies, because a batch norm updates its running statistics
         values = [self.weights[f"{name}.{leaf}"].to(rows.dtype, copy=True) for leaf in leaves]
         return batch_norm(rows, *values, training=training)
 
@@ -112,21 +112,21 @@ class SlowNetwork:
         """Return the part prototypes of one image's map."""
         found = []
         for token, stripe in zip(self.tokens, self.stripes(map_), strict=True):
-            # Drawn weights make eval maps so large that all of a stripe's sigmoids can be 0 even in
-            # float64; their shares of the sum are those of the sigmoids times any number.
+            # Random weights make eval maps so large that all sigmoids of a stripe can be 0 even in
+            # float64; their shares of the sum are unchanged by a common factor of all sigmoids.
             logarithms = -torch.logaddexp(-(stripe @ token), torch.zeros(len(stripe)).double())
             weights = torch.exp(logarithms - logarithms.max())
             found.append(weights / weights.sum() @ stripe)
         return found
 
     def stripes(self, map_: Tensor) -> list[Tensor]:
-        """Return the tokens of every part's stripe; what the parts do not share out is left."""
+        """Return the tokens of every part's stripe; those that do not divide evenly are dropped."""
         flat, num_parts = map_.flatten(1).T, len(self.tokens)
         size = len(flat) // num_parts
         return [flat[part * size : (part + 1) * size] for part in range(num_parts)]
 
     def attended(self, query_map: Tensor, looked_at: Tensor) -> Tensor:
-        """Return f(query image, map image), the parts side by side."""
+        """Return f(query image, map image), with the parts concatenated."""
         found = []
         for query, stripe in zip(self.queries(query_map), self.stripes(looked_at), strict=True):
             weights = torch.softmax(stripe @ query / np.sqrt(len(query)), dim=0)
@@ -135,13 +135,13 @@ class SlowNetwork:
 
 
 def generalized_mean(maps: Tensor) -> Tensor:
-    """Return the global features before their neck."""
+    """Return the global features before the neck."""
     return ((maps**3).mean(dim=(2, 3)) + 1e-12) ** (1 / 3)
 
 
 @torch.no_grad()
 def forward(data: Arrays, shapes: Shapes) -> Arrays:
-    """Return network.npz's results for the seeds in `data`."""
+    """Return the results in network.npz for the seeds in `data`."""
     network = SlowNetwork(shapes, int(data["weight_seed"]))
     rng = np.random.default_rng(int(data["image_seed"]))
     both, v, a, r = (_images(rng) for _ in range(4))

@@ -1,4 +1,4 @@
-"""The re-rankings AIM and CMRR (METHOD 4.3) a second time, slowly; see slow_method.py."""
+"""The re-rankings AIM and CMRR (METHOD 4.3) reimplemented slowly; see slow_method.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.reference.slow_method import (
 
 
 def aim(query: Array, gallery: Array, k1: int, k2: int) -> Array:
-    """Return AIM's distances."""
+    """Return the distances of AIM."""
     query, gallery = unit(query), unit(gallery)
     to_gallery, within = _largest(query @ gallery.T, k1), _largest(gallery @ gallery.T, k1)
     near = ranking(-(gallery @ gallery.T))[:, :k2]
@@ -32,7 +32,7 @@ def _largest(similarity: Array, count: int) -> Array:
 
 
 def cmrr(query: Array, gallery: Array, k: int, eta: float) -> Array:
-    """Return CMRR's distances; encodings and overlaps are rounded to float16 as released."""
+    """Return the distances of CMRR; encodings and overlaps are rounded to float16, as released."""
     sides = {"q": query, "g": gallery}
     raw = {x + y: squared_distance(sides[x], sides[y]) for x in sides for y in sides}
     distance = {pair: values / values.max(axis=0) for pair, values in raw.items()}
@@ -55,13 +55,13 @@ def _encoding(distance: Array, near: dict[str, Array], x: str, y: str, k: int) -
     for row in range(len(distance)):
         members = expanded(mutual(there, back, row, k + 1), halves)
         weights = np.exp(-distance[row, members])
-        if members:  # across modalities nobody may be mutual
+        if members:  # across modalities there may be no mutual ones
             encodings[row, members] = np.float16(weights / weights.sum())
     return np.stack([encodings[rows].mean(axis=0) for rows in near[x + x][:, :k]])
 
 
 def _within(distance: Array, k1: int, k2: int = 6, share: float = 0.3) -> Array:
-    """Return the k-reciprocal re-ranking of Zhong et al. inside one modality."""
+    """Return the k-reciprocal re-ranking of Zhong et al. within one modality."""
     distance = (distance / distance.max(axis=0)).T
     near = ranking(distance)
     rows = range(len(distance))
@@ -76,7 +76,7 @@ def _within(distance: Array, k1: int, k2: int = 6, share: float = 0.3) -> Array:
 
 
 def _overlap_distance(left: Array, right: Array) -> Array:
-    """Return 1 - m / (2 - m), every step rounded to float16."""
+    """Return 1 - m / (2 - m), with every step rounded to float16."""
     left, right = np.float16(left), np.float16(right)
     distance = np.empty((len(left), len(right)), np.float16)
     for i, row in enumerate(left):
@@ -88,7 +88,7 @@ def _overlap_distance(left: Array, right: Array) -> Array:
 
 
 def rerankings(data: Arrays) -> Arrays:
-    """Return rerank.npz's results under the names that `data` holds, sizes included."""
+    """Return the results in rerank.npz under the names in `data`, which include the sizes."""
     visible, infrared = data["visible"], data["infrared"]
     found: Arrays = {}
     for name in data:
