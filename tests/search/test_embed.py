@@ -1,4 +1,4 @@
-"""`embed`: folders of pictures become the features of evaluation, whatever lies in them."""
+"""`embed`: folders of images yield the features used in evaluation, whatever they contain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trained(stage_one: Path) -> Path:
 
 @pytest.fixture
 def pictures(trained: Path, tmp_path: Path) -> Path:
-    """Return a folder with six visible and six infrared pictures, in folders of their own."""
+    """Return a folder with six visible and six infrared images, in separate folders."""
     for modality, source in (("visible", "Visible"), ("infrared", "Thermal")):
         for number, path in enumerate(sorted((trained / "raw" / source).rglob("*.bmp"))[:30:5]):
             target = tmp_path / "pictures" / modality / f"{number % 2}/{number}.bmp"
@@ -59,7 +59,7 @@ def words_of(trained: Path, out: Path, *folders: Path) -> list[object]:
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what an erring run printed: one error, no traceback."""
+    """Return the output of a failed run: one error, no traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
@@ -99,9 +99,9 @@ def test_features_are_the_mean_of_image_and_mirror_image(
 def test_a_given_modality_is_taken_and_none_is_guessed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One word for each folder, in their order; a guess comes with a warning that counts."""
+    """One word per folder, in the same order; a guess comes with a warning that counts images."""
     folders = [pictures / "infrared", pictures / "visible"]
-    words = ("--modality", "visible", "infrared")  # the wrong way round, but as told
+    words = ("--modality", "visible", "infrared")  # the wrong way round, but as specified
     assert embed(trained, tmp_path / "told", *folders, extra=words) == 0
     assert "guessed" not in capsys.readouterr().err
     lines = pd.read_csv(tmp_path / "told/files.csv")
@@ -116,7 +116,7 @@ def test_a_given_modality_is_taken_and_none_is_guessed(
 def test_gray_is_guessed_through_jpeg(
     trained: Path, tmp_path: Path, quality: int, rng: np.random.Generator
 ) -> None:
-    """JPEG, noise and a slight tint leave infrared pictures infrared, and visible ones visible."""
+    """JPEG, noise and a slight tint keep infrared images infrared, and visible ones visible."""
     for source, modality in (("Visible/1", "visible"), ("Thermal/1", "infrared")):
         for path in sorted((trained / "raw" / source).glob("*.bmp")):
             pixels = np.asarray(Image.open(path)) + rng.normal([0, 1, 2], 1, (64, 32, 3))
@@ -128,7 +128,7 @@ def test_gray_is_guessed_through_jpeg(
 def test_what_is_no_picture_is_skipped_and_listed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Texts, damaged and dangerous pictures, pipes, links in a circle: named with the reason."""
+    """Texts, damaged and dangerous images, pipes, circular links: named with the reason."""
     whole = next(pictures.rglob("*.bmp"))
     put = pictures / "zoo"
     put.mkdir()
@@ -159,7 +159,7 @@ def test_what_is_no_picture_is_skipped_and_listed(
 
 
 def png_of_16_bits(path: Path) -> None:
-    """Write a color picture of two bytes a channel, which Pillow reads but cannot write."""
+    """Write a color image of two bytes per channel, which Pillow can read but not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content)
@@ -172,7 +172,7 @@ def png_of_16_bits(path: Path) -> None:
 
 
 def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
-    """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
+    """Pillow keeps only the upper byte: 14-bit values would become almost black."""
     png_of_16_bits(tmp_path / "deep.png")
     with pytest.raises(SalcrError, match="more than 8 bits per channel"):
         decode_image(tmp_path / "deep.png", height=8, width=8)
@@ -180,11 +180,11 @@ def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
 def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> None:
-    """Transparent, print, gray, palette and turned pictures give the colors that they show."""
-    colors = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, as are the others
+    """Transparent, CMYK, gray, palette and rotated images give the colors that they show."""
+    colors = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, like the others
     colors.paste((255, 255, 255) if kind in ("L", "LA", "1") else (255, 51, 0), (0, 0, 32, 32))
     path, wanted = tmp_path / "p.tif", np.asarray(colors.convert("1" if kind == "1" else "RGB"))
-    if kind == "turned":  # as a telephone held upright writes it
+    if kind == "turned":  # as written by a phone held upright
         path, exif = tmp_path / "p.png", Image.Exif()
         exif[0x0112] = 6
         colors.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
@@ -198,7 +198,7 @@ def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> No
 def test_a_killed_run_goes_on_to_the_same_bytes(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed with -9 after two blocks and run again, only the rest is computed; bytes are equal."""
+    """Killed with -9 after two blocks, a second run computes only the rest, with equal bytes."""
     monkeypatch.setattr(stage, "_BLOCK", 3)
     (pictures / "b.txt").touch()
     assert embed(trained, tmp_path / "whole", pictures) == 0
@@ -235,7 +235,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 def test_blocks_of_other_pictures_are_not_used(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """What was changed between a run that was stopped and the next is in the index as it is now."""
+    """The index contains files as they are now, if they changed after the run was stopped."""
     monkeypatch.setattr(stage, "_BLOCK", 3)
     with monkeypatch.context() as patched:
         patched.setattr(stage, "_finish", stopped)
@@ -254,14 +254,14 @@ def test_blocks_of_other_pictures_are_not_used(
 
 
 def stopped(*_: object) -> None:
-    """Do as Ctrl-C does."""
+    """Act like Ctrl-C."""
     raise KeyboardInterrupt
 
 
 def test_an_index_that_is_whole_is_left_alone(
     trained: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    """Run again it does nothing; without its file, or with one more picture, it is made anew."""
+    """A second run does nothing; without its file, or with another image, the index is rebuilt."""
     assert embed(trained, tmp_path / "index", pictures) == 0
     before = (tmp_path / "index/index.faiss").stat().st_mtime_ns
     assert embed(trained, tmp_path / "index", pictures) == 0
@@ -278,7 +278,7 @@ def test_an_index_that_is_whole_is_left_alone(
 def test_folders_that_cannot_be_an_index_are_refused(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An empty, a missing, a repeated folder, and too many words for them."""
+    """An empty, a missing or a repeated folder, and too many modalities for the folders."""
     (tmp_path / "empty").mkdir()
     assert embed(trained, tmp_path / "index", tmp_path / "empty") == 1
     assert f"{tmp_path / 'empty'}: no readable images" in told(capsys)
@@ -312,7 +312,7 @@ def test_folders_that_cannot_be_an_index_are_refused(
 def test_networks_that_cannot_embed_are_refused(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkpoint of before image sizes were kept, and one that holds no network, are named."""
+    """A checkpoint without image sizes, from an earlier version, and one without a network."""
     checkpoint = torch.load(trained / "round00/checkpoint.pt", weights_only=True)
     (tmp_path / "old/round00").mkdir(parents=True)
     old = tmp_path / "old/round00/checkpoint.pt"

@@ -1,4 +1,4 @@
-"""`search`: the hits are those of the metrics, shown as a table, JSON, a picture and a page."""
+"""`search`: the hits agree with the metrics, shown as a table, JSON, an image and a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ODD_NAME = 'it\'s <script>alert("1")</script> & more.bmp'.replace("/", "\u2215")
 
 @pytest.fixture(scope="module")
 def place(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with tiny results, and the held-out pictures of trial 1 and their index."""
+    """Return a folder with tiny results, the held-out images of trial 1 and their index."""
     folder = tmp_path_factory.mktemp("search") / "copy"
     shutil.copytree(stage_one, folder)
     assert tiny.evaluate(folder / "data", folder, 0) == 0
@@ -40,7 +40,7 @@ def heldout(place: Path) -> pd.DataFrame:
 
 
 def embed(place: Path, out: Path, *folders: Path) -> int:
-    """Make an index of folders."""
+    """Build an index of folders."""
     words = ["--checkpoint", place / "round00/checkpoint.pt", "--out", out]
     return tiny.run("embed", "--images", *folders, *words)
 
@@ -52,7 +52,7 @@ def search(place: Path, *queries: object, index: str = "index", extra: tuple[obj
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what an erring run printed: one error, no traceback."""
+    """Return the output of a failed run: one error, no traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
@@ -66,7 +66,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_right_person_is_found_at_the_rate_of_the_metrics(
     place: Path, tmp_path: Path, query: str, setting: str
 ) -> None:
-    """Over all held-out queries, CMC at ranks 1, 5 and 10 is that of metrics.json."""
+    """Over all held-out queries, CMC at ranks 1, 5 and 10 equals that of metrics.json."""
     lines = heldout(place)
     files = lines.loc[lines["modality"] == query, "file"]
     paths = [place / "heldout" / file for file in files]
@@ -87,7 +87,7 @@ def test_the_right_person_is_found_at_the_rate_of_the_metrics(
 
 
 def test_hits_are_the_largest_cosines(place: Path, tmp_path: Path) -> None:
-    """Rows and scores are those of a matrix product; among all, a picture finds itself first."""
+    """Rows and scores equal those of a matrix product; among all images, the query comes first."""
     features = np.load(place / "index/features.npy")
     lines = pd.read_csv(place / "index/files.csv")
     words = ("--among", "all", "--json", tmp_path / "f.json", "--top", 7)
@@ -107,7 +107,7 @@ def test_hits_are_the_largest_cosines(place: Path, tmp_path: Path) -> None:
 def test_the_table_is_aligned_and_says_the_same(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Standard output has a line a hit, best first, in columns; the guess is a warning beside."""
+    """Standard output has an aligned line per hit, best first; the guess is a warning on stderr."""
     query = next((place / "heldout/Thermal").rglob("*.bmp"))
     assert search(place, query, extra=("--json", tmp_path / "f.json", "--top", 3)) == 0
     shown = capsys.readouterr()
@@ -124,7 +124,7 @@ def test_the_table_is_aligned_and_says_the_same(
 
 
 def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path) -> None:
-    """Pictures are inside, nothing is loaded, and a name that looks like HTML is shown as text."""
+    """Images are embedded, nothing is loaded, and a name that resembles HTML is shown as text."""
     (tmp_path / "odd").mkdir()
     visible = sorted((place / "heldout/Visible").rglob("*.bmp"))
     shutil.copy(visible[0], tmp_path / "odd" / ODD_NAME)
@@ -141,7 +141,7 @@ def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path)
     assert not {"script", "a", "link", "iframe"} & {tag for tag, _ in found.elements}
     assert not re.search(r"https?:|src=\"(?!data:)|url\(", text)
     assert Image.open(tmp_path / "sheet.png").size[0] > 150
-    (tmp_path / "odd" / ODD_NAME).unlink()  # a picture that is gone leaves its place empty
+    (tmp_path / "odd" / ODD_NAME).unlink()  # a missing image leaves its place empty
     assert search(place, query, index=str(tmp_path / "index"), extra=words) == 0
     assert page.read_text() != text
 
@@ -149,7 +149,7 @@ def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path)
 def test_more_hits_than_pictures_are_all(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--top above the size of the gallery gives every picture once, with a warning."""
+    """--top above the size of the gallery gives every image once, with a warning."""
     query = next((place / "heldout/Visible").rglob("*.bmp"))
     assert search(place, query, extra=("--top", 999, "--json", tmp_path / "f.json")) == 0
     assert "--top 999: the index has 30 infrared images" in capsys.readouterr().err
@@ -160,7 +160,7 @@ def test_more_hits_than_pictures_are_all(
 def test_an_index_of_another_model_is_refused(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The index knows the SHA-256 of its checkpoint."""
+    """The index stores the SHA-256 of its checkpoint."""
     assert tiny.pretrain(place / "data", tmp_path, "--seed", 9) == 0
     capsys.readouterr()
     query = next((place / "heldout/Visible").rglob("*.bmp"))
@@ -182,7 +182,7 @@ def test_an_index_of_another_model_is_refused(
 def test_an_index_that_is_not_whole_is_refused(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
 ) -> None:
-    """Without its summary, cut short, changed or with another table: named, and made again."""
+    """Without its summary, truncated, changed or with another table: named, and can be rebuilt."""
     shutil.copytree(place / "index", tmp_path / "index")
     path = tmp_path / "index" / {"one byte": "index.faiss", "reversed": "files.csv"}.get(name, name)
     if name == "embed.json":
@@ -209,7 +209,7 @@ def test_an_index_that_is_not_whole_is_refused(
 def test_queries_that_cannot_be_asked_are_named(
     place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing or foreign file, no hit wanted, a modality unknown or without an other one."""
+    """A missing or foreign file, zero hits, an unknown modality, or one without a counterpart."""
     query = next((place / "heldout/Visible").rglob("*.bmp"))
     assert search(place, tmp_path / "gone.png", extra=()) == 1
     assert f"{tmp_path / 'gone.png'}: is missing" in told(capsys)
