@@ -1,4 +1,4 @@
-"""Bad input: a clear message that names the file or key, exit 1, nothing half-written."""
+"""Bad input: a clear message that names the file or key, exit status 1, nothing half-written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import tiny
 
 @pytest.fixture(scope="module")
 def source(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of data, raw and preprocessed, stage one and the labels of round 1."""
+    """Return a folder with data, raw and preprocessed, stage one and the labels of round 1."""
     folder = Path(shutil.copytree(stage_one, tmp_path_factory.mktemp("source") / "copy"))
     assert tiny.associate(folder / "data", folder, 1) == 0
     return folder
@@ -30,13 +30,13 @@ def place(source: Path, tmp_path: Path) -> Path:
 
 
 def preprocess(place: Path, out: str = "again") -> int:
-    """Preprocess the raw data set of `place`."""
+    """Preprocess the raw data set of `run_copy`."""
     words = ["--root", place / "raw", "--layout", "regdb", "--out", place / out]
     return tiny.run("preprocess", *words, *tiny.PREPROCESS)
 
 
 def said(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what was printed, having checked that it is one error and no traceback."""
+    """Return what was printed, after checking that it is one error without a traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
@@ -44,7 +44,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without data, the message names the place, the layout, the source and `make demo`."""
+    """Without data, the message names the path, the layout, the source and `make demo`."""
     words = ["--root", tmp_path / "RegDB", "--layout", "regdb", "--out", tmp_path / "out"]
     assert tiny.run("preprocess", *words) == 1
     text = said(capsys)
@@ -54,7 +54,7 @@ def test_no_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_missing_images_are_listed(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every image that a split names and that is not there is listed, with the split file."""
+    """Every missing image that a split names is listed, with the split file."""
     gone = [place / "raw/Visible/1/visible_00001.bmp", place / "raw/Thermal/2/thermal_00003.bmp"]
     for path in gone:
         path.unlink()
@@ -76,7 +76,7 @@ def test_missing_images_are_listed(place: Path, capsys: pytest.CaptureFixture[st
 def test_broken_split_lines_are_named(
     place: Path, capsys: pytest.CaptureFixture[str], line: str, complaint: str
 ) -> None:
-    """A malformed line, or one that leaves the folder, is refused with file and line number."""
+    """A malformed line, or one that leaves the folder, is rejected with file and line number."""
     path = place / "raw/idx/train_visible_1.txt"
     path.write_text(path.read_text() + line + "\n")
     assert preprocess(place) == 1
@@ -106,7 +106,7 @@ def test_undecodable_images_are_named(
 
 
 def test_train_and_test_may_not_overlap(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A split that tests on a training image is refused: its numbers would be inflated."""
+    """A split that tests on a training image is rejected: its metrics would be inflated."""
     index = place / "raw/idx"
     shutil.copy(index / "train_visible_1.txt", index / "test_visible_1.txt")
     assert preprocess(place) == 1
@@ -114,7 +114,7 @@ def test_train_and_test_may_not_overlap(place: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_model_is_tied_to_its_trial(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Evaluating a model on the split of another trial is refused."""
+    """Evaluating a model on the split of another trial is rejected."""
     assert tiny.evaluate(place / "data", place, 0, trial=2) == 1
     text = said(capsys)
     assert "round00/checkpoint.pt" in text and "trial 1, not on 2" in text
@@ -122,7 +122,7 @@ def test_a_model_is_tied_to_its_trial(place: Path, capsys: pytest.CaptureFixture
 
 
 def test_unknown_trial(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A trial that the data set does not have is refused with those that it has."""
+    """A trial that the data set does not have is rejected, listing the available ones."""
     assert tiny.pretrain(place / "data", place / "out", trial=7) == 1
     assert "trial 7; its trials: [1, 2]" in said(capsys)
 
@@ -147,7 +147,7 @@ def test_damaged_checkpoints_are_named(
 
 
 def test_checkpoints_execute_no_code(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A pickle that would run a command when loaded is refused, and the command not run."""
+    """A pickle that would run a command when loaded is rejected, without running the command."""
 
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
@@ -162,7 +162,7 @@ def test_checkpoints_execute_no_code(place: Path, capsys: pytest.CaptureFixture[
 def test_labels_of_another_split_are_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A label file with another number of images is named."""
+    """A label file with a wrong number of images is named."""
     path = place / "round01/labels.csv"
     path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
     assert tiny.train(place / "data", place, 1) == 1
@@ -173,7 +173,7 @@ def test_labels_of_another_split_are_refused(
 def test_labels_of_another_trial_are_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every trial of RegDB has as many images: the label file says whose it is."""
+    """All trials of RegDB have equally many images: the label file names its own trial."""
     path = place / "round01/labels.csv"
     path.write_text(path.read_text().replace("\n1,", "\n2,"))
     assert tiny.train(place / "data", place, 1) == 1
@@ -183,7 +183,7 @@ def test_labels_of_another_trial_are_refused(
 def test_the_optimizer_and_the_network_must_be_of_the_last_round(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A network or an optimizer's state of another round is refused."""
+    """A network or an optimizer state from another round is rejected."""
     assert tiny.train(place / "data", place, 1) == 0
     shutil.copytree(place / "round01", place / "round03")
     assert tiny.associate(place / "data", place, 4) == 0
@@ -195,7 +195,7 @@ def test_the_optimizer_and_the_network_must_be_of_the_last_round(
 def test_array_of_another_preprocessing_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A truncated array is named before anything is trained."""
+    """A truncated array is named before any training."""
     path = place / "data/visible.npy"
     path.write_bytes(path.read_bytes()[:-100])
     assert tiny.pretrain(place / "data", place / "out") == 1
@@ -205,7 +205,7 @@ def test_array_of_another_preprocessing_is_refused(
 def test_no_cluster_stops_with_what_to_change(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When every image is an outlier, the message names the keys to change."""
+    """If every image is an outlier, the message names the keys to change."""
     words = ["--clustering-eps", "0.001", "--clustering-min-samples", "30"]
     assert tiny.pretrain(place / "data", place / "out", *words) == 1
     text = said(capsys)
@@ -216,7 +216,7 @@ def test_no_cluster_stops_with_what_to_change(
 def test_fewer_clusters_than_a_batch_wants_is_a_smaller_batch(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With fewer clusters than wanted, both stages warn and go on."""
+    """With fewer clusters than requested, both stages warn and continue."""
     assert tiny.pretrain(place / "data", place / "out", "--pretrain-clusters", "50") == 0
     assert "warning: visible: fewer clusters than the 50" in capsys.readouterr().err
     assert tiny.train(place / "data", place, 1, "--train-labels", "100") == 0
@@ -226,7 +226,7 @@ def test_fewer_clusters_than_a_batch_wants_is_a_smaller_batch(
 def test_no_shared_label_stops_with_what_to_change(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If no label is carried by both modalities there is nothing to train on: a clear stop."""
+    """If no label is in both modalities, there is nothing to train on: the message says so."""
     path = place / "round01/labels.csv"
     split = load_split(place / "data", trial=1, split="train")
     labels, clusters = read_labels(path, trial=1, sizes=split.sizes, data_hash=split.data_hash)
@@ -240,7 +240,7 @@ def test_no_shared_label_stops_with_what_to_change(
 def test_diverging_loss_stops_with_what_to_change(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A loss or features that are not finite stop the stage and name the learning rate."""
+    """A non-finite loss or feature stops the stage and the message names the learning rate."""
     assert tiny.pretrain(place / "data", place / "out", "--pretrain-learning-rate", "1e20") == 1
     text = said(capsys)
     assert "not finite" in text and "pretrain.learning_rate" in text
@@ -248,7 +248,7 @@ def test_diverging_loss_stops_with_what_to_change(
 
 
 def test_no_positive_instance_gives_a_refinement_loss_of_zero(place: Path) -> None:
-    """With k = 1 most triplets are without a positive: the loss stays finite."""
+    """With k = 1 most triplets have no positive: the loss remains finite."""
     assert tiny.train(place / "data", place, 1, "--gpcr-k", "1") == 0
     header, values = (place / "round01/losses.csv").read_text().splitlines()
     loss = dict(zip(header.split(","), map(float, values.split(",")), strict=True))
@@ -256,7 +256,7 @@ def test_no_positive_instance_gives_a_refinement_loss_of_zero(place: Path) -> No
 
 
 def test_weights_must_fit_the_backbone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A state dict of another network is refused with the first entry that does not fit."""
+    """A state dict of another network is rejected with the first entry that does not fit."""
     path = place / "other.pth"
     torch.save({"conv1.weight": torch.zeros(3)}, path)
     words = ["--model-weights", str(path), "--weights-file", path]
@@ -268,7 +268,7 @@ def test_weights_must_fit_the_backbone(place: Path, capsys: pytest.CaptureFixtur
 def test_synthesize_spares_folders_of_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A folder with other files is refused and left as it is."""
+    """A folder with other files is rejected and left unchanged."""
     (tmp_path / "thesis.tex").write_text("mine")
     assert tiny.run("synthesize", "--out", tmp_path, *tiny.SYNTHESIZE) == 1
     assert "thesis.tex" in {path.name for path in tmp_path.iterdir()}
@@ -282,6 +282,6 @@ def test_synthesize_spares_folders_of_others(
 def test_flags_out_of_range_are_named(
     place: Path, capsys: pytest.CaptureFixture[str], flag: str, value: str, part: str
 ) -> None:
-    """A flag out of its range stops before anything is loaded, named as in the config."""
+    """A flag out of its range stops before anything is loaded, named as in the configuration."""
     assert tiny.pretrain(place / "data", place / "out", flag, value) == 1
     assert part in said(capsys)

@@ -1,4 +1,4 @@
-"""`export`: the ONNX file gives the features of evaluation, or is not written."""
+"""`export`: the ONNX file computes the features used in evaluation, or is not written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def export(place: Path, out: Path, modality: str = "visible") -> int:
 def test_any_number_of_pictures_gives_the_features_of_embed(
     place: Path, tmp_path: Path, modality: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pixels as Pillow reads them, through onnxruntime alone, give the rows of the index."""
+    """Pixels as Pillow reads them, with onnxruntime alone, give the rows of the index."""
     assert export(place, tmp_path / "model.onnx", modality) == 0
     assert "onnxruntime's differ by" in capsys.readouterr().err
     lines = pd.read_csv(place / "index/files.csv")
@@ -61,7 +61,7 @@ def test_any_number_of_pictures_gives_the_features_of_embed(
 
 
 def test_the_file_says_where_it_comes_from(place: Path, tmp_path: Path) -> None:
-    """Modality and the checkpoint's SHA-256 are among the file's properties."""
+    """Modality and the checkpoint's SHA-256 are among the properties of the file."""
     assert export(place, tmp_path / "model.onnx", "infrared") == 0
     model = onnx.load(str(tmp_path / "model.onnx"))
     properties = {entry.key: entry.value for entry in model.metadata_props}
@@ -76,7 +76,7 @@ def test_other_features_are_not_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A file that computes something else, here without the mirror images, is refused."""
+    """A file that computes something else, here without the mirror images, is rejected."""
 
     def unmirrored(self: stage._Exported, images: Tensor) -> Tensor:
         views = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
@@ -95,7 +95,7 @@ def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without onnxruntime the message says what to install."""
+    """Without onnxruntime, the message says what to install."""
     there = stage.importlib.util.find_spec
 
     def found(name: str) -> ModuleSpec | None:

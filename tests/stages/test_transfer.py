@@ -1,4 +1,4 @@
-"""Another data set's network: evaluated by a stage that says so, refused by all others."""
+"""Another data set's network: evaluated by a stage that says so, rejected by all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import tiny
 
 @pytest.fixture(scope="module")
 def source(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with drawn people in two layouts, and a network of RegDB's."""
+    """Return a folder with synthetic people in two layouts, and a network trained on RegDB."""
     folder = tmp_path_factory.mktemp("transfer")
     for name in ("data", "round00"):
         (folder / name).symlink_to(stage_one / name)
@@ -32,7 +32,7 @@ def transfer(source: Path, out: Path, *, to: str, other: str = "data") -> int:
 
 
 def test_figures_are_those_of_the_same_network_evaluated(source: Path, tmp_path: Path) -> None:
-    """Its checkpoint, forged to be of the other data set, passes evaluation with equal figures."""
+    """Forged to be from the other data set, its checkpoint passes evaluation with equal metrics."""
     assert transfer(source, tmp_path, to="sysu") == 0
     found = json.loads((tmp_path / "metrics.json").read_text())
     assert found["trained_on"] == {"layout": "regdb", "published": False, "trial": 1, "round": 0}
@@ -68,7 +68,7 @@ def test_evaluation_refuses_it(
 def test_what_is_no_other_data_set_is_refused(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, other: str, said: str
 ) -> None:
-    """The data set's own network, and one that the named data set did not train."""
+    """This covers the data set's own network, and one not trained on the named data set."""
     assert transfer(source, tmp_path, to=to, other=other) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "metrics.json").exists()
