@@ -1,4 +1,4 @@
-"""What the tests of faults share: every stage as a command, what it writes, and damage."""
+"""What the tests of faults share: every stage as a command, its outputs, and damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support import tiny
 from tests.support.plans import REPOSITORY
 
-# No variable of a surrounding Snakemake or test run may reach a job.
+# No variable of an enclosing Snakemake or test run may reach a job.
 ENVIRONMENT = {**os.environ, "PYTEST_XDIST_WORKER": "", "PYTHONPATH": str(REPOSITORY)}
 
 OUT, TABLES = Path("tiny/salcr/trial01"), Path("tiny")
@@ -78,7 +78,7 @@ def run_every_stage(place: Path) -> Path:
 
 
 def copy_run(source: Path, place: Path, *, without: str | None = None) -> Path:
-    """Copy a finished folder, without what one stage wrote; return the copy."""
+    """Copy a finished folder, except what one stage wrote; return the copy."""
     shutil.copytree(source, place)
     if without == "synthesize":
         shutil.rmtree(place / "raw")
@@ -88,7 +88,7 @@ def copy_run(source: Path, place: Path, *, without: str | None = None) -> Path:
 
 
 def contents(place: Path, stage: str) -> dict[Path, bytes | None]:
-    """Return what a stage wrote: path -> bytes, None where there is no file."""
+    """Return what a stage wrote: path -> bytes, or None where there is no file."""
     return {
         path: (place / path).read_bytes() if (place / path).exists() else None
         for path in WRITES[stage]
@@ -96,20 +96,20 @@ def contents(place: Path, stage: str) -> dict[Path, bytes | None]:
 
 
 def job(stage: str, place: Path, *before: object) -> subprocess.CompletedProcess[str]:
-    """Run a stage in a process of its own, `before` in front of the command."""
+    """Run a stage in a separate process, with `before` in front of the command."""
     command = [*map(str, before), sys.executable, "-m", "salcr", *words(stage, place)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def flip(path: Path, share: float = 0.5) -> None:
-    """Change one bit of a file, at that share of its length."""
+    """Change one bit of a file at a position given as a share of its length."""
     content = bytearray(path.read_bytes())
     content[int(len(content) * share)] ^= 1
     path.write_bytes(content)
 
 
 def the_error(text: str) -> str:
-    """Return the one line that begins with `error: `, having checked that there is no traceback."""
+    """Return the line that begins with `error: `, after checking that there is no traceback."""
     assert "Traceback" not in text, text
     lines = [line for line in text.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, text
@@ -117,5 +117,5 @@ def the_error(text: str) -> str:
 
 
 def temporaries(place: Path) -> list[Path]:
-    """Return the files and folders under temporary names."""
+    """Return the files and folders with temporary names."""
     return [path for path in place.rglob(".*") if ".unfinished-" in path.name]
