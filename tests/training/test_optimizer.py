@@ -12,7 +12,7 @@ SHAPES = [(4, 3, 3, 3), (4,), (5, 4), ()]
 
 
 def parameters(device: torch.device) -> list[nn.Parameter]:
-    """Return parameters that are the same at every call, one in channels-last layout."""
+    """Return parameters that are the same for every call, one in channels-last layout."""
     draws = torch.Generator().manual_seed(0)
     found = [torch.randn(shape, generator=draws).to(device) for shape in SHAPES]
     found[0] = found[0].contiguous(memory_format=torch.channels_last)
@@ -22,7 +22,7 @@ def parameters(device: torch.device) -> list[nn.Parameter]:
 def give_gradients(of: list[nn.Parameter], step: int) -> None:
     """Set gradients that depend on the step alone; the second parameter has none at first.
 
-    They lie in memory as their parameter does, as autograd's do; a GPU's fused step wants it.
+    Like those of autograd, they have the layout of their parameter; a GPU's fused step needs it.
     """
     draws = torch.Generator().manual_seed(step)
     for index, parameter in enumerate(of):
@@ -31,7 +31,7 @@ def give_gradients(of: list[nn.Parameter], step: int) -> None:
 
 
 def test_steps_and_state_are_those_of_torch(device):
-    """Over steps with changing rates, parameters and state are torch's to the last bit."""
+    """Over steps with changing rates, parameters and state are bitwise equal to torch's."""
     ours, theirs = parameters(device), parameters(device)
     adam = Adam(ours, learning_rate=1e-2, weight_decay=0.1)
     reference = torch.optim.Adam(theirs, lr=1e-2, weight_decay=0.1, fused=True)
@@ -53,7 +53,7 @@ def test_steps_and_state_are_those_of_torch(device):
 
 
 def test_a_saved_state_continues(device):
-    """Two steps, a file and two more steps are four steps; a state that torch saved works too."""
+    """Two steps, a file and two more steps equal four steps; a state saved by torch also works."""
     kinds = {
         "ours": lambda of: Adam(of, learning_rate=1e-2, weight_decay=0),
         "torch": lambda of: torch.optim.Adam(of, lr=1e-2, fused=True),
@@ -80,7 +80,7 @@ def test_a_saved_state_continues(device):
     ],
 )
 def test_a_state_of_another_memory_layout_continues(device, layouts):
-    """A step in one layout and one in another, the state of the first loaded, are two steps."""
+    """A step in one layout and another step in a second one, via the saved state, are two steps."""
     uncut, of = parameters(device)[:1], parameters(device)[:1]
     whole, saved = Adam(uncut, learning_rate=1e-2, weight_decay=0), {"state": {}}
     for step, layout in enumerate(layouts):
@@ -97,7 +97,7 @@ def test_a_state_of_another_memory_layout_continues(device, layouts):
 
 @pytest.mark.parametrize("damage", ["shape", "more"])
 def test_a_state_of_other_parameters_is_refused(damage):
-    """A state of another shape or of more parameters raises a ValueError."""
+    """A state of another shape or with more parameters raises a ValueError."""
     of = parameters(torch.device("cpu"))
     adam = Adam(of, learning_rate=1e-2, weight_decay=0)
     give_gradients(of, 5)
