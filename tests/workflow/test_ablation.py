@@ -1,4 +1,4 @@
-"""Slow: all tables of the paper, the nine-row ablation among them, on tiny data."""
+"""Slow: all tables of the paper, including the nine-row ablation, on tiny data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYSU = "dataset={name: sysu, layout: sysu, root: data/sysu, trials: [1]}"
 NETWORK = "results/tiny/salcr/trial01/round01/checkpoint.pt"
 
 
-# One variant for each sweep; tests/test_paper.py sees that all rows of all tables have theirs.
+# One variant per sweep; tests/reporting/test_paper.py checks that every row has one.
 ONE_OF_EACH = {
     "tables": ("salcr", "parts_2", "k_4", "lambda_0_1", "gpcr_k_15"),
     "tables_sysu": ("salcr", "dagl", "space_visible", "refine_global", "pgm", "parts_2", "k_10",
@@ -30,7 +30,7 @@ ONE_OF_EACH = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with tables, figures and report of drawn people in RegDB's layout."""
+    """Return a folder with tables, figures and report for synthetic people in RegDB's layout."""
     folder = tmp_path_factory.mktemp("paper")
     some = some_of("tables", folder)
     words = ["--configfile", tiny.TINY_CONFIG, CONFIG / "ablation.yaml", some]
@@ -41,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def some_of(name: str, folder: Path) -> Path:
-    """Write a configuration of which only one variant of each sweep is left; return the file."""
+    """Write a configuration with only one variant of each sweep; return the file."""
     values = read_yaml(CONFIG / f"{name}.yaml")
     values["variants"] = {one: values["variants"][one] for one in ONE_OF_EACH[name]}
     (folder / "some.yaml").write_text(yaml.safe_dump(values))
@@ -57,7 +57,7 @@ def rows_run(tables: Path, dataset: str) -> dict[str, set[str]]:
 
 @pytest.mark.slow
 def test_the_ablation_shares_one_stage_one(place: Path) -> None:
-    """config/ablation.yaml gives nine variants; what they train differs, what they share not."""
+    """config/ablation.yaml has nine variants; they share stage one and differ in stage two."""
     summary = pd.read_csv(place / "results/tiny/summary.csv")
     plain = summary[summary["rerank"] == "none"]
     rows = plain.groupby("variant")["stage"].agg(set)
@@ -73,7 +73,7 @@ def test_the_ablation_shares_one_stage_one(place: Path) -> None:
 
 @pytest.mark.slow
 def test_every_figure_of_the_paper_is_drawn_and_reported(place: Path) -> None:
-    """5 to 12, the sweeps among them; the report has each with the number that it has there."""
+    """Figures 5 to 12, including the sweeps; the report shows each with its number."""
     drawn = {path.stem for path in place.glob("results/tiny/figures/*.pdf")}
     assert drawn == set(CAPTIONS)
     page = Page((place / "results/tiny/report.html").read_text())
@@ -84,7 +84,7 @@ def test_every_figure_of_the_paper_is_drawn_and_reported(place: Path) -> None:
 
 @pytest.mark.slow
 def test_every_table_of_regdb_has_what_was_run(place: Path) -> None:
-    """The nine rows of the ablation, and of each sweep the variants that ran."""
+    """The nine rows of the ablation, and for each sweep the variants that ran."""
     nine = {"B (stage one)", "DAGL", "SALCR"}
     nine |= {f"DAGL+{parts}" for parts in
              ("CMFP", "FGSAL", "FGSAL+CMFP", "GPCR", "GPCR+CMFP", "FGSAL+GPCR")}  # fmt: skip

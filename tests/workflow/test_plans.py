@@ -1,4 +1,4 @@
-"""Dry runs in forks, which most tests of the workflow use, are those of the command line."""
+"""Dry runs in forks, used by most tests of the workflow, are the same as on the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OF_A_PROCESS = re.compile(r"^(  (Date|Workflow ID|Command): .*|\[.*:.*\])\n", re
     [("gpcr={k: 5}", 0), ("dataset={trials: [1, 2, 3]}", 0), ("clustering={epss: 0.3}", 1)],
 )
 def test_a_fork_says_what_a_process_says(place: Path, config: str, status: int) -> None:
-    """The same status and words, of plans and of an error; sets of files come in any order."""
+    """The same status and text, for plans and for an error; sets of files come in any order."""
     words = ["--dry-run", "--configfile", tiny.TINY_CONFIG, "--config", config]
     forked, own = (snakemake(place, *words, repository=place, fork=fork) for fork in (True, False))
     assert forked.returncode == own.returncode == status
@@ -29,7 +29,7 @@ def test_a_fork_says_what_a_process_says(place: Path, config: str, status: int) 
 
 
 def test_one_dry_run_leaves_nothing_to_the_next(place: Path) -> None:
-    """Neither its configuration nor modules that were edited afterwards."""
+    """This applies to its configuration and to modules edited afterwards."""
     assert planned(place, "--config", "gpcr={k: 5}", repository=place) != {}
     path = place / "salcr/config/loading.py"
     text = path.read_text()

@@ -1,4 +1,4 @@
-"""Every switch of the paper runs on tiny data, and does what its sentence says."""
+"""Every switch of the paper runs on tiny data, and has the effect described here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import tiny
 
 @pytest.fixture
 def place(stage_one: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Return the data and a folder of its own that continues the stage one."""
+    """Return the data and a separate folder that continues stage one."""
     (tmp_path / "round00").symlink_to(stage_one / "round00")
     return stage_one / "data", tmp_path
 
@@ -50,7 +50,7 @@ def test_each_association_trains(place: tuple[Path, Path], method: str) -> None:
 def test_each_switch_of_training_changes_the_network(
     place: tuple[Path, Path], words: list[str]
 ) -> None:
-    """A round with the switch set ends in another network than one without."""
+    """A round with the switch set ends with a different network than one without it."""
     data, out = place
     assert tiny.associate(data, out, 1) == 0
     networks = []
@@ -64,7 +64,7 @@ def test_each_switch_of_training_changes_the_network(
 def test_part_refinement_needs_parts(
     place: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """GPCR on parts without FGSAL is refused on the command line as in a configuration."""
+    """GPCR on parts without FGSAL is rejected on the command line as in a configuration."""
     data, out = place
     assert tiny.associate(data, out, 1) == 0
     assert tiny.train(data, out, 1, "--fgsal-enabled", "false") == 1
@@ -72,7 +72,7 @@ def test_part_refinement_needs_parts(
 
 
 def evaluated(place: tuple[Path, Path], *extra: object) -> dict[str, dict[str, list[Any]]]:
-    """Return the metrics of stage one's network: setting -> ranking -> drawn galleries."""
+    """Return the metrics of stage one's network: setting -> ranking -> sampled galleries."""
     data, out = place
     words = ["--data", data, "--trial", 1, "--checkpoint", out / "round00/checkpoint.pt"]
     words += ["--identities", data / "identities.csv", "--metrics", out / "metrics.json"]
@@ -82,7 +82,7 @@ def evaluated(place: tuple[Path, Path], *extra: object) -> dict[str, dict[str, l
 
 
 def test_rerankings_are_rows_of_their_own(place: tuple[Path, Path]) -> None:
-    """Plain figures stay as they are beside re-rankings, which say if they are transductive."""
+    """Plain metrics do not change next to re-rankings, which state if they are transductive."""
     plain = evaluated(place)
     both = evaluated(place, "--evaluate-rerank", "[cmfp, aim, cmrr]", "--evaluate-cmrr-k", "3")
     for setting, rankings in both.items():
@@ -94,7 +94,7 @@ def test_rerankings_are_rows_of_their_own(place: tuple[Path, Path]) -> None:
 
 
 def test_a_list_of_k_gives_each_a_row(place: tuple[Path, Path]) -> None:
-    """Each k of a list has the figures that it has alone, and seconds among the job's facts."""
+    """Each k of a list has the metrics that it has alone, and seconds among the job's facts."""
     words = ["--evaluate-rerank", "[cmfp]", "--evaluate-cmfp-k"]
     together = evaluated(place, *words, "[2, 5]")
     seconds = json.loads((place[1] / "job.json").read_text())["rerank_seconds"]
@@ -112,7 +112,7 @@ def test_a_list_of_k_gives_each_a_row(place: tuple[Path, Path]) -> None:
 def test_stage_one_starts_from_a_published_state_dict(
     place: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Torchvision's older files lack the batch counters; both stems and the trunk take the rest."""
+    """Torchvision's older files lack the batch counters; both stems and the trunk use the rest."""
     published = {
         name: value
         for name, value in resnet18().state_dict().items()

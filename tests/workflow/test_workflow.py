@@ -1,4 +1,4 @@
-"""The Snakemake workflow: plans, runs, reruns only what a change touches, says what is wrong."""
+"""The Snakemake workflow: it plans, runs, reruns only what a change affects, and reports errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
 
 
 def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> None:
-    """The columns and rows of summary.csv are those that the README promises."""
+    """The columns and rows of summary.csv are those described in the README."""
     summary = pd.read_csv(finished / "results/tiny/summary.csv")
     scores = [f"rank{r}" for r in (1, 5, 10, 20)] + ["map", "minp"]
     wanted = ["dataset", "variant", "stage", "setting", "rerank", "num_trials"]
@@ -45,7 +45,7 @@ def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> No
 
 
 def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
-    """Nine figures, each as png and pdf, none empty."""
+    """Nine figures, each as png and pdf, none of them empty."""
     figures = list((finished / "results/tiny/figures").iterdir())
     names = ("losses", "label_quality", "cmc", "map", "ranking")
     names += ("attention", "cluster_centers", "distances", "tsne")
@@ -55,13 +55,13 @@ def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
 
 
 def test_variants_share_one_pretraining(finished: Path) -> None:
-    """`dagl` continues the stage one of `salcr`; it has no round 0 of its own."""
+    """`dagl` continues the stage one of `salcr`; it has no round 0 itself."""
     rounds = {path.name for path in (finished / "results/tiny/dagl/trial01").glob("round*")}
     assert rounds == {"round01"}
 
 
 def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> None:
-    """The log of a job tells a person what it did, in plain lines."""
+    """The log of a job describes what it did, in plain lines."""
     logs = finished / "results/tiny/logs"
     for name, part in (
         ("pretrain/salcr-trial01", "clusters"),
@@ -89,7 +89,7 @@ def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
 
 
 def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
-    """Evaluated by configuration alone: the same figures as where it comes from, none trained."""
+    """Evaluated by configuration alone: the same metrics as at its origin, without training."""
     given = place / "given-trial1.pt"
     shutil.copy(place / "results/tiny/salcr/trial01/round01/checkpoint.pt", given)
     keys = ["rounds=0", "pretrain={checkpoint: 'given-trial{trial}.pt'}", "variants={dagl: {}}"]
@@ -111,7 +111,7 @@ def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
 
 
 def test_missing_data_is_one_message(tmp_path: Path) -> None:
-    """Without data: the place, the layout, where to ask and `make demo`; no traceback."""
+    """Without data: the path, the layout, where to request it and `make demo`; no traceback."""
     done = snakemake(tmp_path, "--dry-run")
     assert done.returncode == 1
     for part in ("data/RegDB", "Visible/<identity>", "dm.dongguk.edu", "make demo"):
@@ -138,14 +138,14 @@ def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
 def test_a_missing_file_of_the_configuration_is_one_message(
     place: Path, key: str, named: str, setting: str
 ) -> None:
-    """Also where all is done: Snakemake alone would keep what the named file did not make."""
+    """Even if everything is finished: Snakemake alone would keep what the file did not make."""
     done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--dry-run", "--config", setting)
     assert done.returncode == 1 and "Traceback" not in done.stdout
     assert f"error: {key}: {named}: no such file" in done.stdout
 
 
 def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
-    """A data folder whose name holds blanks, quotes and $(...) is used as it is."""
+    """A data folder whose name contains blanks, quotes and $(...) is used literally."""
     root = "data/a b; $(touch hacked) 'c'"
     words = ["--configfile", tiny.TINY_CONFIG, "--config", f'dataset={{root: "{root}"}}']
     done = snakemake(tmp_path, *words, "--until", "preprocess")
@@ -163,14 +163,14 @@ def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:
 
 
 def test_states_of_the_optimizer_can_be_temporary(place: Path) -> None:
-    """With keep_optimizer_states: false, what is finished stays finished without them."""
+    """With keep_optimizer_states: false, finished results remain finished without the states."""
     for path in place.rglob("optimizer.pt"):
         path.unlink()
     assert planned(place, "--config", "compute={keep_optimizer_states: false}") == {}
 
 
 def test_dvc_accepts_its_stage() -> None:
-    """dvc.yaml is valid and its one stage calls the workflow."""
+    """dvc.yaml is valid and its only stage calls the workflow."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "stage", "list"],
         cwd=REPOSITORY,
