@@ -1,4 +1,4 @@
-"""`salcr.api`: each function against an independent derivation, and what it refuses."""
+"""`salcr.api`: each function against an independent derivation, and which arguments it rejects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    """In a process of its own, the module alone brings none of the large libraries."""
+    """In a separate process, the module imports none of the large libraries."""
     code = "import sys, salcr.api; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "numba", "sklearn", "faiss", "scipy", "pandas", "matplotlib", "PIL"}
@@ -54,7 +54,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 def test_the_readme_has_the_example_of_the_module() -> None:
-    """The code of README.md is that of the module, which the next test runs."""
+    """The code in README.md is that of the module, which the next test runs."""
     examples = doctest.DocTestParser().get_examples(api.__doc__ or "")
     example = "".join(one.source for one in examples)
     readme = (REPOSITORY / "README.md").read_text()
@@ -65,7 +65,7 @@ def test_the_readme_has_the_example_of_the_module() -> None:
 
 
 def test_the_examples_are_right(checkpoint: Path) -> None:
-    """Every function has an example, and all examples print what they say."""
+    """Every function has an example, and all examples print what they claim."""
     names = {"np": np, "checkpoint": checkpoint, **{n: getattr(api, n) for n in api.__all__}}
     finder = doctest.DocTestFinder(recurse=False)
     tests = finder.find(api)
@@ -80,7 +80,7 @@ def test_the_examples_are_right(checkpoint: Path) -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_docstrings_are_whole(name: str) -> None:
-    """Each says what comes in, comes out and is refused, what is related, and where it is from."""
+    """Each describes arguments, result, errors, related functions, and references."""
     text = inspect.getdoc(getattr(api, name)) or ""
     sections = ["Args:", "Raises:", "See Also:", "References:", "Examples:"]
     assert all(f"\n{section}\n" in text for section in sections)
@@ -89,7 +89,7 @@ def test_docstrings_are_whole(name: str) -> None:
 
 
 def test_defaults_are_those_of_the_configuration() -> None:
-    """Whoever leaves an argument out computes with the values of config/default.yaml."""
+    """Omitted arguments have the values of config/default.yaml."""
     config = read_yaml(REPOSITORY / "config/default.yaml")
     clustering, association, evaluation = (
         config[section] for section in ("clustering", "associate", "evaluate")
@@ -114,7 +114,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
 
 @pytest.mark.parametrize("max_distance", [0.5, 1.0])
 def test_jaccard_distance_is_the_released_one(golden: Any, max_distance: float) -> None:
-    """Stored are the released code's distances up to the largest wanted, all others are left."""
+    """Stored are the released code's distances up to the largest requested one, and no others."""
     data = golden("jaccard")
     found = api.jaccard_distance(data["features"], max_distance=max_distance).tocoo()
     dense = np.full(found.shape, np.inf)
@@ -127,18 +127,18 @@ def test_jaccard_distance_is_the_released_one(golden: Any, max_distance: float) 
 
 
 def test_what_is_stored_grows_with_the_rows(rng: np.random.Generator) -> None:
-    """Four times the rows of equally large groups: four times the entries, not sixteen."""
+    """Four times the rows, in groups of equal size: four times the entries, not sixteen."""
     counts = []
     for num_groups in (20, 80):
         features = groups(rng, num_groups, 10, 128, 0.3)
         counts.append(api.jaccard_distance(features, k1=10, k2=3, max_distance=0.6).nnz)
-    assert counts[0] >= 20 * 10 * 5  # most pairs of a group are near
+    assert counts[0] >= 20 * 10 * 5  # most pairs of a group are stored
     assert counts[1] == pytest.approx(4 * counts[0], rel=0.1)
 
 
 @pytest.mark.parametrize("eps", [0.35, 0.55])
 def test_clusters_are_those_of_scikit_learn(golden: Any, eps: float) -> None:
-    """DBSCAN of scikit-learn on the released, dense distances gives the same numbers."""
+    """DBSCAN of scikit-learn on the released dense distances gives the same labels."""
     data = golden("jaccard")
     dense = data["distance"]
     wanted = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit(dense).labels_
@@ -161,7 +161,7 @@ def test_clusters_are_those_of_scikit_learn(golden: Any, eps: float) -> None:
 def test_associations_are_the_released_ones(
     golden: Any, rng: np.random.Generator, file: str, prefix: str, words: dict[str, Any]
 ) -> None:
-    """Labels are the released code's, whatever outliers lie between; these have none."""
+    """Labels equal the released code's, which has no outliers, wherever outliers are inserted."""
     data = golden(file)
     arguments, places = [], []
     for side in ("visible", "infrared"):
@@ -181,7 +181,7 @@ def test_associations_are_the_released_ones(
 
 
 def test_otla_transports_one_way(golden: Any) -> None:
-    """Infrared images get the largest entry of a plan made by loops; visible ones get none."""
+    """Infrared images get the largest entry of a plan computed by loops; visible ones get none."""
     data = golden("association")
     clusters = [data[f"{side}_cluster"] for side in ("visible", "infrared")]
     found = api.associate(data["visible"], data["infrared"], *clusters, "otla", strength=2.0)
@@ -204,7 +204,7 @@ def test_paper_and_code_differ_in_the_own_modality(golden: Any) -> None:
 
 
 def test_propagation_is_the_released_one(golden: Any) -> None:
-    """Features and, as a re-ranking, their distances, pair by pair; float64 is taken too."""
+    """Features and, as a re-ranking, their pairwise distances; float64 is accepted, too."""
     data = golden("cmfp")
     visible, infrared = data["visible"].astype(float), data["infrared"]
     wanted = data["propagated"]
@@ -215,7 +215,7 @@ def test_propagation_is_the_released_one(golden: Any) -> None:
 
 
 def test_rerankings_are_the_released_ones(golden: Any) -> None:
-    """AIM of visible queries and CMRR of infrared ones, at the defaults and at others."""
+    """AIM of visible queries and CMRR of infrared ones, at the defaults and at other values."""
     data = golden("rerank")
     visible, infrared = data["visible"], data["infrared"]
     close(api.rerank_aim(visible, infrared), data["aim_k1_8_k2_2"])
@@ -225,7 +225,7 @@ def test_rerankings_are_the_released_ones(golden: Any) -> None:
 
 @pytest.mark.parametrize("protocol", ["regdb", "sysu", "llcm"])
 def test_metrics_are_the_released_ones(golden: Any, protocol: Any) -> None:
-    """CMC, mAP and mINP by the rules of each data set, from distances and cameras."""
+    """CMC, mAP and mINP under the rules of each data set, from distances and cameras."""
     data = golden("metrics")
     own = "llcm_query_camera" if protocol == "llcm" else "query_camera"
     cameras = (None, None) if protocol == "regdb" else (data[own], data["gallery_camera"])
@@ -254,7 +254,7 @@ def test_metrics_of_features(rng: np.random.Generator) -> None:
 def test_embed_gives_the_features_of_evaluation(
     checkpoint: Path, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paths and arrays of several sizes, block by block, are the network's own features of them."""
+    """Paths and arrays of several sizes, block by block, yield the network's own features."""
     network = api.load_network(checkpoint, device="cpu")
     assert (network.image_size, network.num_channels) == (SIZE, 64)
     images: list[Any] = [
@@ -328,14 +328,14 @@ REFUSED: list[tuple[Callable[..., Any], list[Any], dict[str, Any], str]] = [
 def test_arguments_that_do_not_fit_are_named(
     function: Callable[..., Any], arguments: list[Any], words: dict[str, Any], message: str
 ) -> None:
-    """A ValueError begins with the name of the argument and says what is wanted."""
+    """A ValueError starts with the name of the argument and says what is expected."""
     with pytest.raises(ValueError) as caught:
         function(*arguments, **words)
     assert str(caught.value).startswith(message)
 
 
 def test_rows_of_half_precision_are_unit_rows(rng: np.random.Generator) -> None:
-    """Features normalized in float16, as a network on a GPU gives them, are not refused."""
+    """Features normalized in float16, such as those of a network on a GPU, are accepted."""
     features = groups(rng, 4, 5, 512, 0.2)
     halves = features.astype(np.float16)
     wanted = api.cluster(features, k1=5, k2=2)
@@ -360,7 +360,7 @@ def test_rows_of_half_precision_are_unit_rows(rng: np.random.Generator) -> None:
 def test_images_that_do_not_fit_are_named(
     checkpoint: Path, images: Any, modality: Any, message: str
 ) -> None:
-    """Other arrays than uint8 RGB, one path instead of a list, and unknown modalities."""
+    """This covers arrays other than uint8 RGB, one path instead of a list, unknown modalities."""
     network = api.load_network(checkpoint, "cpu")
     with pytest.raises(ValueError) as caught:
         network.embed(images, modality)
@@ -370,7 +370,7 @@ def test_images_that_do_not_fit_are_named(
 def test_files_and_devices_that_are_missing_are_named(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file's own path is in the message; "cuda" without a GPU is a wrong argument."""
+    """The message contains the path of the file; "cuda" without a GPU is an invalid argument."""
     with pytest.raises(SalcrError, match=str(tmp_path / "none.pt")):
         api.load_network(tmp_path / "none.pt", device="cpu")
     with pytest.raises(SalcrError, match=str(tmp_path / "none.png")):

@@ -1,4 +1,4 @@
-"""How results came about: what the workflow notes of every trial."""
+"""The provenance of results: what the workflow records for every trial."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def read(finished: Path, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("name", ["salcr", "dagl"])
 def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> None:
-    """Every section that a job read, with the variant's overlay, as the schema resolves it."""
+    """Every section that a job read, with the variant's overlay, as resolved by the schema."""
     values = merge(read_yaml(DEFAULT_CONFIG), read_yaml(tiny.TINY_CONFIG))
     wanted = variant(validate(values), name).model_dump()
     found = read(finished, name)["config"]
@@ -36,7 +36,7 @@ def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> Non
 
 
 def test_it_names_data_seed_code_and_every_job(finished: Path) -> None:
-    """A variant's jobs, those of the stage one that it shares among them, each with its code."""
+    """A variant's jobs, including those of the shared stage one, each with its code."""
     found = read(finished, "dagl")
     checkpoint = torch.load(
         finished / "results/tiny/dagl/trial01/round01/checkpoint.pt", weights_only=True
@@ -60,7 +60,7 @@ def test_it_names_data_seed_code_and_every_job(finished: Path) -> None:
 
 
 def test_a_line_of_each_trial_is_in_the_table(finished: Path) -> None:
-    """Two variants in two trials, none of them run from a clone: no commit is made up."""
+    """Two variants in two trials, none of them run in a clone: no commit is invented."""
     table = pd.read_csv(finished / "results/tiny/provenance.csv")
     assert list(table["variant"]) == ["salcr", "salcr", "dagl", "dagl"]
     assert list(table["trial"]) == [1, 2, 1, 2]
@@ -71,7 +71,7 @@ def test_a_line_of_each_trial_is_in_the_table(finished: Path) -> None:
 def test_commit_and_whether_its_files_are_as_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a clone: git's own commit; an edited file makes it unclean, a new one beside it not."""
+    """In a clone, git's own commit; an edited file makes it unclean, a new one does not."""
     git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", str(tmp_path)]
     (tmp_path / "code.py").write_text("x = 1\n")
     for words in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
@@ -90,7 +90,7 @@ def test_commit_and_whether_its_files_are_as_committed(
 def test_jobs_of_different_settings_are_refused(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A round that ran with another learning rate than the one before makes no provenance."""
+    """A round with another learning rate than the previous one prevents the provenance."""
     words = ["--dataset", "tiny", "--trials", 1, "--data", finished / "results/tiny/preprocess"]
     source = finished / "results/tiny/salcr/trial01"
     for number, folder in enumerate(["round00", "round01", "round01"]):

@@ -1,4 +1,4 @@
-"""`pip install .`: what the wheel holds and needs, and that it works far from the clone."""
+"""`pip install .`: what the wheel contains and requires, and that it works outside the clone."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def run(*words: object, **how: Any) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel of a copy of the clone, where links are links, built without a network."""
+    """Return the wheel of a copy of the clone, links kept as links, built without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     unneeded = shutil.ignore_patterns("__pycache__")
     for name in ("salcr", "config", "workflow"):
@@ -63,7 +63,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_is_the_package(wheel: Path) -> None:
-    """Every file below salcr/ is in it with the bytes that it has here, links followed."""
+    """Every file below salcr/ is in it with the same bytes as here, with links resolved."""
     package = REPOSITORY / "salcr"
     wanted = {
         path.relative_to(REPOSITORY).as_posix(): path.read_bytes()
@@ -79,7 +79,7 @@ def test_the_wheel_is_the_package(wheel: Path) -> None:
 
 
 def third_party(folder: Path) -> Iterator[str]:
-    """Yield the top-level modules that the code in a folder imports, not the standard library's."""
+    """Yield the top-level modules imported by code in a folder, except the standard library."""
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
@@ -88,7 +88,7 @@ def third_party(folder: Path) -> Iterator[str]:
 
 
 def test_what_is_imported_is_required_and_nothing_else() -> None:
-    """The dependencies, with the extra of `export`, are the packages that salcr/ imports."""
+    """The dependencies, with the extra for `export`, are exactly what salcr/ imports."""
     lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["export"]
     requirements = [Requirement(line) for line in lines]
     required = {
@@ -103,7 +103,7 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
 
 
 def test_the_lock_meets_every_requirement() -> None:
-    """Nothing that pyproject.toml asks for, extras included, is missing in requirements.lock."""
+    """Everything that pyproject.toml requires, extras included, is in requirements.lock."""
     locked: dict[str, list[str]] = {}
     for line in (REPOSITORY / "requirements.lock").read_text().splitlines():
         one = Requirement(line)
@@ -111,7 +111,7 @@ def test_the_lock_meets_every_requirement() -> None:
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
     wanted = [Requirement(line) for group in groups for line in group]
     extras = {extra for one in wanted if one.name == "salcr" for extra in one.extras}
-    assert extras == PROJECT["optional-dependencies"].keys() - {"dev"}  # the lock is made of dev
+    assert extras == PROJECT["optional-dependencies"].keys() - {"dev"}  # the lock comes from dev
     for one in wanted:
         if one.name != "salcr":
             versions = locked[canonicalize_name(one.name)]
@@ -129,7 +129,7 @@ def test_the_published_figures_are_the_packaged_ones() -> None:
 
 @pytest.fixture(scope="module")
 def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in a Git repository of something else: env/ has the wheel, network.pt.
+    """Return a folder in an unrelated Git repository: env/ has the wheel, and there is network.pt.
 
     The environment sees the packages of this one, but not the clone.
     """
@@ -152,14 +152,14 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(place: Path, *words: object) -> str:
-    """Run the installed `salcr` in the folder and return what it prints; it must succeed."""
+    """Run the installed `salcr` in the folder and return its output; it must succeed."""
     done = run(place / "env/bin/salcr", *words, cwd=place)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def module(place: Path, *words: object) -> str:
-    """Run the installed `python -m salcr` in the folder and return what it prints."""
+    """Run the installed `python -m salcr` in the folder and return its output."""
     done = run(place / "env/bin/python", "-m", "salcr", *words, cwd=place)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -167,7 +167,7 @@ def module(place: Path, *words: object) -> str:
 
 @pytest.mark.slow
 def test_both_ways_in_are_the_installed_package(place: Path) -> None:
-    """The package is that of the environment; each way names itself in its usage."""
+    """The package is the one in the environment; each entry point names itself in its usage."""
     code = "import salcr, salcr.api; print(salcr.__file__)"
     done = run(place / "env/bin/python", "-c", code, cwd=place)
     assert done.stdout.startswith(str(place / "env/lib")), done.stderr
@@ -178,7 +178,7 @@ def test_both_ways_in_are_the_installed_package(place: Path) -> None:
 
 @pytest.mark.slow
 def test_info_says_that_this_is_no_clone(place: Path) -> None:
-    """It names what is not here, without a complaint; the repository around is not its own."""
+    """It names what is missing, without an error; the enclosing repository is not its own."""
     text = command(place, "info", "--job", "job.json")
     assert f"installed in {place / 'env/lib'}" in text and "not in a clone" in text
     assert "regdb, data/RegDB: not there" in text
@@ -197,7 +197,7 @@ def test_verify_has_its_values_with_it(place: Path) -> None:
 
 @pytest.mark.slow
 def test_pictures_are_made_embedded_searched_and_exported(place: Path) -> None:
-    """One command after the other; the features are those of the installed `salcr.api`."""
+    """One command after another; the features equal those of the installed `salcr.api`."""
     command(place, "synthesize", "--out", "people", *SYNTHESIZE)
     network = ["--checkpoint", "network.pt"]
     device = ["--device", "cpu"]
