@@ -75,7 +75,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the checkout's code in which the tiny workflow has run to completion.
 
     Its jobs ran in forks; slow tests and `make demo` start each job in a separate process.
@@ -88,13 +88,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.returncode == 0, done.stdout
         assert "mAP" in done.stdout and "figures: results/tiny/figures\n" in done.stdout
 
-    return made_once(tmp_path_factory, "finished", make)
+    return made_once(tmp_path_factory, "finished_run", make)
 
 
 @pytest.fixture
-def place(finished: Path, tmp_path: Path) -> Path:
+def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     """Return a copy of the finished folder, modification times included, that a test may change."""
-    shutil.copytree(finished, tmp_path / "copy")
+    shutil.copytree(finished_run, tmp_path / "copy")
     return tmp_path / "copy"
 
 
@@ -112,6 +112,6 @@ def stage_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def complete_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which every stage ran undisturbed; tests copy it and never change it."""
-    return made_once(tmp_path_factory, "whole", faults.run_every_stage)
+    return made_once(tmp_path_factory, "complete_run", faults.run_every_stage)

@@ -23,21 +23,21 @@ TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name i
 SEED = 20250424  # for the moments of the kills
 
 
-def command(place: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
+def command(directory: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
     """Return the command of the workflow, with one trial of one variant, in a folder."""
-    config = place / "config.yaml"
+    config = directory / "config.yaml"
     values = {**read_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
     values["dataset"]["trials"] = [1]
     config.write_text(yaml.safe_dump(values))
-    options = ["--configfile", config, "--directory", place, "--cores", 2, "--quiet", "rules"]
+    options = ["--configfile", config, "--directory", directory, "--cores", 2, "--quiet", "rules"]
     return [*plans.command(), *map(str, [*targets, *words, *options])]
 
 
-def started(place: Path, *words: object) -> subprocess.Popen[bytes]:
+def started(directory: Path, *words: object) -> subprocess.Popen[bytes]:
     """Start the workflow in a session of its own."""
-    with (place / "said.txt").open("ab") as out:
+    with (directory / "output.txt").open("ab") as out:
         return subprocess.Popen(
-            command(place, *words),
+            command(directory, *words),
             env=faults.ENVIRONMENT,
             stdout=out,
             stderr=out,
@@ -47,14 +47,14 @@ def started(place: Path, *words: object) -> subprocess.Popen[bytes]:
 
 def members(session: int) -> dict[int, list[str]]:
     """Return the processes of a session: number -> command line."""
-    found = {}
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if os.getsid(int(folder.name)) == session:
-                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+                processes[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
         except OSError:  # has ended in the meantime
             continue
-    return found
+    return processes
 
 
 def job_of(stage: str, session: int) -> int | None:
@@ -90,9 +90,9 @@ def kill(numbers: list[int]) -> None:
             continue
 
 
-def results(place: Path) -> dict[Path, bytes]:
+def results(directory: Path) -> dict[Path, bytes]:
     """Return all results by name, except what describes the jobs, such as logs and times."""
-    root = place / RESULTS
+    root = directory / RESULTS
     paths = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
     return {
         path: (root / path).read_bytes()
@@ -104,14 +104,14 @@ def results(place: Path) -> dict[Path, bytes]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which the workflow ran to completion undisturbed."""
-    place = tmp_path_factory.mktemp("undisturbed")
-    assert started(place).wait() == 0, (place / "said.txt").read_text()
-    return place
+    directory = tmp_path_factory.mktemp("undisturbed")
+    assert started(directory).wait() == 0, (directory / "output.txt").read_text()
+    return directory
 
 
-def seconds(place: Path, stage: str) -> float:
+def seconds(directory: Path, stage: str) -> float:
     """Return how long a job of a stage took, as measured by Snakemake."""
-    times = [*(place / RESULTS / "benchmarks").rglob("*.tsv")]
+    times = [*(directory / RESULTS / "benchmarks").rglob("*.tsv")]
     of_stage = [path for path in times if stage in (path.stem, path.parent.name)]
     return max(float(path.read_text().splitlines()[1].split("\t")[0]) for path in of_stage)
 
@@ -143,30 +143,30 @@ def test_kill_minus_nine_in_every_stage_changes_no_byte(undisturbed: Path, tmp_p
             if not alive:  # finished: the next run does not start it again
                 break
     last = started(tmp_path)
-    assert last.wait() == 0, (tmp_path / "said.txt").read_text()
-    found, wanted = results(tmp_path), results(undisturbed)
-    assert found.keys() == wanted.keys()
-    assert [path for path in wanted if found[path] != wanted[path]] == []
+    assert last.wait() == 0, (tmp_path / "output.txt").read_text()
+    actual, expected = results(tmp_path), results(undisturbed)
+    assert actual.keys() == expected.keys()
+    assert [path for path in expected if actual[path] != expected[path]] == []
     assert not faults.temporaries(tmp_path)
     assert sum("after" in line for line in kills) >= len(faults.STAGES)
     assert re.search("Nothing to be done", dry_run(tmp_path))
 
 
-def unlock(place: Path) -> None:
+def unlock(directory: Path) -> None:
     """Check that a locked folder is refused with a message how to unlock it, and unlock it."""
-    if not list((place / ".snakemake/locks").glob("*")):
+    if not list((directory / ".snakemake/locks").glob("*")):
         return
     done = subprocess.run(
-        command(place), env=faults.ENVIRONMENT, capture_output=True, text=True, check=False
+        command(directory), env=faults.ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and "--unlock" in done.stdout + done.stderr
-    subprocess.run(command(place, "--unlock"), env=faults.ENVIRONMENT, check=True)
+    subprocess.run(command(directory, "--unlock"), env=faults.ENVIRONMENT, check=True)
 
 
-def dry_run(place: Path) -> str:
+def dry_run(directory: Path) -> str:
     """Return what Snakemake would do."""
     done = subprocess.run(
-        command(place, "--dry-run"), env=faults.ENVIRONMENT, capture_output=True, text=True,
+        command(directory, "--dry-run"), env=faults.ENVIRONMENT, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
     return done.stdout + done.stderr
@@ -182,7 +182,7 @@ def test_a_second_snakemake_in_the_folder_is_refused(undisturbed: Path, tmp_path
     )
     assert first.poll() is None
     assert second.returncode == 1
-    said = second.stdout + second.stderr
-    assert "Directory cannot be locked" in said and "Traceback" not in said
+    output = second.stdout + second.stderr
+    assert "Directory cannot be locked" in output and "Traceback" not in output
     assert first.wait() == 0
     assert results(tmp_path) == results(undisturbed)

@@ -34,15 +34,15 @@ def holds_any_text(annotation: object) -> bool:
 
 def test_only_four_keys_hold_free_text() -> None:
     """All other keys are numbers, choices, or names without special characters, by their types."""
-    found = set()
+    keys = set()
     for section, field in schema.Config.model_fields.items():
         model = field.annotation
         if isinstance(model, type) and issubclass(model, schema.Section):
             for key, inner in model.model_fields.items():
                 if holds_any_text(inner.annotation):
-                    found.add(f"{section}.{key}")
+                    keys.add(f"{section}.{key}")
     names = {"dataset.name", "transfer.results", "plot.variants"}  # checked below
-    assert found == FREE | names
+    assert keys == FREE | names
 
 
 @pytest.mark.parametrize("name", [ODD, "a b", "a;b", "$(b)", "../b", "a/b", "-b", ".b", "a\nb", ""])
@@ -130,8 +130,8 @@ def test_links_in_the_data_folder_are_followed(datasets: Path, tmp_path: Path) -
     """Data sets often reside on another disk; whoever can add a link can also add an image."""
     for folder in (datasets / "regdb").iterdir():
         (tmp_path / folder.name).symlink_to(folder)
-    found = READERS["regdb"].read_records(tmp_path)
-    assert found == READERS["regdb"].read_records(datasets / "regdb")
+    records = READERS["regdb"].read_records(tmp_path)
+    assert records == READERS["regdb"].read_records(datasets / "regdb")
 
 
 class Evil:
@@ -145,22 +145,22 @@ class Evil:
 
 
 def test_no_file_that_is_loaded_executes_code(
-    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    complete_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Network, optimizer state, weights, a given checkpoint, a released one, resume.pt."""
-    place, hacked = faults.copy_run(whole, tmp_path / "copy"), tmp_path / "hacked"
-    evil, out = tmp_path / "evil.pt", place / faults.OUT
+    run_copy, hacked = faults.copy_run(complete_run, tmp_path / "copy"), tmp_path / "hacked"
+    evil, out = tmp_path / "evil.pt", run_copy / faults.OUT
     torch.save({"format": 1, "key": Evil(hacked), "state_dict": {"x": Evil(hacked)}}, evil)
-    data = place / "data"
+    data = run_copy / "data"
     released = ["import-checkpoint", evil, tmp_path / "ours.pt"]
     commands: list[list[object]] = [
-        [*faults.words("associate", place), "--checkpoint", evil],
-        [*faults.words("train", place), "--checkpoint", evil],
-        [*faults.words("evaluate", place), "--checkpoint", evil],
+        [*faults.words("associate", run_copy), "--checkpoint", evil],
+        [*faults.words("train", run_copy), "--checkpoint", evil],
+        [*faults.words("evaluate", run_copy), "--checkpoint", evil],
         [*tiny.train_words(data, out, 2), "--labels", out / "round01/labels.csv",
          "--optimizer-state", evil],
-        [*faults.words("pretrain", place), "--model-weights", evil, "--weights-file", evil],
-        [*faults.words("pretrain", place), "--pretrain-checkpoint", evil,
+        [*faults.words("pretrain", run_copy), "--model-weights", evil, "--weights-file", evil],
+        [*faults.words("pretrain", run_copy), "--pretrain-checkpoint", evil,
          "--from-checkpoint", evil],
         released,
     ]  # fmt: skip
@@ -170,7 +170,7 @@ def test_no_file_that_is_loaded_executes_code(
         assert str(evil) in faults.the_error(capsys.readouterr().err)
     # A state between two epochs is optional input: it is reported, and not used.
     evil.rename(out / "round00/resume.pt")
-    assert tiny.run(*faults.words("pretrain", place)) == 0
+    assert tiny.run(*faults.words("pretrain", run_copy)) == 0
     assert "resume.pt: is damaged or not a checkpoint" in capsys.readouterr().err
-    assert faults.contents(place, "pretrain") == faults.contents(whole, "pretrain")
+    assert faults.contents(run_copy, "pretrain") == faults.contents(complete_run, "pretrain")
     assert not hacked.exists()

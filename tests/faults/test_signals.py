@@ -18,15 +18,15 @@ from tests.support import faults, tiny
 STOPPED = "stopped by SIGTERM; run the same command to resume"
 
 
-def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int, str, float]:
+def timed(stage: str, run_copy: Path, stop_after: float | None = None) -> tuple[int, str, float]:
     """Run a stage; return status, output and seconds since its first imports, when SIGTERM counts.
 
     Args:
         stage: Stage to run.
-        place: Folder to run it in.
+        run_copy: Folder to run it in.
         stop_after: Seconds until it gets SIGTERM.
     """
-    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words(stage, place)]
+    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words(stage, run_copy)]
     with subprocess.Popen(
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
     ) as job:
@@ -42,45 +42,47 @@ def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", faults.STAGES)
-def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: str) -> None:
+def test_sigterm_ends_every_stage_cleanly(complete_run: Path, tmp_path: Path, stage: str) -> None:
     """Status 143 and one line; every file complete or absent; then the undisturbed bytes."""
-    wanted = faults.contents(whole, stage)
-    place = faults.copy_run(whole, tmp_path / "timed", without=stage)
-    status, _, seconds = timed(stage, place)
+    expected = faults.contents(complete_run, stage)
+    run_copy = faults.copy_run(complete_run, tmp_path / "timed", without=stage)
+    status, _, seconds = timed(stage, run_copy)
     assert status == 0
     draw, statuses = random.Random(f"sigterm {stage}"), set()
     # If the machine was busy while the stage was timed, earlier signals are accepted, too.
     for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3), (0, 0.2), (0, 0.1), (0, 0.05))):
         if turn >= 3 and 143 in statuses:
             break
-        place = faults.copy_run(whole, tmp_path / str(turn), without=stage)
+        run_copy = faults.copy_run(complete_run, tmp_path / str(turn), without=stage)
         moment = 0.02 + draw.uniform(*span) * seconds
-        status, said, _ = timed(stage, place, moment)
+        status, output, _ = timed(stage, run_copy, moment)
         print(f"{stage}: SIGTERM after {moment:.2f} of {seconds:.2f} s: {status}")
         statuses.add(status)
-        found = faults.contents(place, stage)
-        assert all(found[path] in (None, wanted[path]) for path in wanted)
-        assert not faults.temporaries(place) and "Traceback" not in said
+        actual = faults.contents(run_copy, stage)
+        assert all(actual[path] in (None, expected[path]) for path in expected)
+        assert not faults.temporaries(run_copy) and "Traceback" not in output
         if status != 143:  # done before the signal came, or while Python was cleaning up
-            assert status in (0, -signal.SIGTERM) and found == wanted
-        assert said.count("SIGTERM") == said.count(STOPPED) == (status == 143)
-        assert tiny.run(*faults.words(stage, place)) == 0
-        assert faults.contents(place, stage) == wanted
+            assert status in (0, -signal.SIGTERM) and actual == expected
+        assert output.count("SIGTERM") == output.count(STOPPED) == (status == 143)
+        assert tiny.run(*faults.words(stage, run_copy)) == 0
+        assert faults.contents(run_copy, stage) == expected
     assert 143 in statuses
 
 
-def test_sigterm_before_the_imports_are_done_is_reported_too(whole: Path, tmp_path: Path) -> None:
+def test_sigterm_before_the_imports_are_done_is_reported_too(
+    complete_run: Path, tmp_path: Path
+) -> None:
     """A signal while torch is being imported, which takes seconds, ends the job in the same way."""
-    place = faults.copy_run(whole, tmp_path / "copy", without="train")
-    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", place)]
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without="train")
+    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", run_copy)]
     with subprocess.Popen(
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
     ) as job:
         assert job.stderr is not None
         next(line for line in job.stderr if line.rstrip().endswith("torch._utils_internal"))
         job.send_signal(signal.SIGTERM)
-        said = job.stderr.read()
-    assert job.returncode == 143 and said.count(STOPPED) == 1 and "Traceback" not in said
+        output = job.stderr.read()
+    assert job.returncode == 143 and output.count(STOPPED) == 1 and "Traceback" not in output
 
 
 CALLBACK = """
@@ -133,8 +135,8 @@ def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
             if (tmp_path / "a.npy").exists():
                 values = files.read_json(tmp_path / "a.json")["values"]
                 array = files.map_array(tmp_path / "a.npy")
-                for found in (values, array.tolist()):
-                    assert len(found) == 20_000 and len(set(found)) == 1
+                for numbers in (values, array.tolist()):
+                    assert len(numbers) == 20_000 and len(set(numbers)) == 1
                 seen.add(values[0])
         for writer in writers:
             writer.kill()
@@ -175,25 +177,31 @@ def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) -> None:
+def test_synthesize_goes_on_whatever_a_kill_left(complete_run: Path, tmp_path: Path) -> None:
     """Images without a marker, a temporary marker, or nothing: recreated, with the same files."""
-    wanted = {p.relative_to(whole): p.read_bytes() for p in whole.glob("raw/*/*") if p.is_file()}
+    expected = {
+        p.relative_to(complete_run): p.read_bytes()
+        for p in complete_run.glob("raw/*/*")
+        if p.is_file()
+    }
     for number, leave in enumerate(("images", "temporary", "nothing")):
-        place = faults.copy_run(whole, tmp_path / str(number))
-        (place / "raw/synthesize.json").unlink()
+        run_copy = faults.copy_run(complete_run, tmp_path / str(number))
+        (run_copy / "raw/synthesize.json").unlink()
         if leave == "temporary":
-            (place / "raw/.synthesize.json.unfinished-abcd1234.json").touch()
+            (run_copy / "raw/.synthesize.json.unfinished-abcd1234.json").touch()
         if leave == "nothing":
-            (place / "raw").rename(place / ".raw.unfinished-abcd1234")
-        assert tiny.run(*faults.words("synthesize", place)) == 0
-        found = {p.relative_to(place): p.read_bytes() for p in place.glob("raw/*/*") if p.is_file()}
-        assert found == wanted and not faults.temporaries(place)
+            (run_copy / "raw").rename(run_copy / ".raw.unfinished-abcd1234")
+        assert tiny.run(*faults.words("synthesize", run_copy)) == 0
+        actual = {
+            p.relative_to(run_copy): p.read_bytes() for p in run_copy.glob("raw/*/*") if p.is_file()
+        }
+        assert actual == expected and not faults.temporaries(run_copy)
 
 
-def test_a_training_job_has_no_children(whole: Path, tmp_path: Path) -> None:
+def test_a_training_job_has_no_children(complete_run: Path, tmp_path: Path) -> None:
     """There are no loader processes that could be killed, only threads, according to the system."""
-    place = faults.copy_run(whole, tmp_path / "copy", without="train")
-    words = [*faults.words("train", place), "--train-iterations", "1000"]
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without="train")
+    words = [*faults.words("train", run_copy), "--train-iterations", "1000"]
     with subprocess.Popen(
         [sys.executable, "-m", "salcr", *words], env=faults.ENVIRONMENT, stderr=subprocess.PIPE,
         text=True,
@@ -223,21 +231,21 @@ sys.exit(main(sys.argv[2:]))
 @pytest.mark.parametrize("stage", ["pretrain", "associate", "train", "evaluate"])
 @pytest.mark.parametrize("megabytes", [1, 20])
 def test_a_job_without_memory_writes_nothing(
-    whole: Path, tmp_path: Path, stage: str, megabytes: int
+    complete_run: Path, tmp_path: Path, stage: str, megabytes: int
 ) -> None:
     """With so little memory beyond its imports, a job fails with one line, or gives equal bytes."""
-    place = faults.copy_run(whole, tmp_path / "copy", without=stage)
-    wanted = faults.contents(whole, stage)
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without=stage)
+    expected = faults.contents(complete_run, stage)
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(megabytes << 20), *faults.words(stage, place)],
+        [sys.executable, "-c", LIMITED, str(megabytes << 20), *faults.words(stage, run_copy)],
         env={**faults.ENVIRONMENT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    found = faults.contents(place, stage)
-    assert all(found[path] in (None, wanted[path]) for path in wanted)
+    actual = faults.contents(run_copy, stage)
+    assert all(actual[path] in (None, expected[path]) for path in expected)
     if done.returncode:
         message = faults.the_error(done.stderr)
         print(message)
-        assert "out of memory" in message or str(place) in message
-    assert tiny.run(*faults.words(stage, place)) == 0
-    assert faults.contents(place, stage) == wanted
+        assert "out of memory" in message or str(run_copy) in message
+    assert tiny.run(*faults.words(stage, run_copy)) == 0
+    assert faults.contents(run_copy, stage) == expected

@@ -57,10 +57,10 @@ def plot(figure: str, sources: list[object], data: Path, to: Path, *extra: objec
      "attention"],
 )  # fmt: skip
 def test_pictures_are_of_print_size_and_equal_bytes(
-    finished: Path, tmp_path: Path, figure: str
+    finished_run: Path, tmp_path: Path, figure: str
 ) -> None:
     """One or two columns wide, fonts embedded, not blank; the same bytes as from the workflow."""
-    root = finished / ROOT
+    root = finished_run / ROOT
     assert plot(figure, sources_of(figure, root), root / "preprocess", tmp_path) == 0
     for form in ("png", "pdf"):
         name = f"{figure}.{form}"
@@ -163,7 +163,7 @@ def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) ->
         "variants:\n  lambda_0: {gpcr: {weight: 0.0}}\n  gpcr_k_4: {gpcr: {k: 4}}\n"
         "  gpcr_k_5: {gpcr: {k: 5}}\nassociate: {cmfp: false}\n"
     )
-    for words, wanted in (
+    for words, expected in (
         (["--config", "rounds=0"], common),
         (["--configfile", tiny.TINY_CONFIG, sweep],
          common | {"label_quality", "refinement_weight", "refinement_k"}),
@@ -171,14 +171,14 @@ def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) ->
         words = ["--configfile", tiny.TINY_CONFIG, *words] if "--config" in words else words
         done = snakemake(tmp_path, "figures", "--dry-run", *words)
         assert done.returncode == 0, done.stdout
-        assert figures_in(done.stdout) == wanted
+        assert figures_in(done.stdout) == expected
 
 
-def test_the_target_figures_plans_no_provenance(place: Path) -> None:
+def test_the_target_figures_plans_no_provenance(run_copy: Path) -> None:
     """`snakemake figures` produces only the figures."""
     for name in ("provenance.csv", "figures/cmc.png"):
-        (place / ROOT / name).unlink()
-    assert planned(place, repository=place, target="figures") == {"plot": 1, "figures": 1}
+        (run_copy / ROOT / name).unlink()
+    assert planned(run_copy, repository=run_copy, target="figures") == {"plot": 1, "figures": 1}
 
 
 def test_an_unknown_variant_is_one_message() -> None:

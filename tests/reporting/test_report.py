@@ -29,10 +29,10 @@ SHOWN = ["cmc", "map", "label_quality", "cluster_centers", "distances", "tsne", 
 
 
 @pytest.fixture(scope="module")
-def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the finished workflow, with its report."""
     folder = tmp_path_factory.mktemp("reported") / "copy"
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished_run, folder)
     stale = folder / RESULTS / "benchmarks/train/gone-trial01-round01.tsv"
     shutil.copy(stale.with_name("salcr-trial01-round01.tsv"), stale)
     done = snakemake(folder, "report", "--configfile", tiny.TINY_CONFIG, repository=folder)
@@ -87,15 +87,15 @@ def test_results_are_those_of_the_metrics(reported: Path, page: Page) -> None:
     """Mean and deviation of rank-1 and mAP over both trials equal those of metrics.json."""
     for setting in ("visible-to-thermal", "thermal-to-visible"):
         for variant in ("salcr", "dagl"):
-            found = [
+            trial_scores = [
                 json.loads(path.read_text())["settings"][setting]["none"][0]
                 for path in reported.glob(f"{RESULTS}/{variant}/trial0*/round01/metrics.json")
             ]
-            assert len(found) == 2
+            assert len(trial_scores) == 2
             row = [f"{variant}, at the end"]
             for scores in (
-                [100 * one["cmc"][0] for one in found],
-                [100 * one["map"] for one in found],
+                [100 * one["cmc"][0] for one in trial_scores],
+                [100 * one["map"] for one in trial_scores],
             ):
                 row.append(f"{np.mean(scores):.2f} ± {np.std(scores, ddof=1):.2f}")
             assert row in [[line[0], line[1], line[4]] for line in page.rows if len(line) == 6]
@@ -174,10 +174,10 @@ def test_names_are_text(reported: Path, tmp_path: Path) -> None:
     table.to_csv(tmp_path / "provenance.csv", index=False)
     instead = {"trials": tmp_path / "trial.json", "provenance": tmp_path / "provenance.csv"}
     assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 0
-    found = Page((tmp_path / "page.html").read_text())
-    assert f"SALCR on {odd}" in found.text
-    assert dict(line for line in found.rows if len(line) == 2)["computed on"] == f"CPU, {odd}"
-    assert not found.all("script")
+    page = Page((tmp_path / "page.html").read_text())
+    assert f"SALCR on {odd}" in page.text
+    assert dict(line for line in page.rows if len(line) == 2)["computed on"] == f"CPU, {odd}"
+    assert not page.all("script")
 
 
 def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def test_rows_and_figures_are_the_published_ones(written: Path, source: str) -> 
     """Each published figure of a table occurs in it once, and there are no others."""
     number = int(source.removeprefix("fig"))
     name = f"{'table' if source.isdigit() else 'figure'}{number:02d}"
-    found = pd.read_csv(written / f"{name}.csv").dropna(subset=["published"])
-    wanted = [
+    table = pd.read_csv(written / f"{name}.csv").dropna(subset=["published"])
+    expected = [
         (line["variant"], line["dataset"], line["setting"], score, float(line[score]))
         for line in published()
         for score in SCORES
@@ -102,7 +102,7 @@ def test_rows_and_figures_are_the_published_ones(written: Path, source: str) -> 
             source == "1" and (line["source"], line["variant"]) == ("3", "SALCR")))
     ]  # fmt: skip
     columns = ["row", "dataset", "setting", "score", "published"]
-    assert sorted(found[columns].itertuples(index=False, name=None)) == sorted(wanted)
+    assert sorted(table[columns].itertuples(index=False, name=None)) == sorted(expected)
 
 
 def test_ours_is_mean_and_deviation_of_the_last_round(
@@ -131,22 +131,22 @@ def test_ours_is_mean_and_deviation_of_the_last_round(
 def test_seconds_come_from_the_jobs(written: Path) -> None:
     """The mean over the jobs of the trials, with the machine; none if nothing was timed."""
     tables = written
-    found = read(tables, "table06")
-    line = found.loc[("CMFP", "visible-to-thermal", "seconds")]
+    table = read(tables, "table06")
+    line = table.loc[("CMFP", "visible-to-thermal", "seconds")]
     assert (line["ours_mean"], line["num_trials"]) == (0.5, 2) and np.isnan(line["published"])
     assert line["ours_std"] == pytest.approx(0.5 / 2**0.5, abs=1e-4)
-    assert found.loc[("AIM", "visible-to-thermal", "seconds"), "status"] == "not run"
-    assert found.loc[("CMFP", "thermal-to-visible", "seconds"), "status"] == "not run"
+    assert table.loc[("AIM", "visible-to-thermal", "seconds"), "status"] == "not run"
+    assert table.loc[("CMFP", "thermal-to-visible", "seconds"), "status"] == "not run"
     assert "CPU threads: 3 (a_machine)" in (tables / "table06.md").read_text()
 
 
 def test_what_was_not_run_says_so(written: Path) -> None:
     """Without a variant, or for another data set: words in the text, blanks among the numbers."""
     tables = written
-    found = pd.read_csv(tables / "table03.csv")
-    run = found["row"].isin(["SALCR", "B (stage one)"]) & (found["dataset"] == "RegDB")
-    assert (found["status"] == np.where(run, "run", "not run")).all()
-    numbers = found[["ours_mean", "ours_std", "difference", "variant"]]
+    table = pd.read_csv(tables / "table03.csv")
+    run = table["row"].isin(["SALCR", "B (stage one)"]) & (table["dataset"] == "RegDB")
+    assert (table["status"] == np.where(run, "run", "not run")).all()
+    numbers = table[["ours_mean", "ours_std", "difference", "variant"]]
     assert numbers[~run].isna().all(axis=None) and numbers[run].notna().all(axis=None)
     text = (tables / "table03.md").read_text()
     cells = re.search(r"^\| DAGL +\|(.*)\|$", text, re.M)
@@ -162,14 +162,14 @@ def test_a_difference_is_given_for_the_published_images_only(
     """Synthetic people or part of a data set: published figures, but no difference."""
     files.write_json(tmp_path / "preprocess.json", {"published": False})
     tables = write(tmp_path, *["--synthetic"] * synthetic)
-    said = "**Ours are of synthetic people in RegDB's layout, not of RegDB**"
+    note = "**Ours are of synthetic people in RegDB's layout, not of RegDB**"
     for path in tables.glob("*[0-9].md"):
         if path.stem != "table15":  # about the network, not the images
             text = path.read_text()
-            assert (said if synthetic else "**Ours are of a part of RegDB's images**") in text
+            assert (note if synthetic else "**Ours are of a part of RegDB's images**") in text
             assert not re.search(r"\| +difference", text)
-            found = pd.read_csv(path.with_suffix(".csv"))
-            assert found["difference"].isna().all() and found["published"].notna().any()
+            table = pd.read_csv(path.with_suffix(".csv"))
+            assert table["difference"].isna().all() and table["published"].notna().any()
 
 
 def test_no_difference_is_given_for_other_settings(results: pd.DataFrame, tmp_path: Path) -> None:
@@ -177,18 +177,18 @@ def test_no_difference_is_given_for_other_settings(results: pd.DataFrame, tmp_pa
     tables = write(tmp_path, "--departures", "rounds 2 instead of 40")
     assert "paper's settings** (mean" in (text := (tables / "table03.md").read_text())
     assert "rounds 2 instead of 40. No difference is given." in text
-    found = pd.read_csv(tables / "table03.csv")
-    assert found["difference"].isna().all() and found["published"].notna().any()
+    table = pd.read_csv(tables / "table03.csv")
+    assert table["difference"].isna().all() and table["published"].notna().any()
 
 
 def test_the_network_s_size_is_compared_if_it_is_the_paper_s(
     results: pd.DataFrame, tmp_path: Path
 ) -> None:
     """Table 15 is in millions and billions; another network gets no difference."""
-    found = pd.read_csv(write(tmp_path) / "table15.csv").set_index(["row", "score"])
-    assert found.loc[("SALCR", "parameters"), "ours_mean"] == 8
-    assert found.loc[("SALCR", "parameters"), "difference"] == pytest.approx(8 - 25.92)
-    assert found.loc[("baseline", "macs"), "difference"] == pytest.approx(1 - 5.19)
+    table = pd.read_csv(write(tmp_path) / "table15.csv").set_index(["row", "score"])
+    assert table.loc[("SALCR", "parameters"), "ours_mean"] == 8
+    assert table.loc[("SALCR", "parameters"), "difference"] == pytest.approx(8 - 25.92)
+    assert table.loc[("baseline", "macs"), "difference"] == pytest.approx(1 - 5.19)
     counts = files.read_json(tmp_path / "complexity.json")
     files.write_json(tmp_path / "complexity.json", {**counts, "width": 16})
     assert pd.read_csv(write(tmp_path) / "table15.csv")["difference"].isna().all()
@@ -226,33 +226,33 @@ def test_latex_is_whole_and_escaped(written: Path) -> None:
     assert r"a\_machine" in (tables / "table06.tex").read_text()
 
 
-def test_tables_of_a_run(place: Path) -> None:
+def test_tables_of_a_run(run_copy: Path) -> None:
     """The target `tables`: figures come from metrics.json; a restyled table is all that reruns.
 
     The variant `dagl` in tests/support/tiny.yaml has CMFP, so it is in the row of its settings.
     """
-    done = snakemake(place, "tables", "--configfile", tiny.TINY_CONFIG, repository=place)
+    done = snakemake(run_copy, "tables", "--configfile", tiny.TINY_CONFIG, repository=run_copy)
     assert done.returncode == 0, done.stdout
-    found = read(place / "results/tiny/tables", "table03")
+    table = read(run_copy / "results/tiny/tables", "table03")
     for variant, row in (("salcr", "SALCR"), ("dagl", "DAGL+CMFP")):
         maps = [
             json.loads(
-                (place / f"results/tiny/{variant}/{trial}/round01/metrics.json").read_text()
+                (run_copy / f"results/tiny/{variant}/{trial}/round01/metrics.json").read_text()
             )["settings"]["thermal-to-visible"]["none"][0]["map"]
             for trial in ("trial01", "trial02")
         ]
-        line = found.loc[(row, "thermal-to-visible", "map")]
+        line = table.loc[(row, "thermal-to-visible", "map")]
         assert line["variant"] == variant and line["num_trials"] == 2
         assert line["ours_mean"] == pytest.approx(100 * statistics.mean(maps), abs=1e-4)
         assert line["ours_std"] == pytest.approx(100 * statistics.stdev(maps), abs=1e-4)
-    assert (found.loc["DAGL", "status"] == "not run").all()
-    assert planned(place, repository=place, target="tables") == {}
+    assert (table.loc["DAGL", "status"] == "not run").all()
+    assert planned(run_copy, repository=run_copy, target="tables") == {}
     for name, text in (
         ("reporting/tables.py", "\nADDED = 1\n"),
         ("stages/tables.py", "\nADDED = 1\n"),
     ):
-        path = place / "salcr" / name
+        path = run_copy / "salcr" / name
         before = path.read_text()
         path.write_text(before + text)
-        assert planned(place, repository=place, target="tables") == {"tables": 1}
+        assert planned(run_copy, repository=run_copy, target="tables") == {"tables": 1}
         path.write_text(before)

@@ -14,7 +14,7 @@ from tests.support import tiny
 from tests.support.plans import REPOSITORY
 
 
-def said(capsys: pytest.CaptureFixture[str], directory: Path) -> str:
+def printed(capsys: pytest.CaptureFixture[str], directory: Path) -> str:
     """Return what info prints about a folder."""
     assert tiny.run("info", "--directory", directory) == 0
     return capsys.readouterr().out
@@ -24,7 +24,7 @@ def test_an_empty_folder_lists_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Data sets of the configurations, weights and results; versions equal the imported ones."""
-    text = said(capsys, tmp_path)
+    text = printed(capsys, tmp_path)
     for name, root in (("regdb", "RegDB"), ("sysu", "SYSU-MM01"), ("llcm", "LLCM")):
         assert f"{name}, {tmp_path / 'data' / root}: not there" in text
     assert "no ImageNet weights yet" in text and "make demo" in text
@@ -33,17 +33,17 @@ def test_an_empty_folder_lists_what_is_missing(
 
 
 def test_data_and_results_are_found(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A finished run with its figures; part of a data set is distinguished from all of it."""
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/RegDB").symlink_to(finished / "data/tiny")
-    (tmp_path / "results").symlink_to(finished / "results")
-    text = said(capsys, tmp_path)
+    (tmp_path / "data/RegDB").symlink_to(finished_run / "data/tiny")
+    (tmp_path / "results").symlink_to(finished_run / "results")
+    text = printed(capsys, tmp_path)
     assert "RegDB: 120 images; not as published: " in text
-    line = pd.read_csv(finished / "results/tiny/summary.csv").query("stage == 'salcr'").iloc[0]
-    wanted = f"rank-1 {line['rank1_mean']:.1f}, mAP {line['map_mean']:.1f} over 2 trials"
-    assert f"salcr, {line['setting']}, {wanted}" in text
+    line = pd.read_csv(finished_run / "results/tiny/summary.csv").query("stage == 'salcr'").iloc[0]
+    expected = f"rank-1 {line['rank1_mean']:.1f}, mAP {line['map_mean']:.1f} over 2 trials"
+    assert f"salcr, {line['setting']}, {expected}" in text
 
 
 def test_a_broken_data_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -51,7 +51,7 @@ def test_a_broken_data_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixtur
     index = tmp_path / "data/RegDB/idx"
     index.mkdir(parents=True)
     (index / "train_visible_1.txt").write_text("one two three\n")
-    assert "train_visible_1.txt, line 1: expected" in said(capsys, tmp_path)
+    assert "train_visible_1.txt, line 1: expected" in printed(capsys, tmp_path)
 
 
 def test_packages_other_than_locked_are_named(
@@ -73,7 +73,7 @@ def test_outside_a_clone_it_says_what_it_can(
 ) -> None:
     """For an installed package alone: versions and the default data set, without `make`."""
     monkeypatch.setattr(info, "CHECKOUT", None)
-    text = said(capsys, tmp_path)
+    text = printed(capsys, tmp_path)
     assert f"installed in {REPOSITORY}, not in a clone of the repository" in text
     assert f"regdb, {tmp_path / 'data/RegDB'}: not there" in text and "sysu" not in text
     assert f"torch {torch.__version__.split('+')[0]}" in text

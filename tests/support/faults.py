@@ -39,15 +39,15 @@ WRITES: dict[str, list[Path]] = {
 STAGES = list(WRITES)
 
 
-def words(stage: str, place: Path) -> list[str]:
+def words(stage: str, directory: Path) -> list[str]:
     """Return the command line, after `python -m salcr`, of a stage in a folder."""
-    data, out, tables = place / "data", place / OUT, place / TABLES
+    data, out, tables = directory / "data", directory / OUT, directory / TABLES
     rankings = out / "round01/rankings.json"
     figure = tables / "figures/ranking"
     commands: dict[str, list[object]] = {
-        "synthesize": ["--out", place / "raw", "--seed", 3, *tiny.SYNTHESIZE],
+        "synthesize": ["--out", directory / "raw", "--seed", 3, *tiny.SYNTHESIZE],
         "preprocess": [
-            "--root", place / "raw", "--layout", "regdb", "--out", data, *tiny.PREPROCESS,
+            "--root", directory / "raw", "--layout", "regdb", "--out", data, *tiny.PREPROCESS,
         ],
         "pretrain": tiny.pretrain_words(data, out)[1:],
         "associate": tiny.associate_words(data, out, 1)[1:],
@@ -67,37 +67,37 @@ def words(stage: str, place: Path) -> list[str]:
     return [stage.replace("_", "-"), *map(str, commands[stage])]
 
 
-def run_every_stage(place: Path) -> Path:
+def run_every_stage(directory: Path) -> Path:
     """Run every stage in an empty folder; return the folder."""
     for stage in STAGES:
         if stage == "aggregate":  # reads the evaluation after stage one, too
-            evaluation = tiny.evaluate(place / "data", place / OUT, 0)
+            evaluation = tiny.evaluate(directory / "data", directory / OUT, 0)
             assert evaluation == 0
-        assert tiny.run(*words(stage, place)) == 0, stage
-    return place
+        assert tiny.run(*words(stage, directory)) == 0, stage
+    return directory
 
 
-def copy_run(source: Path, place: Path, *, without: str | None = None) -> Path:
+def copy_run(source: Path, directory: Path, *, without: str | None = None) -> Path:
     """Copy a finished folder, except what one stage wrote; return the copy."""
-    shutil.copytree(source, place)
+    shutil.copytree(source, directory)
     if without == "synthesize":
-        shutil.rmtree(place / "raw")
+        shutil.rmtree(directory / "raw")
     for path in WRITES.get(without or "", []):
-        (place / path).unlink(missing_ok=True)
-    return place
+        (directory / path).unlink(missing_ok=True)
+    return directory
 
 
-def contents(place: Path, stage: str) -> dict[Path, bytes | None]:
+def contents(directory: Path, stage: str) -> dict[Path, bytes | None]:
     """Return what a stage wrote: path -> bytes, or None where there is no file."""
     return {
-        path: (place / path).read_bytes() if (place / path).exists() else None
+        path: (directory / path).read_bytes() if (directory / path).exists() else None
         for path in WRITES[stage]
     }
 
 
-def job(stage: str, place: Path, *before: object) -> subprocess.CompletedProcess[str]:
+def job(stage: str, directory: Path, *before: object) -> subprocess.CompletedProcess[str]:
     """Run a stage in a separate process, with `before` in front of the command."""
-    command = [*map(str, before), sys.executable, "-m", "salcr", *words(stage, place)]
+    command = [*map(str, before), sys.executable, "-m", "salcr", *words(stage, directory)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
@@ -116,6 +116,6 @@ def the_error(text: str) -> str:
     return lines[0]
 
 
-def temporaries(place: Path) -> list[Path]:
+def temporaries(directory: Path) -> list[Path]:
     """Return the files and folders with temporary names."""
-    return [path for path in place.rglob(".*") if ".unfinished-" in path.name]
+    return [path for path in directory.rglob(".*") if ".unfinished-" in path.name]

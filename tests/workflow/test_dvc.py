@@ -77,7 +77,7 @@ def pulled(repository: Path) -> Path:
 
 
 @pytest.fixture
-def place(pulled: Path, tmp_path: Path) -> Path:
+def pulled_copy(pulled: Path, tmp_path: Path) -> Path:
     """Return a copy of the pulled clone, modification times included, that a test may change."""
     shutil.copytree(pulled, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
@@ -100,9 +100,9 @@ def test_a_colleague_has_nothing_to_do(pulled: Path) -> None:
     assert do(pulled, "git", "status", "--short") == ""
 
 
-def test_a_changed_key_after_the_pull_reruns_what_uses_it(place: Path) -> None:
+def test_a_changed_key_after_the_pull_reruns_what_uses_it(pulled_copy: Path) -> None:
     """The learning rate of stage two plans its training and what follows, as without DVC."""
-    assert planned(place, "--config", "train={learning_rate: 2.0e-3}") == TRAINED
+    assert planned(pulled_copy, "--config", "train={learning_rate: 2.0e-3}") == TRAINED
 
 
 def test_going_back_and_forth_plans_nothing(retrained: Path, tmp_path: Path) -> None:
@@ -119,18 +119,18 @@ def test_going_back_and_forth_plans_nothing(retrained: Path, tmp_path: Path) -> 
     assert weights["NEW"] == (retrained / FIRST).read_bytes()
 
 
-def test_a_damaged_checkpoint_is_named_and_mended(place: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_mended(pulled_copy: Path) -> None:
     """A flipped byte plans its own trial only; the stage rejects it, DVC restores it."""
-    content = bytearray((place / FIRST).read_bytes())
+    content = bytearray((pulled_copy / FIRST).read_bytes())
     content[len(content) // 2] ^= 255
-    (place / FIRST).write_bytes(content)
+    (pulled_copy / FIRST).write_bytes(content)
     followers = {"associate": 1, "label_quality": 1, "train": 1, "evaluate": 1, **REPORT}
-    assert planned(place) == followers
-    assert "trial=02" not in do(place, "snakemake", "--cores", "1", "--dry-run")
-    done = ask(place, "snakemake", "--cores", "1")
+    assert planned(pulled_copy) == followers
+    assert "trial=02" not in do(pulled_copy, "snakemake", "--cores", "1", "--dry-run")
+    done = ask(pulled_copy, "snakemake", "--cores", "1")
     assert done.returncode != 0 and f"error: {FIRST}: is damaged" in done.stdout, done.stdout
-    do(place, "dvc", "checkout", "--force")
-    assert planned(place) == {}
+    do(pulled_copy, "dvc", "checkout", "--force")
+    assert planned(pulled_copy) == {}
 
 
 @pytest.mark.parametrize("target", ["all", RESULTS / "salcr/trial01/round01/metrics.json"])
@@ -166,40 +166,40 @@ def test_partly_pulled_is_refused(pulled: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "end"), [("pretrain", "failed"), ("train", "failed"), ("train", "killed")]
 )
-def test_own_retraining_that_broke_off_goes_on(place: Path, stage: str, end: str) -> None:
+def test_own_retraining_that_broke_off_goes_on(pulled_copy: Path, stage: str, end: str) -> None:
     """After a pull, a job that fails, or is killed with Snakemake itself, may be run again."""
     lines = {"failed": "raise SystemExit(1)", "killed": "import time; time.sleep(600)"}
-    path = place / f"salcr/stages/{stage}.py"
+    path = pulled_copy / f"salcr/stages/{stage}.py"
     text = path.read_text()
     path.write_text(text.replace("import argparse\n", f"import argparse\n{lines[end]}\n"))
     change = ["--config", f"{stage}={{learning_rate: 2.0e-3}}"]
     words = ["snakemake", "--cores", "1", "--quiet", "all", *change]
     with subprocess.Popen(
-        words, cwd=place, env=environment(place), start_new_session=True
+        words, cwd=pulled_copy, env=environment(pulled_copy), start_new_session=True
     ) as running:
         if end == "killed":
-            marks = place / ".snakemake/incomplete"
+            marks = pulled_copy / ".snakemake/incomplete"
             deadline = time.monotonic() + 60
             while not any(marks.glob("*")) and time.monotonic() < deadline:
                 time.sleep(0.05)
             os.killpg(running.pid, signal.SIGKILL)
         assert running.wait(60) != 0
     path.write_text(text)
-    assert len(checkpoints(place)) == 5
-    do(place, "snakemake", "--unlock")
-    assert planned(place, *change) == (TRAINED if stage == "train" else FROM_STAGE_ONE)
+    assert len(checkpoints(pulled_copy)) == 5
+    do(pulled_copy, "snakemake", "--unlock")
+    assert planned(pulled_copy, *change) == (TRAINED if stage == "train" else FROM_STAGE_ONE)
 
 
 def test_runs_are_compared(pulled: Path, retrained: Path, tmp_path: Path) -> None:
     """The difference of the metrics equals that of both files; the plots know both commits."""
     folder = clone_of(retrained, tmp_path / "clone")
     do(folder, "dvc", "pull", "--all-commits")
-    found = json.loads(do(folder, "dvc", "metrics", "diff", "--json", "OLD"))
+    differences = json.loads(do(folder, "dvc", "metrics", "diff", "--json", "OLD"))
     old, new = (
-        json.loads((place / RESULTS / "metrics.json").read_text())["salcr"]["salcr"]
-        for place in (pulled, retrained)
+        json.loads((pulled_copy / RESULTS / "metrics.json").read_text())["salcr"]["salcr"]
+        for pulled_copy in (pulled, retrained)
     )
-    changes = found[f"{RESULTS}/metrics.json"]
+    changes = differences[f"{RESULTS}/metrics.json"]
     assert changes and not any("salcr.pretrain" in name for name in changes)
     for direction in old:
         change = changes[f"salcr.salcr.{direction}.map"]
@@ -214,30 +214,30 @@ def test_runs_are_compared(pulled: Path, retrained: Path, tmp_path: Path) -> Non
 
 def test_an_experiment_trains_what_it_changes(retrained: Path, tmp_path: Path) -> None:
     """`dvc exp run` with another rate, in one trial and round to save time, keeps stage one."""
-    place = tmp_path / "copy"  # has compiled its kernels already
-    shutil.copytree(retrained, place, symlinks=True)
+    pulled_copy = tmp_path / "copy"  # has compiled its kernels already
+    shutil.copytree(retrained, pulled_copy, symlinks=True)
     changes = ["train.learning_rate=3.0e-3", "dataset.trials=[1]", "rounds=1"]
     words = [word for change in changes for word in ("--set-param", f"{CONFIG}:{change}")]
-    found = jobs_in(do(place, "dvc", "exp", "run", *words))
-    assert found == {"train": 1, "evaluate": 1, **REPORT}
-    assert planned(place) == {}
+    jobs = jobs_in(do(pulled_copy, "dvc", "exp", "run", *words))
+    assert jobs == {"train": 1, "evaluate": 1, **REPORT}
+    assert planned(pulled_copy) == {}
 
 
 def test_networks_are_an_artifact(retrained: Path, tmp_path: Path) -> None:
     """A version named by a Git tag provides the networks of that commit."""
     do(retrained, "git", "tag", "-a", "-m", "first networks", "networks@v1.0.0", "OLD")
     do(tmp_path, "dvc", "artifacts", "get", retrained, "networks", "--out", "networks")
-    found = tmp_path / "networks" / FIRST.relative_to(RESULTS / "salcr")
+    network = tmp_path / "networks" / FIRST.relative_to(RESULTS / "salcr")
     words = ["dvc", "get", "--rev", "OLD", retrained, FIRST, "--out", "one.pt"]
     do(tmp_path, *words)
-    assert found.read_bytes() == (tmp_path / "one.pt").read_bytes()
-    assert found.read_bytes() != (retrained / FIRST).read_bytes()
+    assert network.read_bytes() == (tmp_path / "one.pt").read_bytes()
+    assert network.read_bytes() != (retrained / FIRST).read_bytes()
 
 
-def test_new_raw_data_reach_everything(place: Path) -> None:
+def test_new_raw_data_reach_everything(pulled_copy: Path) -> None:
     """A replaced image under unchanged split files takes effect once `dvc add` has hashed it."""
-    images = sorted((place / "data/RegDB/Visible").rglob("*.bmp"))
+    images = sorted((pulled_copy / "data/RegDB/Visible").rglob("*.bmp"))
     shutil.copy(images[-1], images[0])
-    assert planned(place) == {}
-    do(place, "dvc", "add", "--no-relink", "data/RegDB")
-    assert planned(place) == ALL
+    assert planned(pulled_copy) == {}
+    do(pulled_copy, "dvc", "add", "--no-relink", "data/RegDB")
+    assert planned(pulled_copy) == ALL

@@ -113,12 +113,12 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_stopped_jobs_run_again_and_the_workflow_ends(cluster: Cluster, run: Run) -> None:
     """A job killed with -9 and one ended by scancel each run a second time; no other job does."""
     assert (run.folder / "results/tiny/summary.csv").exists()
-    found = defaultdict(list)
+    states = defaultdict(list)
     for job in jobs_of(cluster, run.folder):
-        found[job["Comment"]].append(job["JobState"])
-    assert found.pop(run.killed) == ["FAILED", "COMPLETED"]
-    assert found.pop(run.cancelled) == ["CANCELLED", "COMPLETED"]
-    assert len(found) == 35 and all(ends == ["COMPLETED"] for ends in found.values()), found
+        states[job["Comment"]].append(job["JobState"])
+    assert states.pop(run.killed) == ["FAILED", "COMPLETED"]
+    assert states.pop(run.cancelled) == ["CANCELLED", "COMPLETED"]
+    assert len(states) == 35 and all(ends == ["COMPLETED"] for ends in states.values()), states
 
 
 def test_gpu_jobs_run_two_at_a_time_on_different_devices(cluster: Cluster, run: Run) -> None:
@@ -143,8 +143,8 @@ def test_a_log_names_the_job_and_its_gpu(cluster: Cluster, run: Run) -> None:
     texts = [path.read_text() for rule in GPU_RULES for path in (logs / rule).glob("*.log")]
     assert len(texts) == 20
     for text in texts:
-        said = re.search(r"SLURM: job (\d+) on \S+, CUDA_VISIBLE_DEVICES=(\d+)\n", text)
-        assert said and gpus[said[1]] == said[2]
+        line = re.search(r"SLURM: job (\d+) on \S+, CUDA_VISIBLE_DEVICES=(\d+)\n", text)
+        assert line and gpus[line[1]] == line[2]
 
 
 def test_jobs_ask_for_what_the_profile_says(cluster: Cluster, run: Run) -> None:
@@ -154,11 +154,11 @@ def test_jobs_ask_for_what_the_profile_says(cluster: Cluster, run: Run) -> None:
     for job in jobs_of(cluster, run.folder):
         name, rule = job["Comment"], rule_of(job["Comment"])
         tries[name] += 1
-        wanted = profile["set-resources"].get(rule, profile["default-resources"])
-        assert job["Partition"] == wanted["slurm_partition"]
+        expected = profile["set-resources"].get(rule, profile["default-resources"])
+        assert job["Partition"] == expected["slurm_partition"]
         if rule in GPU_RULES:
             memory, minutes = (
-                int(wanted[key].removesuffix(" * attempt")) * tries[name]
+                int(expected[key].removesuffix(" * attempt")) * tries[name]
                 for key in ("mem_mb", "runtime")
             )
             assert f"mem={memory}M," in job["TRES"]
