@@ -74,19 +74,20 @@ def test_jitter_applies_torchvisions_operations_in_each_images_order(rng, device
         images = colors(rng, batch)
         order = np.argsort(rng.random((batch, 4)), axis=1)
         amounts = rng.uniform([0.5, 0.5, 0.5, -0.5], [1.5, 1.5, 1.5, 0.5], (batch, 4))
-        found = jittered(images, order, amounts, device)
-        close(found, expected(images, order, amounts), atol=1e-4)
+        actual = jittered(images, order, amounts, device)
+        close(actual, expected(images, order, amounts), atol=1e-4)
 
 
 def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
     """Applying part of the changes to part of the images gives the same part of the full result."""
     images = colors(rng, 7).flatten(2).to(device)
     jitter = color_jitter.sample_jitter(7, rng, 0.5, device)
-    whole = color_jitter.apply_jitter(images.clone(), torch.empty_like(images), jitter)
+    complete = color_jitter.apply_jitter(images.clone(), torch.empty_like(images), jitter)
     for chunk in (slice(0, 3), slice(3, 4), slice(4, 9)):
         part = images[chunk].clone()
         close(
-            color_jitter.apply_jitter(part, torch.empty_like(part), jitter.of(chunk)), whole[chunk]
+            color_jitter.apply_jitter(part, torch.empty_like(part), jitter.of(chunk)),
+            complete[chunk],
         )
 
 
@@ -96,8 +97,8 @@ def test_one_channel_stands_for_a_gray_image(rng, device, batch):
     channel = torch.from_numpy(rng.random((batch, 1, 5, 6))).float()
     order = np.argsort(rng.random((batch, 4)), axis=1)
     amounts = rng.uniform([0.5, 0.5, 0.5, -0.5], [1.5, 1.5, 1.5, 0.5], (batch, 4))
-    found = jittered(channel, order, amounts, device).expand(-1, 3, -1, -1)
-    close(found, expected(channel.expand(-1, 3, -1, -1), order, amounts), atol=1e-5)
+    actual = jittered(channel, order, amounts, device).expand(-1, 3, -1, -1)
+    close(actual, expected(channel.expand(-1, 3, -1, -1), order, amounts), atol=1e-5)
 
 
 class Scripted:
@@ -126,5 +127,7 @@ def test_jitter_draws_orders_and_amounts_up_to_the_strength(rng, device, strengt
     amounts = (2 * positions - 1) * strength + [1, 1, 1, 0]
     flat = images.flatten(2).clone().to(device)
     jitter = color_jitter.sample_jitter(12, Scripted(keys, positions), strength, device)
-    found = color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
-    close(found, expected(images, np.argsort(keys, axis=1), amounts), atol=1e-4)
+    actual = (
+        color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
+    )
+    close(actual, expected(images, np.argsort(keys, axis=1), amounts), atol=1e-4)

@@ -29,8 +29,8 @@ def test_batches_of_copied_images_are_those_of_the_file(rng, device):
         positions = np.append(rng.permutation(len(images)), [0, 0, len(images) - 1])
         batch = copied.batch(positions[::-1])
         assert batch.device.type == device.type and batch.dtype == torch.uint8
-        wanted = [images.array[images.rows[position]] for position in positions[::-1]]
-        np.testing.assert_array_equal(batch.cpu(), np.stack(wanted))
+        expected = [images.array[images.rows[position]] for position in positions[::-1]]
+        np.testing.assert_array_equal(batch.cpu(), np.stack(expected))
         assert copied.rows is images.rows, "evaluation names files by them"
 
 
@@ -42,12 +42,12 @@ def test_images_are_copied_to_a_gpu_where_they_take_a_quarter(rng, monkeypatch, 
         store, "_copy_to_device", lambda images, device: SimpleNamespace(device=device)
     )
     split = split_of(rng)
-    found = store.preload(split, torch.device("cuda", 0))
+    preloaded = store.preload(split, torch.device("cuda", 0))
     if copied:
-        assert {side.device for side in found.images.values()} == {torch.device("cuda", 0)}
+        assert {side.device for side in preloaded.images.values()} == {torch.device("cuda", 0)}
     else:
-        assert found is split
-    assert found.data_hash == split.data_hash
+        assert preloaded is split
+    assert preloaded.data_hash == split.data_hash
 
 
 def test_images_stay_in_the_file_on_the_cpu(rng):

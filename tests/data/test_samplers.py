@@ -111,9 +111,9 @@ def test_pairs_are_aligned_and_balanced(seed, num_labels, instances):
         assert all(count == instances for count in Counter(names.tolist()).values())
         for name in set(names.tolist()):
             for side, carriers in ((batch.visible, of_visible), (batch.infrared, of_infrared)):
-                drawn = side[rows][names == name]
+                chosen = side[rows][names == name]
                 if (carriers == name).sum() > instances:
-                    assert len(set(drawn)) == instances
+                    assert len(set(chosen)) == instances
 
 
 def test_a_space_without_shared_labels_leaves_its_half_out(rng):
@@ -155,5 +155,5 @@ def test_batches_follow_their_generator(rng):
         )
         for seed in (1, 1, 2)
     ]
-    drawn = [np.concatenate(batch).tolist() for batch in batches]
-    assert drawn[0] == drawn[1] != drawn[2]
+    contents = [np.concatenate(batch).tolist() for batch in batches]
+    assert contents[0] == contents[1] != contents[2]

@@ -76,14 +76,14 @@ def test_crops_are_shifted_copies_with_a_zero_border(rng, device):
     windows = transforms._sample_windows(len(images), rng, pad)
     crops = torch.full(images.shape, 9.0, device=device)
     transforms._crop(images, windows, out=crops)
-    places = []
+    positions = []
     for crop, image in zip(crops.cpu().numpy(), images.cpu().numpy(), strict=True):
-        found = crop_of(crop, image, pad)
-        assert len(found) == 1
-        places += found
-    assert {(top, left) for top, left, _ in places} == set(np.ndindex(5, 5))
+        matches = crop_of(crop, image, pad)
+        assert len(matches) == 1
+        positions += matches
+    assert {(top, left) for top, left, _ in positions} == set(np.ndindex(5, 5))
     for axis, (low, high) in enumerate([(30, 100), (30, 100), (120, 180)]):
-        counts = Counter(place[axis] for place in places)
+        counts = Counter(position[axis] for position in positions)
         assert min(counts.values()) > low and max(counts.values()) < high
 
 
@@ -120,8 +120,8 @@ def test_rectangles_reach_every_pixel(rng):
     """Rectangles occur everywhere, including at the borders; none occurs at probability 0."""
     images = torch.empty(6000, 20, 10, 3, dtype=torch.uint8)
     mask = np.zeros((6000, 20, 10), dtype=bool)
-    drawn = transforms._sample_rectangles(images, rng, 1.0, 0.4)
-    for index, (top, bottom, left, right) in enumerate(drawn):
+    rectangles = transforms._sample_rectangles(images, rng, 1.0, 0.4)
+    for index, (top, bottom, left, right) in enumerate(rectangles):
         mask[index, top:bottom, left:right] = True
     counts = mask.sum(axis=0)
     assert counts.min() > 0 and mask.any(axis=(1, 2)).all()
@@ -145,7 +145,7 @@ def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
     rectangles = transforms._sample_rectangles(images, rng, 0.5, 0.4)
     mixtures = transforms._on(images, transforms._sample_mixtures(600, rng))
     transforms._mix_channels(mixed, rectangles, mixtures)
-    found = []
+    solutions = []
     pairs = zip(images.cpu().permute(0, 3, 1, 2), mixed.cpu().permute(0, 3, 1, 2), strict=True)
     for before, after in pairs:
         changed = (before != after).any(dim=0)
@@ -155,13 +155,13 @@ def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
             assert torch.equal(inside[0], inside[1]) and torch.equal(inside[0], inside[2])
             source = before[:, changed].T.double()
             if len(source) > 4:
-                found.append(np.linalg.lstsq(source, inside[0].double(), rcond=None)[0])
-    weights = np.stack(found)
+                solutions.append(np.linalg.lstsq(source, inside[0].double(), rcond=None)[0])
+    weights = np.stack(solutions)
     assert 200 < len(weights) < 330
     close(weights.sum(axis=1), np.ones(len(weights)), atol=1e-3)
     assert weights.min() > -1e-3
-    drawn = np.random.default_rng(0).beta(0.5, 0.5, (20000, 3))
-    expected = drawn / drawn.sum(axis=1, keepdims=True)
+    samples = np.random.default_rng(0).beta(0.5, 0.5, (20000, 3))
+    expected = samples / samples.sum(axis=1, keepdims=True)
     for channel in range(3):
         assert ks_2samp(weights[:, channel], expected[:, 0]).pvalue > 0.01
     uniform = np.random.default_rng(0).random((20000, 3))

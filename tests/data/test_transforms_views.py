@@ -18,11 +18,11 @@ def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
     """A batch computed in chunks, the last one smaller, equals the batch computed at once."""
     images = pictures(rng, 11, 24, 16, device)
     images[3:7] = images[3:7, :, :, :1]  # a chunk of gray images among color images
-    whole = VIEWS[name](images, np.random.default_rng(5), PAPER)
+    expected = VIEWS[name](images, np.random.default_rng(5), PAPER)
     monkeypatch.setattr(transforms, "_at_once", lambda images: at_once)
-    close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
+    close(VIEWS[name](images, np.random.default_rng(5), PAPER), expected)
     monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
-    close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
+    close(VIEWS[name](images, np.random.default_rng(5), PAPER), expected)
 
 
 @pytest.mark.parametrize("name", ["augmented", "infrared"])
@@ -30,25 +30,29 @@ def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
     """The shortcut for gray images changes no result; a single colored pixel disables it."""
     images = pictures(rng, 30, 24, 16, device)
     images[:] = images[..., :1]
-    found = []
+    recorded = []
     planes = transforms._drop_equal_channels
     monkeypatch.setattr(
-        transforms, "_drop_equal_channels", lambda all_: found.append(planes(all_)) or found[-1]
+        transforms,
+        "_drop_equal_channels",
+        lambda all_: recorded.append(planes(all_)) or recorded[-1],
     )
     monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
     augment = PAPER.model_copy(update={"pad": 3})
     gray = VIEWS[name](images, np.random.default_rng(5), augment)
-    near = images.clone()
-    near[:, 12, 8, 2] ^= 1
-    almost = VIEWS[name](near, np.random.default_rng(5), augment)
+    nearly_gray = images.clone()
+    nearly_gray[:, 12, 8, 2] ^= 1
+    nearly_gray_view = VIEWS[name](nearly_gray, np.random.default_rng(5), augment)
     monkeypatch.setattr(transforms, "_drop_equal_channels", lambda planes: planes)
     close(gray, VIEWS[name](images, np.random.default_rng(5), augment))
-    assert torch.equal(almost, VIEWS[name](near, np.random.default_rng(5), augment))
+    assert torch.equal(
+        nearly_gray_view, VIEWS[name](nearly_gray, np.random.default_rng(5), augment)
+    )
     # A step of 1 of 255 in one of 384 pixels moves the mean gray by less than 1e-5.
-    assert int(((gray - almost).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
+    assert int(((gray - nearly_gray_view).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
     if device.type == "cpu":
-        assert all(one.shape[1] == 1 for one in found[:30])
-        assert all(one.shape[1] == 3 for one in found[30:60])
+        assert all(one.shape[1] == 1 for one in recorded[:30])
+        assert all(one.shape[1] == 3 for one in recorded[30:60])
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -65,12 +69,12 @@ def test_a_view_is_torchvisions_chain_with_the_drawn_numbers(rng, device):
     """Crop, mirror, jitter, normalization, erasing and choice, in this order, image by image."""
     images, seed = pictures(rng, 40, 24, 16, device), 8
     view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
-    drawn = np.random.default_rng(seed)
-    windows = transforms._sample_windows(40, drawn, 10)
-    order = np.argsort(drawn.random((40, 4)), axis=1)
-    amounts = drawn.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
-    erased = transforms._sample_rectangles(images, drawn, 0.5, 0.4)
-    choice = drawn.integers(4, size=40)
+    generator = np.random.default_rng(seed)
+    windows = transforms._sample_windows(40, generator, 10)
+    order = np.argsort(generator.random((40, 4)), axis=1)
+    amounts = generator.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
+    erased = transforms._sample_rectangles(images, generator, 0.5, 0.4)
+    choice = generator.integers(4, size=40)
     steps = (
         oracle.adjust_brightness,
         oracle.adjust_contrast,
