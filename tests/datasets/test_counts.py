@@ -39,10 +39,13 @@ def whole_regdb() -> list[Record]:
     records = []
     for trial in range(1, 11):
         for modality in ("visible", "infrared"):
-            for place in range(412):
-                split, person = ("train" if place < 206 else "test"), (place + 40 * trial) % 412
+            for position in range(412):
+                split, person = (
+                    ("train" if position < 206 else "test"),
+                    (position + 40 * trial) % 412,
+                )
                 records += [
-                    Record(trial, split, modality, f"{modality}/{person}/{n}", 1, place % 206)
+                    Record(trial, split, modality, f"{modality}/{person}/{n}", 1, position % 206)
                     for n in range(10)
                 ]
     return records
@@ -113,8 +116,8 @@ def test_a_trial_less_and_other_people_in_a_trial_are_said() -> None:
     records = whole_regdb()
     nine = deviations("regdb", [record for record in records if record.trial < 10])
     assert nine == ["trials [1, 2, 3, 4, 5, 6, 7, 8, 9], published: 1 to 10"]
-    place = next(i for i, r in enumerate(records) if (r.trial, r.modality) == (4, "infrared"))
-    records[place] = records[place]._replace(file="infrared/413/0")
+    index = next(i for i, r in enumerate(records) if (r.trial, r.modality) == (4, "infrared"))
+    records[index] = records[index]._replace(file="infrared/413/0")
     assert deviations("regdb", records) == [
         "all trials, infrared: 4121 images, published: 4120",
     ]
@@ -133,8 +136,8 @@ def test_preprocess_refuses_a_part_unless_it_is_meant(
     text = capsys.readouterr().err
     assert text.startswith("error: ") and "dataset.allow_subset: true" in text
     for split, modality in PUBLISHED[layout]:
-        wanted = PUBLISHED[layout][split, modality].identities
-        assert f"trial 1, {split}, {modality}: 6 identities, published: {wanted}" in text
+        expected = PUBLISHED[layout][split, modality].identities
+        assert f"trial 1, {split}, {modality}: 6 identities, published: {expected}" in text
     assert not (tmp_path / "data").exists()
     assert tiny.run("preprocess", *words, *tiny.PREPROCESS) == 0
     assert f"warning: {tmp_path / 'raw'}: is not the published {layout}" in capsys.readouterr().err

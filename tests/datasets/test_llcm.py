@@ -45,7 +45,7 @@ def preprocess(root: Path, out: Path) -> int:
 
 def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) -> None:
     """Identity and camera come from the name; labels, 0 in both splits, are not identities."""
-    wanted = [
+    expected = [
         ("train", "visible", "train_vis", [(1, 3), (9, 351)]),
         ("train", "infrared", "train_nir", [(6, 3), (2, 351)]),
         ("test", "visible", "test_vis", [(3, 4)]),
@@ -53,7 +53,7 @@ def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) ->
     ]
     assert read_records(root) == [
         Record(1, split, modality, line.split()[0], camera, identity)
-        for split, modality, name, pairs in wanted
+        for split, modality, name, pairs in expected
         for line, (camera, identity) in zip(LINES[name], pairs, strict=True)
     ]
 

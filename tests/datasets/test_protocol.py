@@ -26,13 +26,13 @@ def test_a_gallery_has_the_shots_of_each_identity_and_camera(
 ) -> None:
     """Each pair gives `shots` different images, or all if it has fewer; other cameras give none."""
     setting = Setting("s", "infrared", "visible", cameras=(1, 2, 4), shots=shots)
-    drawn = sample_gallery(setting, images, draw=3)
-    assert len(set(drawn)) == len(drawn) and (np.diff(drawn) > 0).all()
+    sample = sample_gallery(setting, images, draw=3)
+    assert len(set(sample)) == len(sample) and (np.diff(sample) > 0).all()
     for identity in range(12):
         for camera in (1, 2, 4, 5, 6):
-            place = (images.identity == identity) & (images.camera == camera)
-            wanted = min(shots, place.sum()) if camera in (1, 2, 4) else 0
-            assert place[drawn].sum() == wanted
+            mask = (images.identity == identity) & (images.camera == camera)
+            expected = min(shots, mask.sum()) if camera in (1, 2, 4) else 0
+            assert mask[sample].sum() == expected
 
 
 def test_draws_differ_and_repeat(images: Annotations) -> None:
@@ -72,8 +72,8 @@ def test_sysu_hides_camera_2_from_camera_3() -> None:
 
 def test_sysu_settings_are_the_published_four() -> None:
     """All search uses cameras 1, 2, 4 and 5, indoor search 1 and 2; single-shot and multi-shot."""
-    found = {s.name: (s.cameras, s.shots) for s in READERS["sysu"].settings}
-    assert found == {
+    settings = {s.name: (s.cameras, s.shots) for s in READERS["sysu"].settings}
+    assert settings == {
         "all": ((1, 2, 4, 5), 1),
         "indoor": ((1, 2), 1),
         "all multi-shot": ((1, 2, 4, 5), 10),
@@ -121,11 +121,11 @@ def test_other_layouts_run_to_their_metrics(tmp_path: Path, layout: str) -> None
     data = tmp_path / "data"
     assert tiny.pretrain(data, tmp_path) == 0
     assert tiny.evaluate(data, tmp_path, 0) == 0
-    found = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
-    assert list(found) == [setting.name for setting in READERS[layout].settings]
+    settings = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
+    assert list(settings) == [setting.name for setting in READERS[layout].settings]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
     assert_rankings_keep_the_protocol(data, tmp_path / "round00/rankings.json", layout)
-    for rankings in found.values():
+    for rankings in settings.values():
         draws = rankings["none"]
         assert len(draws) == 10
         for scores in draws:

@@ -87,12 +87,12 @@ def test_hardness_frees_the_visible_brightness_only() -> None:
     """Hardness does not change infrared; at 1 a person's visible brightness differs."""
     person = sample_person(np.random.default_rng(4))
 
-    def drawn(modality: str, hardness: float) -> np.ndarray:
+    def rendered(modality: str, hardness: float) -> np.ndarray:
         rng = np.random.default_rng(0)
         return render(person, modality=modality, rng=rng, hardness=hardness).astype(float)
 
-    assert np.array_equal(drawn("infrared", 0), drawn("infrared", 1))
-    assert np.abs(drawn("visible", 0) - drawn("visible", 1)).max() > 40
+    assert np.array_equal(rendered("infrared", 0), rendered("infrared", 1))
+    assert np.abs(rendered("visible", 0) - rendered("visible", 1)).max() > 40
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 def test_images_of_any_layout_depend_on_seed_and_number_alone(tmp_path: Path, layout: str) -> None:
     """More people or images leave an image and its camera unchanged; LLCM's may move."""
 
-    def drawn(name: str, num_identities: int, images: int, seed: int) -> dict[str, bytes]:
+    def synthesized(name: str, num_identities: int, images: int, seed: int) -> dict[str, bytes]:
         sizes = {"num_identities": num_identities, "images_per_identity": images, "seed": seed}
         root = tmp_path / name
         synthesize(root, layout=layout, num_trials=1, **sizes, height=48, width=32)
@@ -124,9 +124,9 @@ def test_images_of_any_layout_depend_on_seed_and_number_alone(tmp_path: Path, la
         keep = (lambda p: p.name) if layout == "llcm" else (lambda p: str(p.relative_to(root)))
         return {keep(path): path.read_bytes() for path in root.rglob("*.jpg")}
 
-    small, large = drawn("a", 4, 2, 1), drawn("b", 6, 3, 1)
+    small, large = synthesized("a", 4, 2, 1), synthesized("b", 6, 3, 1)
     assert len(small) == 16 and small.items() <= large.items()
-    assert not small.items() & drawn("c", 4, 2, 2).items()
+    assert not small.items() & synthesized("c", 4, 2, 2).items()
 
 
 def test_cameras_differ_mildly(tmp_path: Path) -> None:

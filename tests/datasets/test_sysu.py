@@ -141,7 +141,7 @@ def test_drawn_people_are_read(tmp_path: Path) -> None:
     for record in records:
         people.setdefault((record.split, record.modality), []).append(record.identity)
         assert record.file.startswith(f"cam{record.camera}/{record.identity:04d}/")
-    assert {key: len(found) for key, found in people.items()} == {
+    assert {key: len(members) for key, members in people.items()} == {
         ("train", "visible"): 16, ("train", "infrared"): 16,
         ("test", "visible"): 20, ("test", "infrared"): 20,
     }  # fmt: skip
