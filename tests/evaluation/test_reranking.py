@@ -47,8 +47,8 @@ def slow_aim(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int) -> np.nda
     kept = [cut(cosines(image)) for image in gallery]
     means = []
     for image in gallery:
-        near = order(-np.array([cosines(image)]))[0][:k2]
-        means.append(sum(kept[j] for j in near) / len(near))
+        nearest = order(-np.array([cosines(image)]))[0][:k2]
+        means.append(sum(kept[j] for j in nearest) / len(nearest))
     distance = np.empty((len(query), len(gallery)))
     for i, j in np.ndindex(*distance.shape):
         row = cut(cosines(query[i]))
@@ -69,17 +69,17 @@ def slow_encodings(
     weights = np.zeros(distance.shape)
     half = round(k / 2) + 1
     for i in range(len(distance)):
-        near = {c for c in forward[i][: k + 1] if i in backward[c][: k + 1]}
-        expanded = set(near)
-        for c in near:
+        reciprocal = {c for c in forward[i][: k + 1] if i in backward[c][: k + 1]}
+        expanded = set(reciprocal)
+        for c in reciprocal:
             own = {d for d in columns[c][:half] if c in columns[d][:half]}
-            if 3 * len(own & near) > 2 * len(own):
+            if 3 * len(own & reciprocal) > 2 * len(own):
                 expanded |= own
         for c in expanded:
             weights[i, c] = np.exp(-distance[i, c])
         weights[i] /= weights[i].sum() or 1
     weights = weights.astype(HALF).astype(float)
-    return np.stack([weights[near].mean(axis=0) for near in rows]).astype(HALF)
+    return np.stack([weights[nearest].mean(axis=0) for nearest in rows]).astype(HALF)
 
 
 def slow_jaccard(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -102,7 +102,9 @@ def slow_within(distance: np.ndarray, k: int) -> Ranks:
     """Return ranks within one modality after Zhong et al.'s re-ranking, k2 = 6, lambda = 0.3."""
     transposed = scaled(distance).T
     ranks = order(transposed)
-    encodings = slow_encodings(transposed, ranks, ranks, ranks, [near[:6] for near in ranks], k)
+    encodings = slow_encodings(
+        transposed, ranks, ranks, ranks, [nearest[:6] for nearest in ranks], k
+    )
     jaccard = slow_jaccard(encodings, encodings) * HALF(0.7)
     return order(jaccard.astype(float) + 0.3 * transposed)
 
@@ -122,7 +124,7 @@ def slow_cmrr(query: np.ndarray, gallery: np.ndarray, k: int, eta: float) -> np.
     for x in sides:
         both: list[Any] = []
         for y in sides:
-            own = [near[:k] for near in ranks[x + x]]
+            own = [nearest[:k] for nearest in ranks[x + x]]
             both.append(
                 slow_encodings(
                     distance[x + y], ranks[x + y], ranks[y + x], ranks[y + y], own, k
@@ -138,28 +140,28 @@ def slow_cmrr(query: np.ndarray, gallery: np.ndarray, k: int, eta: float) -> np.
 def test_aim_matches_the_released_code(golden, k1, k2):
     """Distances at both published settings equal those of the released code."""
     data = golden("rerank")
-    found = aim(data["visible"], data["infrared"], k1=k1, k2=k2)
-    assert found.dtype == np.float32
-    close(found, data[f"aim_k1_{k1}_k2_{k2}"])
+    distance = aim(data["visible"], data["infrared"], k1=k1, k2=k2)
+    assert distance.dtype == np.float32
+    close(distance, data[f"aim_k1_{k1}_k2_{k2}"])
 
 
 def test_cmrr_matches_the_released_code(golden):
     """Distances of infrared queries equal those of the released code, up to float16."""
     data = golden("rerank")
-    found = cmrr(data["infrared"], data["visible"], k=8)
-    assert found.dtype == np.float32
-    close(found, data["cmrr_infrared_query_k8_eta01"], rtol=0, atol=5e-3)
+    distance = cmrr(data["infrared"], data["visible"], k=8)
+    assert distance.dtype == np.float32
+    close(distance, data["cmrr_infrared_query_k8_eta01"], rtol=0, atol=5e-3)
 
 
 def test_cmfp_is_the_distance_of_the_released_features(golden):
     """CMFP's distances are those between the features propagated by the released code."""
     data = golden("cmfp")
     visible, infrared = np.split(data["propagated"], [len(data["visible"])])
-    found = cmfp(data["visible"], data["infrared"], k=int(data["k"]))
-    assert found.dtype == np.float32
-    close(found, squared(visible, infrared), atol=1e-4)
+    distance = cmfp(data["visible"], data["infrared"], k=int(data["k"]))
+    assert distance.dtype == np.float32
+    close(distance, squared(visible, infrared), atol=1e-4)
     turned = cmfp(data["infrared"], data["visible"], k=int(data["k"]))
-    close(turned, found.T, atol=1e-4)
+    close(turned, distance.T, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +182,8 @@ def test_aim_matches_a_loop(rng, num_queries, num_images, k1, k2):
 def test_cmrr_matches_a_loop_over_sets(rng, num_queries, num_images, k, eta):
     """The sparse algebra equals the sets of METHOD 4.3, also with fewer images than k on a side."""
     query, gallery = two_modalities(rng, num_queries, num_images)
-    found = cmrr(query, gallery, k=k, eta=eta)
-    close(found, slow_cmrr(query, gallery, k, eta), rtol=0, atol=1.5e-3)
+    actual = cmrr(query, gallery, k=k, eta=eta)
+    close(actual, slow_cmrr(query, gallery, k, eta), rtol=0, atol=1.5e-3)
 
 
 def test_aim_keeps_ties():
