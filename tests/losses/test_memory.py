@@ -16,13 +16,13 @@ from tests.support.helpers import close, mean_directions, sequential_memory, uni
 def test_update_matches_the_released_code(golden, device):
     """The memory after an in-order batch equals that of the released code."""
     data = golden("memory")
-    found = update_memory(
+    updated = update_memory(
         torch.tensor(data["initial"], device=device),
         normalize(torch.tensor(data["inputs"], device=device), dim=1),
         data["targets"],
         float(data["momentum"]),
     )
-    close(found, data["updated"])
+    close(updated, data["updated"])
 
 
 @given(
@@ -36,11 +36,11 @@ def test_update_is_that_of_one_sample_after_another(seed, num_samples, num_clust
     rng = np.random.default_rng(seed)
     memory, features = unit_rows(rng, 2, num_clusters, 5), unit_rows(rng, 2, num_samples, 5)
     labels, order = rng.integers(0, num_clusters, num_samples), rng.permutation(num_samples)
-    found = update_memory(torch.tensor(memory), torch.tensor(features), labels, momentum, order)
+    updated = update_memory(torch.tensor(memory), torch.tensor(features), labels, momentum, order)
     for part in range(2):
         acting = features[part][order], labels[order]
-        close(found[part], sequential_memory(memory[part], *acting, momentum), atol=1e-6)
-    close(found.norm(dim=-1), np.ones((2, num_clusters)))
+        close(updated[part], sequential_memory(memory[part], *acting, momentum), atol=1e-6)
+    close(updated.norm(dim=-1), np.ones((2, num_clusters)))
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.2, 0.3])
@@ -57,8 +57,8 @@ def test_the_samples_left_out_are_not_felt(momentum):
         features.append([np.cos(angle), np.sin(angle)])
     features, labels = np.array(features), np.zeros(100, np.int64)
     expected = sequential_memory(memory, features, labels, momentum)
-    found = update_memory(torch.tensor(memory), torch.tensor(features), labels, momentum)
-    assert np.abs(found.numpy() - expected).max() < 1e-9
+    updated = update_memory(torch.tensor(memory), torch.tensor(features), labels, momentum)
+    assert np.abs(updated.numpy() - expected).max() < 1e-9
 
 
 def test_update_keeps_its_inputs_and_other_clusters(rng, device):
@@ -66,20 +66,20 @@ def test_update_keeps_its_inputs_and_other_clusters(rng, device):
     memory = unit_tensor(rng, 5, 8, device=device)
     before = memory.clone()
     features = unit_tensor(rng, 6, 8, device=device).requires_grad_()
-    found = update_memory(memory, features, np.array([3, 1, 3, 3, 1, 1]), 0.1)
+    updated = update_memory(memory, features, np.array([3, 1, 3, 3, 1, 1]), 0.1)
     assert torch.equal(memory, before)
-    changed = (found != before).any(dim=1).tolist()
+    changed = (updated != before).any(dim=1).tolist()
     assert changed == [False, True, False, True, False]
-    assert not found.requires_grad and found.device == memory.device
+    assert not updated.requires_grad and updated.device == memory.device
 
 
 def test_the_last_sample_of_a_cluster_counts_most():
     """With mu = 0.1, each sample keeps a tenth of the old value."""
     memory = torch.eye(4)[:1]
-    found = update_memory(memory, torch.eye(4)[1:3], np.array([0, 0]), 0.1)
+    updated = update_memory(memory, torch.eye(4)[1:3], np.array([0, 0]), 0.1)
     first = np.array([0.1, 0.9, 0, 0]) / np.hypot(0.1, 0.9)
     second = 0.1 * first + np.array([0, 0, 0.9, 0])
-    close(found[0], second / np.linalg.norm(second))
+    close(updated[0], second / np.linalg.norm(second))
 
 
 @pytest.mark.parametrize("leading", [(), (3,)])
@@ -87,9 +87,9 @@ def test_memory_starts_at_the_mean_directions(rng, device, leading):
     """Each cluster's row is its normalized mean, for each part, without the outliers."""
     labels = np.array([2, 0, -1, 1, 1, 0, 2, -1, 2])
     features = unit_rows(rng, *leading, 9, 6)
-    found = initialize_memory(torch.tensor(features, device=device), labels)
-    assert found.shape == (*leading, 3, 6) and found.device.type == device.type
-    for rows, memory in zip(features.reshape(-1, 9, 6), found.reshape(-1, 3, 6), strict=True):
+    initial = initialize_memory(torch.tensor(features, device=device), labels)
+    assert initial.shape == (*leading, 3, 6) and initial.device.type == device.type
+    for rows, memory in zip(features.reshape(-1, 9, 6), initial.reshape(-1, 3, 6), strict=True):
         close(memory, mean_directions(rows, labels))
 
 

@@ -33,12 +33,12 @@ def nearest(feature: np.ndarray, instances: np.ndarray, k: int) -> set[int]:
 
 def slow_instance_mean(anchors: list[tuple[np.ndarray, set[int]]], memory: np.ndarray) -> float:
     """Return the mean of -log(softmax mass on the positives) over anchors that have positives."""
-    found = []
+    losses = []
     for feature, positives in anchors:
         if positives:
             weights = np.exp(memory.astype(np.float64) @ feature / TAU)
-            found.append(-math.log(weights[sorted(positives)].sum() / weights.sum()))
-    return float(np.mean(found)) if found else 0.0
+            losses.append(-math.log(weights[sorted(positives)].sum() / weights.sum()))
+    return float(np.mean(losses)) if losses else 0.0
 
 
 def slow_refine_global(features: np.ndarray, instances: np.ndarray, k: int) -> float:
@@ -54,16 +54,16 @@ def slow_refine_parts(
     features: np.ndarray, instances: np.ndarray, f: dict, part_instances: np.ndarray, k: int
 ) -> float:
     """Return the part refinement loss (METHOD 3.3); f[q, m][j] is [P, C], q and m in "var"."""
-    found = []
+    losses = []
     for part, memory in enumerate(part_instances):
         anchors = []
         for q, m in itertools.product("var", "var"):
             for j, of_global in enumerate(np.split(features, 3)["var".index(q)]):
                 others = [f[q, n][j][part] for n in "var" if n != m]
-                near = nearest(others[0], memory, k) | nearest(others[1], memory, k)
-                anchors.append((f[q, m][j][part], near & nearest(of_global, instances, k)))
-        found.append(slow_instance_mean(anchors, memory))
-    return float(np.mean(found))
+                similar = nearest(others[0], memory, k) | nearest(others[1], memory, k)
+                anchors.append((f[q, m][j][part], similar & nearest(of_global, instances, k)))
+        losses.append(slow_instance_mean(anchors, memory))
+    return float(np.mean(losses))
 
 
 def random_parts(rng: np.random.Generator, pairs: int, parts: int, width: int) -> dict:
@@ -110,8 +110,10 @@ def refined_parts(
     tau: float = TAU,
 ) -> torch.Tensor:
     """Return the part refinement loss of features [3S, C] and their part rows by modality."""
-    near = refinement.nearest_instances(refinement.instance_logits(features, instances, tau), k)
-    return refinement.refine_parts(near, parts, part_instances, tau)
+    neighbors = refinement.nearest_instances(
+        refinement.instance_logits(features, instances, tau), k
+    )
+    return refinement.refine_parts(neighbors, parts, part_instances, tau)
 
 
 @pytest.mark.parametrize("prefix", ["", "released_"])
@@ -125,7 +127,7 @@ def test_step_matches_the_released_code(golden, device, prefix):
         "visible": (labels.visible, labels.visible_to_infrared),
         "infrared": (labels.infrared_to_visible, labels.infrared),
     }
-    found = {
+    losses = {
         "global": sum(
             cluster_loss(global_, step.global_memory[s], group_labels(labels, s), tau)
             for s in SPACES
@@ -138,14 +140,14 @@ def test_step_matches_the_released_code(golden, device, prefix):
     }
     for side, targets in by_side.items():
         rows = parts[side]
-        found[f"part_{side}"] = sum(
+        losses[f"part_{side}"] = sum(
             cluster_loss(rows, step.part_memory[side, s], t.repeat(rows.shape[1] // 12), tau)
             for s, t in zip(SPACES, targets, strict=True)
         )
-    for name, loss in found.items():
+    for name, loss in losses.items():
         close(loss, np.float32(data[f"{prefix}loss_{name}"]))
-    refine = found.pop("instance_global") + found.pop("instance_part")
-    (sum(found.values()) + float(data["lambda_refine"]) * refine).backward()
+    refine = losses.pop("instance_global") + losses.pop("instance_part")
+    (sum(losses.values()) + float(data["lambda_refine"]) * refine).backward()
     check_gradients(step, prefix)
 
 
@@ -166,11 +168,11 @@ def test_memory_logits_match_the_released_code(golden):
     data = golden("memory")
     memory, logits = torch.tensor(data["initial"]), torch.tensor(data["logits"])
     for row, released in zip(normalize(torch.tensor(data["inputs"]), dim=1), logits, strict=True):
-        found = [
+        row_losses = [
             cluster_loss(row[None], memory, torch.tensor([label]), TAU).item()
             for label in range(len(memory))
         ]
-        close(found, -released.log_softmax(dim=0).numpy())
+        close(row_losses, -released.log_softmax(dim=0).numpy())
 
 
 def test_cluster_loss_is_a_mean_over_rows_and_parts(rng, device):
@@ -198,12 +200,12 @@ def test_labels_of_groups_are_in_row_order():
 def test_part_rows_follow_who_asks(rng, released):
     """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces only f(a,r)."""
     f = random_parts(rng, 2, 3, 4)
-    found = parts_of(f, released)
+    rows = parts_of(f, released)
     for side, pairs in (
         ("visible", ("vv", "aa", "vr", "av" if released else "ar", "va", "av")),
         ("infrared", ("rr", "rv", "ra")),
     ):
-        close(found[side], stacked(f, *pairs).transpose(0, 1), atol=1e-6)
+        close(rows[side], stacked(f, *pairs).transpose(0, 1), atol=1e-6)
 
 
 def test_part_rows_are_normalized_part_by_part(rng):
@@ -219,8 +221,8 @@ def test_global_refinement_matches_sets(rng, device, k):
     features, instances = unit_rows(rng, 12, 3), unit_rows(rng, 15, 3)
     expected = slow_refine_global(features, instances, k)
     inputs = (torch.from_numpy(a).to(device) for a in (features, instances))
-    found = refined_global(*inputs, k)
-    close(found, np.float32(expected), atol=2e-6)
+    loss = refined_global(*inputs, k)
+    close(loss, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 15), "all instances positive cost nothing, else something"
 
 
@@ -234,8 +236,8 @@ def test_part_refinement_matches_sets(rng, device, k):
     arrays = (torch.from_numpy(a).to(device) for a in (features, instances, part_instances))
     global_, memory, part_memory = arrays
     parts = {side: rows.to(device) for side, rows in parts_of(f).items()}
-    found = refined_parts(global_, memory, parts, part_memory, k)
-    close(found, np.float32(expected), atol=2e-6)
+    loss = refined_parts(global_, memory, parts, part_memory, k)
+    close(loss, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 14), "all instances positive cost nothing, else something"
 
 
@@ -278,13 +280,13 @@ def test_nearest_are_no_more_than_there_are(rng):
     """The k largest of a row are those of a full sort, or all if there are fewer."""
     logits = unit_tensor(rng, 2, 5, 9)
     for k in (1, 4, 9, 20):
-        wanted = np.argsort(-logits.numpy(), axis=-1)[..., :k]
-        assert np.array_equal(np.sort(refinement.nearest_instances(logits, k)), np.sort(wanted))
+        expected = np.argsort(-logits.numpy(), axis=-1)[..., :k]
+        assert np.array_equal(np.sort(refinement.nearest_instances(logits, k)), np.sort(expected))
 
 
 def test_among_is_membership_row_by_row():
     """Each index is searched for in the other list of its own row."""
-    found = refinement.isin_rows(
+    membership = refinement.isin_rows(
         torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]])
     )
-    assert found.tolist() == [[False, True], [True, True]]
+    assert membership.tolist() == [[False, True], [True, True]]

@@ -37,7 +37,7 @@ class Count(TorchDispatchMode):
 def operations_of_a_step(rng: np.random.Generator, instances: int, mode: str) -> int:
     """Return the operations of losses, gradients and updates for 12 labels x `instances` pairs."""
     clusters = {space: np.arange(5 * CLUSTERS) % CLUSTERS for space in SPACES}
-    of = StageTwoObjective(
+    criterion = StageTwoObjective(
         {space: unit_tensor(rng, 5 * CLUSTERS, WIDTH) for space in SPACES},
         {space: unit_tensor(rng, PARTS, 5 * CLUSTERS, WIDTH) for space in SPACES},
         clusters,
@@ -49,12 +49,12 @@ def operations_of_a_step(rng: np.random.Generator, instances: int, mode: str) ->
     pairs = LABELS * instances
     rows = [unit_tensor(rng, 3 * pairs, PARTS, WIDTH).requires_grad_() for _ in range(3)]
     features = Features(unit_tensor(rng, 3 * pairs, WIDTH).requires_grad_(), *rows)
-    drawn = [np.repeat(rng.permutation(CLUSTERS)[:LABELS], instances) for _ in range(4)]
-    labels = PseudoLabels(*(torch.from_numpy(label) for label in drawn))
+    batch_labels = [np.repeat(rng.permutation(CLUSTERS)[:LABELS], instances) for _ in range(4)]
+    labels = PseudoLabels(*(torch.from_numpy(label) for label in batch_labels))
     with Count() as count:
-        unit = of.normalize(features)
-        of.losses(unit, labels)["total"].backward()
-        of.update(unit, labels, rng)
+        unit = criterion.normalize(features)
+        criterion.losses(unit, labels)["total"].backward()
+        criterion.update(unit, labels, rng)
     assert all(leaf.grad is not None for leaf in features)
     return count.operations
 
@@ -67,5 +67,5 @@ def test_a_step_takes_few_operations(rng, mode, most):
 
 def test_operations_do_not_grow_with_the_batch(rng):
     """Three times as many images per label take equally many operations."""
-    found = [operations_of_a_step(rng, instances, "both") for instances in (12, 36)]
-    assert found[0] == found[1]
+    counts = [operations_of_a_step(rng, instances, "both") for instances in (12, 36)]
+    assert counts[0] == counts[1]
