@@ -74,14 +74,14 @@ def test_training_matches_the_released_code(golden, released_state):
     """
     data = golden("network") | golden("network_cross")
     network = released_network(released_state, "cpu").train()
-    found = network.forward_aligned(*golden_images(golden)[1:])
+    features = network.forward_aligned(*golden_images(golden)[1:])
     rows = {"visible": slice(0, 4), "infrared": slice(4, 6)}
     for modality, kept in rows.items():
         expected = {"global": data[f"train_global_{modality}"]}
-        actual = {"global": found.global_features[kept]}
+        actual = {"global": features.global_features[kept]}
         for name, field in CROSS.items():
             expected[name] = data[f"train_{name}_{modality}"][:, : 3 * 2048]
-            actual[name] = getattr(found, field)[kept].flatten(1)
+            actual[name] = getattr(features, field)[kept].flatten(1)
         for name, values in expected.items():
             close(actual[name], values, atol=2e-3)
             assert np.square(actual[name].numpy() - values).mean() ** 0.5 < 2e-4
@@ -99,13 +99,13 @@ def slow_global(feature_map: np.ndarray) -> np.ndarray:
 
 def slow_stripes(feature_map: np.ndarray, num_parts: int) -> list[list[np.ndarray]]:
     """Return the P stripes of every image as arrays [T, C] of tokens read row by row."""
-    found = []
+    stripes = []
     for image in feature_map.astype(np.float64):
         _, height, width = image.shape
         tokens = [image[:, y, x] for y in range(height) for x in range(width)]
         length = len(tokens) // num_parts
-        found.append([np.stack(tokens[p * length : (p + 1) * length]) for p in range(num_parts)])
-    return found
+        stripes.append([np.stack(tokens[p * length : (p + 1) * length]) for p in range(num_parts)])
+    return stripes
 
 
 def slow_query(stripe: np.ndarray, token: np.ndarray) -> np.ndarray:
@@ -145,13 +145,13 @@ def test_aligned_batch_matches_the_equations(small, device):
     """Own and cross patterns follow METHOD 1, token by token; remaining tokens are dropped."""
     small.train()
     v, a, r = torch.randn(3, 4, 3, 64, 32, device=device)
-    found = small.forward_aligned(v, a, r)
+    features = small.forward_aligned(v, a, r)
     joint_map = small.trunk(
         torch.cat([small.visible_stem(torch.cat([v, a])), small.infrared_stem(r)])
     )
     maps = joint_map.cpu().numpy()
     assert maps.shape[2] * maps.shape[3] == 8, "three stripes must leave two tokens over"
-    close(found.global_features, slow_norm(slow_global(maps), small.global_neck), atol=1e-3)
+    close(features.global_features, slow_norm(slow_global(maps), small.global_neck), atol=1e-3)
     stripes, tokens = slow_stripes(maps, 3), small.part_tokens.cpu().numpy()
     row = {"v": 0, "a": 4, "r": 8}
     for field, pairs in {
@@ -164,7 +164,7 @@ def test_aligned_batch_matches_the_equations(small, device):
             queries = map(slow_query, stripes[row[q] + j], tokens)
             blocks.append(np.concatenate([*map(slow_attention, queries, stripes[row[m] + j])]))
         expected = slow_norm(np.stack(blocks), small.part_neck)
-        close(getattr(found, field).flatten(1), expected, atol=1e-3)
+        close(getattr(features, field).flatten(1), expected, atol=1e-3)
 
 
 def test_prototypes_survive_sigmoids_too_small_for_floats(device):
@@ -172,11 +172,11 @@ def test_prototypes_survive_sigmoids_too_small_for_floats(device):
     products = torch.tensor([-1000.0, -1001.0, -999.5], device=device)
     stripe = torch.stack([products, torch.tensor([1.0, 5.0, -2.0], device=device)], dim=1)
     token = torch.tensor([[1.0, 0.0]], device=device, requires_grad=True)
-    found = prototypes(stripe[None, None], token)
+    actual = prototypes(stripe[None, None], token)
     weights = np.exp(np.array([-0.5, -1.5, 0.0]))
     expected = weights / weights.sum() @ stripe.cpu().numpy()
-    close(found, expected[None, None].astype(np.float32))
-    found.sum().backward()
+    close(actual, expected[None, None].astype(np.float32))
+    actual.sum().backward()
     assert torch.isfinite(token.grad).all()
 
 

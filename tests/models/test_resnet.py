@@ -49,9 +49,9 @@ def test_feature_maps_are_those_of_torchvision(backbone, device):
     images = torch.randn(2, 3, 64, 32)
     layers = list(oracle.children())[:-2]  # without pooling and classifier
     expected = nn.Sequential(*layers)(images)
-    found = trunk.to(device)(stem.to(device)(images.to(device)))
-    assert found.shape == (2, trunk.num_channels, 4, 2)
-    close(found / expected.abs().max().item(), expected / expected.abs().max(), rtol=1e-3)
+    feature_map = trunk.to(device)(stem.to(device)(images.to(device)))
+    assert feature_map.shape == (2, trunk.num_channels, 4, 2)
+    close(feature_map / expected.abs().max().item(), expected / expected.abs().max(), rtol=1e-3)
 
 
 def test_convolutions_start_as_in_torchvision():
