@@ -43,11 +43,11 @@ def slow_encodings(features: np.ndarray, k1: int) -> np.ndarray:
 
     encodings = np.zeros_like(cosine)
     for image in range(len(features)):
-        near = mutual(image, k1)
-        expanded = set(near)
-        for candidate in near:
+        reciprocal = mutual(image, k1)
+        expanded = set(reciprocal)
+        for candidate in reciprocal:
             half = mutual(candidate, round(k1 / 2) + 1)
-            if 3 * len(half & near) > 2 * len(half):
+            if 3 * len(half & reciprocal) > 2 * len(half):
                 expanded |= half
         members = sorted(expanded)
         weights = np.exp(-(2 - 2 * cosine[image, members]))
@@ -60,7 +60,7 @@ def slow_jaccard(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
     cosine = features.astype(np.float64) @ features.T.astype(np.float64)
     ranking = np.argsort(-cosine, axis=1, kind="stable")[:, :k2]
     encodings = slow_encodings(features, k1)
-    averaged = np.stack([encodings[near].mean(axis=0) for near in ranking])
+    averaged = np.stack([encodings[nearest].mean(axis=0) for nearest in ranking])
     distance = np.empty_like(cosine)
     for i, j in np.ndindex(*distance.shape):
         shared = np.minimum(averaged[i], averaged[j]).sum()
@@ -71,8 +71,8 @@ def slow_jaccard(features: np.ndarray, k1: int, k2: int) -> np.ndarray:
 def test_jaccard_matches_the_released_code(golden):
     """The distance equals that of the released code on clustered features."""
     data = golden("jaccard")
-    found = clustering.jaccard_distance(data["features"], k1=int(data["k1"]), k2=int(data["k2"]))
-    close(full(found), data["distance"])
+    distance = clustering.jaccard_distance(data["features"], k1=int(data["k1"]), k2=int(data["k2"]))
+    close(full(distance), data["distance"])
 
 
 @pytest.mark.parametrize(("eps", "name"), [(0.3, "labels_eps03"), (0.6, "labels_eps06")])
@@ -92,9 +92,9 @@ def test_clusters_match_the_released_code(golden, eps, name):
 def test_jaccard_matches_a_loop_over_sets(rng, num_groups, k1, k2):
     """The sparse algebra equals the set definition, also with fewer images than k1 or k2."""
     features = groups(rng, num_groups, 6, 12, 0.8)
-    found = clustering.jaccard_distance(features, k1=k1, k2=k2)
+    distance = clustering.jaccard_distance(features, k1=k1, k2=k2)
     expected = slow_jaccard(features, k1, k2)
-    close(full(found), expected)
+    close(full(distance), expected)
     assert num_groups <= 2 or (expected > 0.999).any(), "no pair without a shared neighbor"
 
 
@@ -116,21 +116,21 @@ def test_ties_and_copies_match_a_loop_over_sets(rng):
     """With many equal cosines and duplicated images, neighborhoods prefer the smaller index."""
     signs = rng.choice(np.array([-0.25, 0.25], np.float32), (30, 16))
     features = np.concatenate([signs, signs])
-    found = clustering.jaccard_distance(features, k1=9, k2=3)
-    close(full(found), slow_jaccard(features, 9, 3))
+    distance = clustering.jaccard_distance(features, k1=9, k2=3)
+    close(full(distance), slow_jaccard(features, 9, 3))
 
 
 def test_distances_beyond_the_largest_are_not_stored(rng):
     """A limit omits exactly the larger distances and changes no others."""
     features = groups(rng, 30, 9, 20, 0.5)
-    whole = clustering.jaccard_distance(features, k1=12, k2=4).tocoo()
-    found = clustering.jaccard_distance(features, k1=12, k2=4, at_most=0.55)
-    near = whole.data <= np.float32(0.55)
-    assert 0.1 < near.mean() < 0.9
+    complete = clustering.jaccard_distance(features, k1=12, k2=4).tocoo()
+    distance = clustering.jaccard_distance(features, k1=12, k2=4, at_most=0.55)
+    kept = complete.data <= np.float32(0.55)
+    assert 0.1 < kept.mean() < 0.9
     expected = sparse.csr_matrix(
-        (whole.data[near], (whole.row[near], whole.col[near])), shape=whole.shape
+        (complete.data[kept], (complete.row[kept], complete.col[kept])), shape=complete.shape
     )
-    assert found.nnz == near.sum() and (found != expected).nnz == 0
+    assert distance.nnz == kept.sum() and (distance != expected).nnz == 0
 
 
 def test_neighbors_may_be_given(rng):
@@ -138,8 +138,8 @@ def test_neighbors_may_be_given(rng):
     features = groups(rng, 7, 6, 10, 0.7)
     cosine = features @ features.T
     given_ = np.argsort(-cosine, axis=1, kind="stable")
-    found = clustering.jaccard_distance(features, k1=8, k2=3, neighbors=given_[:, :20])
-    close(full(found), slow_jaccard(features, 8, 3))
+    distance = clustering.jaccard_distance(features, k1=8, k2=3, neighbors=given_[:, :20])
+    close(full(distance), slow_jaccard(features, 8, 3))
     with pytest.raises(ValueError, match="7 neighbors of each image are fewer than k1 = 8"):
         clustering.jaccard_distance(features, k1=8, k2=3, neighbors=given_[:, :7])
 
@@ -175,8 +175,8 @@ def test_dbscan_labels_are_those_of_scikit_learn(seed, eps, min_samples):
     points = rng.random((80, 2)) * rng.uniform(0.5, 3)
     dense = np.linalg.norm(points[:, None] - points, axis=2)
     expected = DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit(dense).labels_
-    found = clustering.dbscan(stored(dense, 0.9), eps=eps, min_samples=min_samples)
-    np.testing.assert_array_equal(found, expected)
+    labels = clustering.dbscan(stored(dense, 0.9), eps=eps, min_samples=min_samples)
+    np.testing.assert_array_equal(labels, expected)
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,11 @@ def by_sorting(queries: np.ndarray, database: np.ndarray, k: int) -> Neighbors:
     return Neighbors(indices, np.take_along_axis(products, indices, axis=1))
 
 
-def same(found: Neighbors, expected: Neighbors) -> None:
+def same(actual: Neighbors, expected: Neighbors) -> None:
     """Assert equal indices, and equal similarities up to rounding."""
-    assert found.indices.dtype == np.int64 and found.similarities.dtype == np.float32
-    np.testing.assert_array_equal(found.indices, expected.indices)
-    close(found.similarities, expected.similarities)
+    assert actual.indices.dtype == np.int64 and actual.similarities.dtype == np.float32
+    np.testing.assert_array_equal(actual.indices, expected.indices)
+    close(actual.similarities, expected.similarities)
 
 
 @pytest.mark.parametrize("elements", [5_000, 30_000, 2**24])
@@ -61,10 +61,10 @@ def test_searches_equal_a_sort(seed, num_rows, num_others, k) -> None:
     rows, others = unit_rows(rng, num_rows, 5), unit_rows(rng, num_others, 5)
     same(nearest(rows, others, k), by_sorting(rows, others, k))
     same(nearest_within(rows, k), by_sorting(rows, rows, k))
-    for found, sides in zip(
+    for result, sides in zip(
         nearest_between(rows, others, k), ((rows, others), (others, rows)), strict=True
     ):
-        same(found, by_sorting(*sides, k))
+        same(result, by_sorting(*sides, k))
 
 
 @pytest.mark.parametrize("elements", [50, 2**24])
@@ -108,9 +108,9 @@ def test_few_known_neighbors_are_searched_anew(rng) -> None:
 def test_copies_are_told_apart_by_their_index() -> None:
     """Among equal images, each has the first ones as its neighbors, all with equal similarity."""
     copies = np.tile(np.full(16, 0.25, np.float32), (300, 1))
-    found = nearest_within(copies, 30)
-    np.testing.assert_array_equal(found.indices, np.tile(np.arange(30), (300, 1)))
-    np.testing.assert_array_equal(found.similarities, np.ones((300, 30), np.float32))
+    neighbors = nearest_within(copies, 30)
+    np.testing.assert_array_equal(neighbors.indices, np.tile(np.arange(30), (300, 1)))
+    np.testing.assert_array_equal(neighbors.similarities, np.ones((300, 30), np.float32))
 
 
 @pytest.mark.parametrize(("num_rows", "num_others"), [(0, 0), (0, 4), (4, 0)])

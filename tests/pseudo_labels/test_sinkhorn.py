@@ -68,9 +68,9 @@ costs = st.tuples(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 9))
 
 
 @given(costs)
-def test_marginals_are_nearly_uniform(drawn):
+def test_marginals_are_nearly_uniform(sizes):
     """Each cluster receives 1/K, each image gives almost 1/N, and the total mass is 1."""
-    seed, num_images, num_clusters = drawn
+    seed, num_images, num_clusters = sizes
     cost = np.random.default_rng(seed).uniform(0, 2, (num_images, num_clusters))
     plan = sinkhorn(cost, strength=5)
     assert plan.min() > 0
@@ -80,9 +80,9 @@ def test_marginals_are_nearly_uniform(drawn):
 
 
 @given(costs)
-def test_only_relative_costs_of_an_image_count(drawn):
+def test_only_relative_costs_of_an_image_count(sizes):
     """A constant added to an image's costs has no effect; nor do units shared with the strength."""
-    seed, num_images, num_clusters = drawn
+    seed, num_images, num_clusters = sizes
     rng = np.random.default_rng(seed)
     cost = rng.uniform(0, 2, (num_images, num_clusters))
     plan = sinkhorn(cost, strength=5)
