@@ -66,7 +66,7 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     visible, infrared = _modalities(rng, sizes)
-    drawn = {
+    generated = {
         "jaccard": _jaccard(rng, sizes),
         "sinkhorn": {
             "cost": rng.uniform(0, 4, sizes.plan) ** rng.uniform(1, 3, sizes.plan) / 16,
@@ -81,17 +81,17 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
         "metrics": _metrics(rng, sizes),
         "rerank": {"visible": visible[0], "infrared": infrared[0]},
     }
-    for name, inputs in drawn.items():
+    for name, inputs in generated.items():
         # Inputs are rounded first, because the results must match what the file contains.
         inputs = {key: _stored(value) for key, value in inputs.items()}
         named = dict.fromkeys(_rerankings(sizes)) if name == "rerank" else {}
-        found = SLOW[name](inputs | named)
-        np.savez(folder / f"{name}.npz", **inputs, **{k: _stored(v) for k, v in found.items()})
+        results = SLOW[name](inputs | named)
+        np.savez(folder / f"{name}.npz", **inputs, **{k: _stored(v) for k, v in results.items()})
     seeds = {"weight_seed": seed + 1, "image_seed": seed + 2}
     shapes = slow_network.released_shapes(sizes.parts)
     (folder / "reference_state_dict.json").write_text(json.dumps(shapes))
-    found = slow_network.forward(seeds, shapes)
-    np.savez(folder / "network.npz", **seeds, **{k: _stored(v) for k, v in found.items()})
+    results = slow_network.forward(seeds, shapes)
+    np.savez(folder / "network.npz", **seeds, **{k: _stored(v) for k, v in results.items()})
 
 
 def _stored(value: Any) -> Array:
@@ -155,7 +155,7 @@ def _memory(rng: np.random.Generator, sizes: Sizes) -> Arrays:
 
 
 def _losses(rng: np.random.Generator, sizes: Sizes) -> Arrays:
-    found: Arrays = {
+    arrays: Arrays = {
         "k": sizes.refine_k, "temperature": sizes.temperature,
         "lambda_refine": sizes.refine_weight, "parts": sizes.parts,
     }  # fmt: skip
@@ -165,22 +165,22 @@ def _losses(rng: np.random.Generator, sizes: Sizes) -> Arrays:
         width = sizes.width * (1 if name == "global" else sizes.parts)
         shared = rng.standard_normal((sizes.batch, width))
         views = [shared + 0.7 * rng.standard_normal(shared.shape) for _ in range(3)]
-        found[f"in_{name}_visible"] = np.concatenate(views[:2])
-        found[f"in_{name}_infrared"] = views[2]
+        arrays[f"in_{name}_visible"] = np.concatenate(views[:2])
+        arrays[f"in_{name}_infrared"] = views[2]
     for space, clusters, instances in zip(
         slow_losses.SPACES, sizes.clusters, sizes.instances, strict=True
     ):
-        wanted = {f"global_{space}": clusters, f"instance_global_{space}": instances}
+        expected = {f"global_{space}": clusters, f"instance_global_{space}": instances}
         for part in range(sizes.parts):
-            wanted[f"instance_part_{space}_{part}"] = instances
+            expected[f"instance_part_{space}_{part}"] = instances
             for side in slow_losses.SPACES:
-                wanted[f"{side}_pattern_{space}_space_{part}"] = clusters
-        for name, size in wanted.items():
-            found[f"memory_{name}"] = unit(rng.standard_normal((size, sizes.width)))
+                expected[f"{side}_pattern_{space}_space_{part}"] = clusters
+        for name, size in expected.items():
+            arrays[f"memory_{name}"] = unit(rng.standard_normal((size, sizes.width)))
         other = "infrared" if space == "visible" else "visible"
-        found[f"{space}_label"] = rng.integers(0, clusters, sizes.batch)
-        found[f"{other}_cross_label"] = rng.integers(0, clusters, sizes.batch)
-    return found
+        arrays[f"{space}_label"] = rng.integers(0, clusters, sizes.batch)
+        arrays[f"{other}_cross_label"] = rng.integers(0, clusters, sizes.batch)
+    return arrays
 
 
 def _metrics(rng: np.random.Generator, sizes: Sizes) -> Arrays:

@@ -68,7 +68,7 @@ def memory(data: Arrays) -> Arrays:
 
 def losses(data: Arrays) -> Arrays:
     """Return the five losses and all gradients in losses.npz, as intended and as released."""
-    found: Arrays = {}
+    results: Arrays = {}
     for prefix in ("", "released_"):
         inputs = {
             name.removeprefix("in_"): tensor(values).requires_grad_()
@@ -79,9 +79,9 @@ def losses(data: Arrays) -> Arrays:
         refine = five["instance_global"] + five["instance_part"]
         total = five["global"] + five["part_visible"] + five["part_infrared"]
         (total + float(data["lambda_refine"]) * refine).backward()
-        found |= {f"{prefix}loss_{name}": loss.item() for name, loss in five.items()}
-        found |= {f"{prefix}grad_{name}": _gradient(values) for name, values in inputs.items()}
-    return found
+        results |= {f"{prefix}loss_{name}": loss.item() for name, loss in five.items()}
+        results |= {f"{prefix}grad_{name}": _gradient(values) for name, values in inputs.items()}
+    return results
 
 
 def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[str, Tensor]:
@@ -100,12 +100,12 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
     def of_group(group: str, space: str) -> Array:
         return labels["infrared" if group == "r" else "visible", space]
 
-    found = dict.fromkeys(
+    totals = dict.fromkeys(
         ("global", "part_visible", "part_infrared", "instance_global", "instance_part"), tensor(0)
     )
     for space in SPACES:
         entries = tensor(data[f"memory_global_{space}"])
-        found["global"] = found["global"] + mean(
+        totals["global"] = totals["global"] + mean(
             cross_entropy(row, entries, label, tau)
             for group in GROUPS
             for row, label in zip(global_[group], of_group(group, space), strict=True)
@@ -119,11 +119,11 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
                     if (group == "r") == (side == "infrared")
                     for row, label in zip(parts[part], of_group(group, space), strict=True)
                 )
-                found[f"part_{side}"] = found[f"part_{side}"] + loss / num_parts
+                totals[f"part_{side}"] = totals[f"part_{side}"] + loss / num_parts
         instances = tensor(data[f"memory_instance_global_{space}"])
-        near = {group: _nearest(rows, instances, k) for group, rows in global_.items()}
-        shared = [v & a & r for v, a, r in zip(*near.values(), strict=True)]
-        found["instance_global"] = found["instance_global"] + mean(
+        nearest = {group: _nearest(rows, instances, k) for group, rows in global_.items()}
+        shared = [v & a & r for v, a, r in zip(*nearest.values(), strict=True)]
+        totals["instance_global"] = totals["instance_global"] + mean(
             _refined(row, instances, positives, tau)
             for rows in global_.values()
             for row, positives in zip(rows, shared, strict=True)
@@ -131,9 +131,9 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
         )
         for part in range(num_parts):
             instances = tensor(data[f"memory_instance_part_{space}_{part}"])
-            loss = mean(_refined_parts(patterns, part, instances, near, k, tau))
-            found["instance_part"] = found["instance_part"] + loss / num_parts
-    return found
+            loss = mean(_refined_parts(patterns, part, instances, nearest, k, tau))
+            totals["instance_part"] = totals["instance_part"] + loss / num_parts
+    return totals
 
 
 def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
@@ -149,15 +149,15 @@ def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
 
 def _patterns(inputs: dict[str, Tensor], num_parts: int) -> Patterns:
     """Return (query group, map group) -> for every part, the rows scaled to length 1."""
-    found = {}
+    patterns = {}
     for name, pairs in CROSSED.items():
         groups = _groups(inputs, f"part_{name}")
         for query, looked_at in pairs:
             blocks = [row.chunk(num_parts) for row in groups[query]]
-            found[query, looked_at] = [
+            patterns[query, looked_at] = [
                 [normalized(block[part]) for block in blocks] for part in range(num_parts)
             ]
-    return found
+    return patterns
 
 
 def _nearest(rows: Rows, instances: Tensor, k: int) -> list[set[int]]:
@@ -175,21 +175,21 @@ def _refined_parts(
     patterns: Patterns,
     part: int,
     instances: Tensor,
-    near_global: dict[str, list[set[int]]],
+    nearest_global: dict[str, list[set[int]]],
     k: int,
     temperature: float,
 ) -> Iterable[Tensor]:
     """Yield the loss of every f(query, map) that has a positive."""
-    near = {pair: _nearest(parts[part], instances, k) for pair, parts in patterns.items()}
+    nearest = {pair: _nearest(parts[part], instances, k) for pair, parts in patterns.items()}
     for (query, looked_at), parts in patterns.items():
-        first, second = (near[query, other] for other in GROUPS if other != looked_at)
+        first, second = (nearest[query, other] for other in GROUPS if other != looked_at)
         for i, row in enumerate(parts[part]):
-            positives = near_global[query][i] & (first[i] | second[i])
+            positives = nearest_global[query][i] & (first[i] | second[i])
             if positives:
                 yield _refined(row, instances, positives, temperature)
 
 
 def _gradient(inputs: Tensor) -> Array:
     assert inputs.grad is not None
-    found: Array = inputs.grad.numpy()
-    return found
+    gradient: Array = inputs.grad.numpy()
+    return gradient
