@@ -56,8 +56,8 @@ def test_cmc_is_the_share_of_the_table(made: Made) -> None:
         for rank in (1, 2)
     ]
     figure = curves.plot_cmc(made(rows, "variant stage setting rerank rank mean"))
-    wanted = {"before stage two": [[1, 51], [2, 52]], "salcr": [[1, 71], [2, 72]]}
-    assert lines_of(figure) == wanted
+    expected = {"before stage two": [[1, 51], [2, 52]], "salcr": [[1, 71], [2, 72]]}
+    assert lines_of(figure) == expected
 
 
 def test_map_and_losses_are_means_with_their_deviation(made: Made) -> None:
@@ -97,8 +97,8 @@ def test_distances_are_the_shares_of_each_kind(tmp_path: Path) -> None:
         for patch in axes.patches
         if patch.get_label()  # not the filling below it
     }
-    wanted = {"positive pairs": ([75, 25], "#0072b2"), "negative pairs": ([20, 80], ORANGE)}
-    assert shown == wanted
+    expected = {"positive pairs": ([75, 25], "#0072b2"), "negative pairs": ([20, 80], ORANGE)}
+    assert shown == expected
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [0.3, 0.9]
 
 
@@ -144,10 +144,10 @@ def test_a_ranking_shows_its_images_and_marks(
     figure = pictures.plot_ranking(Sources(paths, ["a", "b"], tmp_path, []))
     rows = np.array(figure.axes).reshape(-1, 4)
     assert [row[0].get_ylabel() for row in rows] == ["a", "b"] * (len(rows) // 2)
-    for query, *found in rows:
+    for query, *gallery_axes in rows:
         assert np.array_equal(query.get_images()[0].get_array(), images["visible"][2])
-        for axes, place, right in zip(found, (4, 0, 1), (True, False, True), strict=True):
-            assert np.array_equal(axes.get_images()[0].get_array(), images["infrared"][place])
+        for axes, index, right in zip(gallery_axes, (4, 0, 1), (True, False, True), strict=True):
+            assert np.array_equal(axes.get_images()[0].get_array(), images["infrared"][index])
             assert axes.get_title() == ("✓" if right else "✗")
             frame = to_hex(axes.spines["left"].get_edgecolor())
             assert frame == to_hex(axes.title.get_color()) == (GREEN if right else ORANGE)
@@ -169,6 +169,6 @@ def test_attention_lies_over_its_own_image(tmp_path: Path, images: dict[str, np.
         for row, key in ((1, "grad_cam"), (2, "attention")):
             below, heat = (layer.get_array() for layer in rows[row, column].get_images())
             assert np.allclose(below, pixels.mean(axis=2), atol=1), json.dumps(key)
-            wanted = np.array(image[key])
+            expected = np.array(image[key])
             corners = np.asarray(heat)[[0, 0, -1, -1], [0, -1, 0, -1]]
-            assert np.argmax(corners) == np.argmax(wanted.ravel())
+            assert np.argmax(corners) == np.argmax(expected.ravel())

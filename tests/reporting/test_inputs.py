@@ -99,7 +99,7 @@ def test_closing_lines_say_what_is_there(tmp_path: Path) -> None:
     assert list(closing_lines(results)) == []
     (results / "figures").mkdir(parents=True)
     (results / "summary.txt").write_text("the table\n")
-    title, table, place = closing_lines(results)
-    assert "demo" in title and table == "the table\n" and place == f"figures: {results}/figures"
+    title, table, location = closing_lines(results)
+    assert "demo" in title and table == "the table\n" and location == f"figures: {results}/figures"
     (results / "summary.txt").write_text("line\n" * (LONGEST_TABLE + 1))
-    assert list(closing_lines(results)) == [place]
+    assert list(closing_lines(results)) == [location]

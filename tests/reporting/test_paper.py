@@ -49,11 +49,11 @@ def test_the_shipped_configurations_fill_their_tables(
     names: tuple[str, ...], sources: tuple[str, ...]
 ) -> None:
     """Every row of a data set's tables that this project computes has a matching variant."""
-    found = matches(*names)
+    matched = matches(*names)
     for table in paper.TABLES:
         if table.source in sources:
             rows = [row for row, ours in table.rows.items() if isinstance(ours, paper.Ours)]
-            assert list(found[table.source]) == rows
+            assert list(matched[table.source]) == rows
     evaluate = validate(merge(read_yaml(DEFAULT_CONFIG), read_yaml(CONFIGS / f"{names[-1]}.yaml")))
     asked = {f"cmfp k={k} (transductive)" for k in evaluate.evaluate.cmfp_k}
     asked |= {f"cmrr k={k} (transductive)" for k in evaluate.evaluate.cmrr_k}
@@ -92,18 +92,18 @@ def test_a_name_in_two_configurations_means_the_same() -> None:
 def test_settings_decide_and_not_names() -> None:
     """A `dagl` with CMFP is in the row DAGL+CMFP; a `k_8` with another k is in no row."""
     cmfp = {"fgsal": {"enabled": False}, "gpcr": {"mode": "none"}}
-    found = matches(variants={"dagl": cmfp, "k_8": {"associate": {"cmfp_k": 9}}})
-    assert found["3"]["DAGL+CMFP"] == ["dagl", "salcr"] and "DAGL" not in found["3"]
-    assert found["12"] == {"k_train=8": ["salcr", "salcr"]}
-    found = matches(associate={"cmfp": False}, variants={"salcr": {}})
-    assert "SALCR" not in found["3"] and found["3"]["DAGL+FGSAL+GPCR"] == ["salcr", "salcr"]
+    matched = matches(variants={"dagl": cmfp, "k_8": {"associate": {"cmfp_k": 9}}})
+    assert matched["3"]["DAGL+CMFP"] == ["dagl", "salcr"] and "DAGL" not in matched["3"]
+    assert matched["12"] == {"k_train=8": ["salcr", "salcr"]}
+    matched = matches(associate={"cmfp": False}, variants={"salcr": {}})
+    assert "SALCR" not in matched["3"] and matched["3"]["DAGL+FGSAL+GPCR"] == ["salcr", "salcr"]
 
 
 def test_a_given_checkpoint_is_not_stage_one() -> None:
     """Evaluated alone, it is in the row of the method; with rounds, its stage one is in no row."""
     given = {"pretrain": {"checkpoint": "given.pt"}}
-    found = matches(**given, rounds=0)
-    assert found["3"] == {"SALCR": ["salcr", "pretrain"]}
+    matched = matches(**given, rounds=0)
+    assert matched["3"] == {"SALCR": ["salcr", "pretrain"]}
     assert matches(**given)["3"] == {"SALCR": ["salcr", "salcr"]}
     assert matches(rounds=0)["3"] == {"B (stage one)": ["salcr", "pretrain"]}
 
@@ -151,16 +151,16 @@ def macs_by_formula(network: Network, height: int, width: int) -> int:
         total += rows * columns * kernel * kernel * inputs * layer.out_channels
         return rows, columns
 
-    place = through(network.visible_stem.conv1, height, width)
-    place = ((place[0] - 1) // 2 + 1, (place[1] - 1) // 2 + 1)  # pooling 3 / 2, padded by 1
+    size = through(network.visible_stem.conv1, height, width)
+    size = ((size[0] - 1) // 2 + 1, (size[1] - 1) // 2 + 1)  # pooling 3 / 2, padded by 1
     for layer in network.trunk.children():
         for block in layer:
-            start = place
+            start = size
             for name, child in block.named_children():
                 if name.startswith("conv"):
-                    place = through(child, *place)
+                    size = through(child, *size)
             if block.downsample is not None:
-                assert through(block.downsample[0], *start) == place
+                assert through(block.downsample[0], *start) == size
     return total
 
 
@@ -168,11 +168,11 @@ def macs_by_formula(network: Network, height: int, width: int) -> int:
 def test_operations_are_those_of_the_formula(backbone: str, width: int, parts: int) -> None:
     """Convolutions layer by layer; the parts add four products of [tokens, channels]."""
     network = Network(backbone=backbone, width=width, num_parts=parts).eval()
-    found = measure_sizes(network, height=96, width=48)
-    wanted = macs_by_formula(network, 96, 48)
-    assert found["baseline"].macs == wanted
+    sizes = measure_sizes(network, height=96, width=48)
+    expected = macs_by_formula(network, 96, 48)
+    assert sizes["baseline"].macs == expected
     tokens = 6 * 3 // parts * parts
-    assert found["salcr"].macs == wanted + 4 * tokens * network.num_channels
+    assert sizes["salcr"].macs == expected + 4 * tokens * network.num_channels
 
 
 def test_parameters_of_the_paper_s_network(tmp_path: Path) -> None:
@@ -192,10 +192,13 @@ def test_parameters_of_the_paper_s_network(tmp_path: Path) -> None:
     assert tiny.run("complexity", "--complexity", tmp_path / "complexity.json") == 0
     counts = json.loads((tmp_path / "complexity.json").read_text())
     assert {key: counts[key] for key in paper.SIZES_OF} == paper.SIZES_OF
-    found = counts["networks"]
-    assert (found["baseline"]["parameters"], found["salcr"]["parameters"]) == (baseline, salcr)
+    networks = counts["networks"]
+    assert (networks["baseline"]["parameters"], networks["salcr"]["parameters"]) == (
+        baseline,
+        salcr,
+    )
     embedding = (288 // 16) * (144 // 16) * 2048
     for row, added in (("baseline", classifier), ("SALCR", classifier + embedding)):
         name, parameters, macs = paper.SIZES[row]
-        assert (found[name]["parameters"] + added) / 1e6 == pytest.approx(parameters, abs=0.005)
-        assert found[name]["macs"] / 1e9 == pytest.approx(macs, rel=0.015)
+        assert (networks[name]["parameters"] + added) / 1e6 == pytest.approx(parameters, abs=0.005)
+        assert networks[name]["macs"] / 1e9 == pytest.approx(macs, rel=0.015)
