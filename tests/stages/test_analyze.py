@@ -69,13 +69,13 @@ def unit(rows: np.ndarray) -> np.ndarray:
 def features_of(data: Path, network: Network, split: str, *, mirrored: bool) -> dict[str, Any]:
     """Return modality -> float64 features, of images and, if requested, their mirror images."""
     images = load_split(data, trial=1, split=split)
-    found = {}
+    by_modality = {}
     for modality, side in images.images.items():
         features = extract(network, side, modality)[0].double().numpy()
         if mirrored:
             features = features + extract(network, side, modality, mirrored=True)[0].numpy()
-        found[modality] = unit(features)
-    return found
+        by_modality[modality] = unit(features)
+    return by_modality
 
 
 def people_of(data: Path, split: str) -> dict[str, np.ndarray]:
@@ -88,19 +88,19 @@ def test_distances_are_those_of_all_pairs(data: Path, results: Path) -> None:
     """Counts and means match those over every cross-modality pair, one after another."""
     features = features_of(data, network_of(results, 0), "test", mirrored=True)
     people = people_of(data, "test")
-    wanted: dict[str, list[float]] = {"positive": [], "negative": []}
+    expected: dict[str, list[float]] = {"positive": [], "negative": []}
     for i, j in product(range(30), range(30)):
         same = people["visible"][i] == people["infrared"][j]
         cosine = features["visible"][i] @ features["infrared"][j]
-        wanted["positive" if same else "negative"].append(1 - cosine)
-    found = json.loads((results / "round00/distances.json").read_text())
-    assert np.allclose(found["edges"], np.arange(101) * 0.02)
-    for kind, distances in wanted.items():
-        assert sum(found[kind]["counts"]) == len(distances)
-        assert found[kind]["mean"] == pytest.approx(np.mean(distances), abs=1e-5)
+        expected["positive" if same else "negative"].append(1 - cosine)
+    summary = json.loads((results / "round00/distances.json").read_text())
+    assert np.allclose(summary["edges"], np.arange(101) * 0.02)
+    for kind, distances in expected.items():
+        assert sum(summary[kind]["counts"]) == len(distances)
+        assert summary[kind]["mean"] == pytest.approx(np.mean(distances), abs=1e-5)
         counts = [sum(low <= d < low + 0.02 for d in distances) for low in np.arange(100) * 0.02]
         # A distance on the edge of a bin may be rounded to either side.
-        assert np.abs(np.cumsum(found[kind]["counts"]) - np.cumsum(counts)).max() <= 1
+        assert np.abs(np.cumsum(summary[kind]["counts"]) - np.cumsum(counts)).max() <= 1
 
 
 def test_of_many_pairs_some_are_drawn(rng: np.random.Generator, results: Path) -> None:
@@ -114,8 +114,8 @@ def test_of_many_pairs_some_are_drawn(rng: np.random.Generator, results: Path) -
         assert (some[kind].counts <= every[kind].counts).all()
         assert (some[kind].counts == again[kind].counts).all()
         assert some[kind].mean == again[kind].mean
-    found = json.loads((results / "round01/distances.json").read_text())
-    assert [sum(found[kind]["counts"]) for kind in ("positive", "negative")] == [40, 40]
+    summary = json.loads((results / "round01/distances.json").read_text())
+    assert [sum(summary[kind]["counts"]) for kind in ("positive", "negative")] == [40, 40]
     assert len(EDGES) == len(every["positive"].counts) + 1
 
 
@@ -124,20 +124,24 @@ def test_the_plane_keeps_groups_together(rng: np.random.Generator, size: int) ->
     """Any number of points is embedded reproducibly; two groups remain two."""
     group = np.arange(size) % 2
     points = rng.normal(0, 0.05, (size, 6)) + 3 * group[:, None]
-    found, again = tsne_2d(points), tsne_2d(points)
-    assert found.shape == (size, 2) and np.isfinite(found).all() and (found == again).all()
+    embedding, again = tsne_2d(points), tsne_2d(points)
+    assert (
+        embedding.shape == (size, 2) and np.isfinite(embedding).all() and (embedding == again).all()
+    )
     if size == 40:
-        gaps = np.linalg.norm(found[:, None] - found, axis=2) + np.diag(np.full(size, np.inf))
+        gaps = np.linalg.norm(embedding[:, None] - embedding, axis=2) + np.diag(
+            np.full(size, np.inf)
+        )
         assert (group[gaps.argmin(axis=1)] == group).all()
 
 
 def test_the_embedding_names_images_and_people(data: Path, results: Path) -> None:
     """Every image of every test person has a line, with row and identity, for both networks."""
-    wanted = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
+    expected = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
     key = ["modality", "row", "identity"]
     for round_ in (0, 1):
         table = pd.read_csv(tiny.folder(results, round_) / "tsne.csv")
-        pair = [t[key].sort_values(key, ignore_index=True) for t in (table, wanted)]
+        pair = [t[key].sort_values(key, ignore_index=True) for t in (table, expected)]
         assert pair[0].equals(pair[1])
         assert np.isfinite(table[["x", "y"]]).all(axis=None)
 
@@ -199,8 +203,8 @@ def test_centers_are_those_of_the_propagated_features(
                 votes = {one: (of_cluster == one).sum() for one in sorted(set(of_cluster))}
                 assert lines.loc[(m, number), "identity"] == max(votes, key=votes.__getitem__)
                 nearest = int(np.argmax([center @ far for far in centers[other]]))
-                wanted = lines.loc[(other, nearest), "identity"]
-                assert lines.loc[(m, number), "nearest_identity"] == wanted
+                expected = lines.loc[(other, nearest), "identity"]
+                assert lines.loc[(m, number), "nearest_identity"] == expected
 
 
 def mixed(one: np.ndarray, features: dict[str, np.ndarray], k: int = 4) -> np.ndarray:

@@ -38,7 +38,7 @@ RESULTS = (
 @pytest.mark.slow
 def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
     """Jobs in parallel, or one at a time with the trials in reverse order, give equal files."""
-    found = []
+    results = []
     for cores, trials in ((2, [1, 2]), (1, [2, 1])):
         folder = tmp_path / f"cores{cores}"
         folder.mkdir()
@@ -49,8 +49,8 @@ def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
         root = folder / "results/tiny"
         paths = sorted(path for path in root.rglob("round*/*") if path.name in RESULTS)
-        found.append({path.relative_to(root): path.read_bytes() for path in paths})
-    first, second = found
+        results.append({path.relative_to(root): path.read_bytes() for path in paths})
+    first, second = results
     assert len(first) == 2 * (2 + 4 + 5) and first.keys() == second.keys()  # trials x rounds 0-2
     assert [path for path in first if first[path] != second[path]] == []
 
@@ -112,5 +112,5 @@ def test_other_thread_counts_agree_until_training_magnifies(
         settings = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
         scores.append([draws["none"][0]["map"] for draws in settings.values()])
     torch.set_num_threads(1)
-    for found in (losses, scores):
-        assert np.allclose(found[1], found[0], rtol=TOLERANCE, atol=0)
+    for values in (losses, scores):
+        assert np.allclose(values[1], values[0], rtol=TOLERANCE, atol=0)

@@ -59,9 +59,9 @@ def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixt
     assert checkpoint["model"] == {"backbone": "resnet50", "width": 64, "num_parts": 3}
     assert (checkpoint["trial"], checkpoint["round"], checkpoint["data_hash"]) == (4, 0, None)
     assert checkpoint["image_size"] == [288, 144]  # of the published configuration
-    wanted, _ = rename_parameters(released)
-    assert checkpoint["state"].keys() == wanted.keys()
-    assert all(torch.equal(value, wanted[name]) for name, value in checkpoint["state"].items())
+    expected, _ = rename_parameters(released)
+    assert checkpoint["state"].keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in checkpoint["state"].items())
     text = capsys.readouterr().err
     for part in ("entry epoch (79)", "entry best_mAP (0.83", "visible_module.visible.layer1", "gem",
                  "disnet", "pos_embeding", "pretrain.checkpoint"):  # fmt: skip

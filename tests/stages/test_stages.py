@@ -111,26 +111,26 @@ def test_metrics_are_those_of_flip_averaged_features(data: Path, results: Path) 
         features[modality] = (unit[0] + unit[1]).numpy().astype(float)
         features[modality] /= np.linalg.norm(features[modality], axis=1, keepdims=True)
         identity[modality] = side["identity"].to_numpy()
-    found = json.loads((results / "round02/metrics.json").read_text())["settings"]
+    settings = json.loads((results / "round02/metrics.json").read_text())["settings"]
     for setting, (query, gallery) in {
         "visible-to-thermal": ("visible", "infrared"),
         "thermal-to-visible": ("infrared", "visible"),
     }.items():
         gaps = features[query][:, None] - features[gallery][None]
-        wanted = retrieval_metrics((gaps**2).sum(2), identity[query], identity[gallery])
-        (only,) = found[setting]["none"]
-        assert only["map"] == pytest.approx(wanted.map, abs=1e-4)
-        assert np.allclose(only["cmc"], wanted.cmc, atol=1e-9)
+        expected = retrieval_metrics((gaps**2).sum(2), identity[query], identity[gallery])
+        (only,) = settings[setting]["none"]
+        assert only["map"] == pytest.approx(expected.map, abs=1e-4)
+        assert np.allclose(only["cmc"], expected.cmc, atol=1e-9)
 
 
 def test_rankings_name_the_nearest_and_mark_them_rightly(data: Path, results: Path) -> None:
     """The marks in the ranking list agree with the identities of the rows it names."""
     lines = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
     identity = dict(lines.set_index(["modality", "row"])["identity"].items())
-    found = json.loads((results / "round02/rankings.json").read_text())["settings"]
-    for ranking in found["visible-to-thermal"]["queries"]:
-        wanted = identity["visible", ranking["query"]]
-        marks = [identity["infrared", row] == wanted for row in ranking["gallery"]]
+    settings = json.loads((results / "round02/rankings.json").read_text())["settings"]
+    for ranking in settings["visible-to-thermal"]["queries"]:
+        expected = identity["visible", ranking["query"]]
+        marks = [identity["infrared", row] == expected for row in ranking["gallery"]]
         assert marks == ranking["right"]
 
 

@@ -34,8 +34,8 @@ def transfer(source: Path, out: Path, *, to: str, other: str = "data") -> int:
 def test_figures_are_those_of_the_same_network_evaluated(source: Path, tmp_path: Path) -> None:
     """Forged to be from the other data set, its checkpoint passes evaluation with equal metrics."""
     assert transfer(source, tmp_path, to="sysu") == 0
-    found = json.loads((tmp_path / "metrics.json").read_text())
-    assert found["trained_on"] == {"layout": "regdb", "published": False, "trial": 1, "round": 0}
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["trained_on"] == {"layout": "regdb", "published": False, "trial": 1, "round": 0}
     checkpoint = torch.load(source / "round00/checkpoint.pt", weights_only=True)
     summary = json.loads((source / "sysu/preprocess.json").read_text())
     assert checkpoint["data_hash"] != summary["data_hash"]
@@ -44,9 +44,9 @@ def test_figures_are_those_of_the_same_network_evaluated(source: Path, tmp_path:
         {**checkpoint, "data_hash": summary["data_hash"]}, tmp_path / "round00/checkpoint.pt"
     )
     assert tiny.evaluate(source / "sysu", tmp_path, 0) == 0
-    wanted = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
-    assert found["settings"] == wanted
-    assert set(wanted) == {"all", "indoor", "all multi-shot", "indoor multi-shot"}
+    expected = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
+    assert metrics["settings"] == expected
+    assert set(expected) == {"all", "indoor", "all multi-shot", "indoor multi-shot"}
 
 
 def test_evaluation_refuses_it(
