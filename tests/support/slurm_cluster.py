@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
-Found = TypeVar("Found")
+Result = TypeVar("Found")
 
 # On most machines the daemons are in folders that are not on a user's PATH.
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
@@ -108,24 +108,24 @@ class Cluster:
     def allocations(self) -> list[Allocation]:
         """Return what prolog and epilog recorded about the jobs that have ended."""
         starts: dict[str, float] = {}
-        found = []
+        ended = []
         for line in (self.home / "records").read_text().splitlines():
             context, moment, job, gpus = line.split()
             if context.startswith("prolog"):
                 starts[job] = float(moment)
             else:
-                found.append(Allocation(job, gpus, starts[job], float(moment)))
-        return found
+                ended.append(Allocation(job, gpus, starts[job], float(moment)))
+        return ended
 
 
-def wait_for(what: str, look: Callable[[], Found], seconds: float = 60) -> Found:
+def wait_for(what: str, look: Callable[[], Result], seconds: float = 60) -> Result:
     """Return the result of `look()` as soon as it is truthy; fail after some seconds."""
     end = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := look()):
         if time.monotonic() > end:
             pytest.fail(f"{what}: not within {seconds} s")
         time.sleep(0.1)
-    return found
+    return result
 
 
 def write_configuration(home: Path) -> None:
