@@ -88,11 +88,11 @@ def test_a_state_that_does_not_belong_is_not_used(
     text = capsys.readouterr().err
     assert "starting from the beginning" in text and str(state) in text
     assert tiny.pretrain(data, tmp_path / "fresh", *EPOCHS, *words) == 0
-    found, fresh = (
+    resumed, fresh = (
         torch.load(tmp_path / name / "round00/checkpoint.pt", weights_only=True)["state"]
         for name in ("out", "fresh")
     )
-    assert all(torch.equal(found[key], fresh[key]) for key in fresh)
+    assert all(torch.equal(resumed[key], fresh[key]) for key in fresh)
 
 
 @pytest.mark.parametrize(
@@ -118,5 +118,5 @@ def test_a_signal_loses_an_epoch_at_most(
     assert tiny.pretrain(data, tmp_path, *EPOCHS) == 0
     assert "resuming after epoch" in capsys.readouterr().err
     for name in ("checkpoint.pt", "losses.csv"):
-        found = (tmp_path / "round00" / name).read_bytes()
-        assert found == (undisturbed / name).read_bytes()
+        content = (tmp_path / "round00" / name).read_bytes()
+        assert content == (undisturbed / name).read_bytes()

@@ -27,18 +27,18 @@ def test_losses_and_metrics_are_drawn(stage_one: Path, tmp_path: Path) -> None:
     data = stage_one / "data"
     assert tiny.pretrain(data, tmp_path, "--curves", tmp_path / "pretrain") == 0
     losses = pd.read_csv(tmp_path / "round00/losses.csv")
-    found = points(tmp_path / "pretrain")
-    assert found.keys() == {"visible", "infrared", "total"}
-    for name, curve in found.items():
+    curves = points(tmp_path / "pretrain")
+    assert curves.keys() == {"visible", "infrared", "total"}
+    for name, curve in curves.items():
         assert [step for step, _ in curve] == list(losses["epoch"])
         assert [value for _, value in curve] == pytest.approx(list(losses[name]), rel=1e-6)
     assert tiny.evaluate(data, tmp_path, 0, "--curves", tmp_path / "evaluate") == 0
     settings = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
-    found = points(tmp_path / "evaluate")
+    curves = points(tmp_path / "evaluate")
     for setting, rankings in settings.items():
         (scores,) = rankings["none"]
-        assert found[f"mAP/{setting} none"] == [(0, pytest.approx(scores["map"]))]
-        assert found[f"rank-1/{setting} none"] == [(0, pytest.approx(scores["cmc"][0]))]
+        assert curves[f"mAP/{setting} none"] == [(0, pytest.approx(scores["map"]))]
+        assert curves[f"rank-1/{setting} none"] == [(0, pytest.approx(scores["cmc"][0]))]
 
 
 def test_points_of_a_stopped_job_are_hidden_from_where_the_next_goes_on(tmp_path: Path) -> None:
