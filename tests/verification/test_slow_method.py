@@ -22,9 +22,9 @@ NUM_RESULTS = {
 }  # fmt: skip
 
 
-def agree(found: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
+def agree(actual: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
     """Assert that every result is within the tolerance of its kind."""
-    for name, values in found.items():
+    for name, values in actual.items():
         reference = expected[name]
         if name.startswith("labels_"):
             assert canonical(values) == canonical(reference), name
@@ -41,17 +41,17 @@ def agree(found: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
 def test_slow_results_are_the_released_ones(name: str) -> None:
     """From the inputs in a shipped file, the slow method computes all of the file's results."""
     expected = golden_arrays(name)
-    found = SLOW[name](expected)
-    agree(found, expected)
-    assert len(found) == NUM_RESULTS[name]
+    actual = SLOW[name](expected)
+    agree(actual, expected)
+    assert len(actual) == NUM_RESULTS[name]
 
 
 def test_slow_network_is_the_released_one() -> None:
     """Random weights, both modes, all three patterns: the released network's features."""
     expected = {**golden_arrays("network"), **golden_arrays("network_cross")}
-    found = slow_network.forward(expected, golden_shapes())
-    agree(found, expected)
-    assert expected.keys() - found.keys() == {"weight_seed", "image_seed"}  # nothing left out
+    actual = slow_network.forward(expected, golden_shapes())
+    agree(actual, expected)
+    assert expected.keys() - actual.keys() == {"weight_seed", "image_seed"}  # nothing left out
 
 
 def test_slow_method_is_independent() -> None:
