@@ -51,8 +51,8 @@ def test_peak_memory_is_that_of_the_computation() -> None:
 
 def test_a_size_is_measured() -> None:
     """Clustering some images takes measurable time, and less memory than a gigabyte."""
-    found = growth.measure_clustering(200)
-    assert found["images"] == 200 and found["seconds"] > 0 and 0 <= found["peak_gb"] < 1
+    measured = growth.measure_clustering(200)
+    assert measured["images"] == 200 and measured["seconds"] > 0 and 0 <= measured["peak_gb"] < 1
 
 
 @pytest.mark.slow

@@ -108,8 +108,8 @@ def test_round_trips(tmp_path: Path) -> None:
     files.write_table(tmp_path / "t.csv", table)
     assert files.read_table(tmp_path / "t.csv", ["y", "x"]).equals(table[["y", "x"]])
     tensor_files.write_checkpoint(tmp_path / "c.pt", {"state": {"w": torch.eye(2)}, "round": 3})
-    found = tensor_files.read_checkpoint(tmp_path / "c.pt")
-    assert found["round"] == 3 and torch.equal(found["state"]["w"], torch.eye(2))
+    checkpoint = tensor_files.read_checkpoint(tmp_path / "c.pt")
+    assert checkpoint["round"] == 3 and torch.equal(checkpoint["state"]["w"], torch.eye(2))
 
 
 def test_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:

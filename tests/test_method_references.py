@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 METHOD = ROOT / "docs/METHOD.md"
 TEXT = METHOD.read_text()
 HEADINGS = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-NUMBERS = {found[0] for title in HEADINGS if (found := re.match(r"\d+(\.\d+)*(?= )", title))}
+NUMBERS = {match[0] for title in HEADINGS if (match := re.match(r"\d+(\.\d+)*(?= )", title))}
 KEY = re.compile(r"(?P<section>[a-z]\w*)\.(?P<name>\w+)(?:: (?P<value>.+))?")
 SPANS = re.findall(r"`([^`\n]+)`", TEXT)
 """What is set as code."""
@@ -40,7 +40,7 @@ def citing_files() -> list[Path]:
 
 def cited_numbers(text: str) -> list[str]:
     """Return the section numbers cited in a text."""
-    lists = [found[1] or found[2] for found in REFERENCE.finditer(text)]
+    lists = [match[1] or match[2] for match in REFERENCE.finditer(text)]
     return [number for numbers in lists for number in re.findall(_NUMBER, numbers)]
 
 
@@ -82,10 +82,10 @@ def test_every_cited_section_is_a_heading() -> None:
 def test_every_mention_has_a_section() -> None:
     """Citations have one of two forms: `METHOD 2.7`, or `docs/METHOD.md, section 2.7`."""
     loose = {
-        path.name: [found[0] for found in MENTION.finditer(REFERENCE.sub("", path.read_text()))]
+        path.name: [match[0] for match in MENTION.finditer(REFERENCE.sub("", path.read_text()))]
         for path in citing_files()
     }
-    assert {name: found for name, found in loose.items() if found} == {}
+    assert {name: match for name, match in loose.items() if match} == {}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_references_are_recognized(text: str, numbers: list[str]) -> None:
 
 def test_numbers_of_headings_are_unique_and_in_order() -> None:
     """A cited number leads to one heading, and every subsection follows its section."""
-    numbers = [found[0] for title in HEADINGS if (found := re.match(r"\d+(\.\d+)*(?= )", title))]
+    numbers = [match[0] for title in HEADINGS if (match := re.match(r"\d+(\.\d+)*(?= )", title))]
     split = [tuple(map(int, number.split("."))) for number in numbers]
     assert split == sorted(set(split))
     assert {parent[:-1] for parent in split if len(parent) > 1} <= set(split)
@@ -136,14 +136,14 @@ def test_named_paths_exist() -> None:
 
 def test_named_keys_exist() -> None:
     """Every configuration key named in METHOD.md is in the schema."""
-    named = [found for span in SPANS if (found := KEY.fullmatch(span))]
+    named = [match for span in SPANS if (match := KEY.fullmatch(span))]
     assert len(named) > 40
     assert {key["section"] + "." + key["name"] for key in named} <= configuration_keys()
 
 
 def test_named_values_are_allowed() -> None:
     """Every `key: value` named in METHOD.md fits the schema."""
-    valued = [found for span in SPANS if (found := KEY.fullmatch(span)) and found["value"]]
+    valued = [match for span in SPANS if (match := KEY.fullmatch(span)) and match["value"]]
     assert valued
     for key in valued:
         value = {key["section"]: {key["name"]: yaml.safe_load(key["value"])}}
@@ -157,8 +157,8 @@ def test_defaults_are_those_of_the_configuration() -> None:
     rows = parameters()
     assert len(rows) > 30
     for key, *shown in rows:
-        wanted = [value_of(default, key), value_of(sysu, key)]
-        assert [yaml.safe_load(value) for value in shown] == wanted, key
+        expected = [value_of(default, key), value_of(sysu, key)]
+        assert [yaml.safe_load(value) for value in shown] == expected, key
 
 
 def test_equations_survive_a_renderer() -> None:

@@ -53,21 +53,21 @@ def test_running_out_of_memory_names_the_key_to_lower(
 
 def test_torch_says_so_on_a_cpu_too():
     """The error of torch for four petabytes is not treated as a bug; other errors are."""
-    with pytest.raises(RuntimeError) as found:
+    with pytest.raises(RuntimeError) as caught:
         torch.empty(10**15)
-    assert is_out_of_memory(found.value)
-    with pytest.raises(RuntimeError) as found:
+    assert is_out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
         torch.eye(2) @ torch.eye(3)
-    assert not is_out_of_memory(found.value)
+    assert not is_out_of_memory(caught.value)
 
 
 def test_a_file_for_which_there_is_no_room_is_not_called_damaged(tmp_path, monkeypatch):
     """If a checkpoint is read onto a full GPU, the message must not advise deleting it."""
-    write_checkpoint(tmp_path / "whole.pt", {"round": 0})
+    write_checkpoint(tmp_path / "network.pt", {"round": 0})
 
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch, "load", full)
     with pytest.raises(torch.OutOfMemoryError):
-        read_checkpoint(tmp_path / "whole.pt")
+        read_checkpoint(tmp_path / "network.pt")
