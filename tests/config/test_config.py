@@ -105,7 +105,7 @@ def test_flags_survive_a_shell_and_read_back_as_the_same_values() -> None:
     assert yaml.safe_load(flags["--clustering-eps"]) == checked.clustering.eps
 
 
-def test_a_stage_is_told_its_own_keys_only() -> None:
+def test_a_stage_gets_only_its_own_keys() -> None:
     """A key of another stage does not appear in a stage's flags, so it cannot cause a rerun."""
     before = loading.validate(values())
     after = loading.validate(values(train={"learning_rate": 1e-5}, evaluate={"rankings": 3}))
