@@ -78,7 +78,7 @@ def test_jitter_applies_torchvisions_operations_in_each_images_order(rng, device
         close(actual, expected(images, order, amounts), atol=1e-4)
 
 
-def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
+def test_a_chunk_is_jittered_like_its_images(rng, device):
     """Applying part of the changes to part of the images gives the same part of the full result."""
     images = colors(rng, 7).flatten(2).to(device)
     jitter = color_jitter.sample_jitter(7, rng, 0.5, device)
@@ -92,7 +92,7 @@ def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
 
 
 @pytest.mark.parametrize("batch", [1, 12])
-def test_one_channel_stands_for_a_gray_image(rng, device, batch):
+def test_one_channel_represents_a_gray_image(rng, device, batch):
     """A single channel changes as torchvision changes each of three equal channels."""
     channel = torch.from_numpy(rng.random((batch, 1, 5, 6))).float()
     order = np.argsort(rng.random((batch, 4)), axis=1)

@@ -25,7 +25,7 @@ def labels_of(sizes: list[int], outliers: int, rng: np.random.Generator) -> np.n
     st.integers(1, 10),
     st.integers(1, 8),
 )
-def test_cluster_batch_has_the_wanted_shape(seed, sizes, clusters, instances):
+def test_cluster_batch_has_the_requested_shape(seed, sizes, clusters, instances):
     """Distinct clusters, `instances` of each in a row, no outliers, repeats only where needed."""
     rng = np.random.default_rng(seed)
     labels = labels_of(sizes, 5, rng)
@@ -39,7 +39,7 @@ def test_cluster_batch_has_the_wanted_shape(seed, sizes, clusters, instances):
 
 
 @pytest.mark.parametrize(("size", "repeats"), [(12, True), (13, False)])
-def test_clusters_of_no_more_than_the_instances_are_drawn_with_replacement(size, repeats):
+def test_small_clusters_are_sampled_with_replacement(size, repeats):
     """METHOD 2.5: with replacement where a cluster has at most as many images as requested."""
     draws = [
         sample_cluster_batch(
@@ -51,7 +51,7 @@ def test_clusters_of_no_more_than_the_instances_are_drawn_with_replacement(size,
     assert set(np.concatenate(draws)) == set(range(size)), "every image has its turn"
 
 
-def test_every_cluster_has_its_turn(rng):
+def test_every_cluster_is_sampled_equally_often(rng):
     """Over many batches, clusters occur equally often, whatever their size."""
     labels = labels_of([2, 40, 3, 5], 7, rng)
     seen = Counter()
@@ -128,7 +128,7 @@ def test_a_space_without_shared_labels_leaves_its_half_out(rng):
     assert len(batch.visible) == len(batch.infrared) == 4
 
 
-def test_every_shared_label_has_its_turn(rng):
+def test_every_shared_label_is_sampled_equally_often(rng):
     """Over many batches, each shared label of a space occurs about equally often."""
     labels = random_association(rng)
     shared = shared_labels(labels)

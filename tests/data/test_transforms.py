@@ -48,7 +48,7 @@ def test_views_follow_their_generator(rng, device, name):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_every_image_has_parameters_of_its_own(rng, device, name):
+def test_every_image_has_its_own_parameters(rng, device, name):
     """Copies of one image all yield different views."""
     images = pictures(rng, 1, 32, 16, device).repeat(12, 1, 1, 1)
     views = VIEWS[name](images, rng, PAPER).flatten(1).cpu()
@@ -98,7 +98,7 @@ def rectangle(changed: Tensor) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("area", [0.4, 0.1])
-def test_erasing_fills_a_rectangle_of_the_wanted_size(rng, device, area):
+def test_erasing_fills_a_rectangle_of_the_requested_size(rng, device, area):
     """Half of the images have a rectangle of 2 % to `area`, of bounded aspect, set to the mean."""
     images = torch.full((500, 60, 40, 3), 9.0, device=device)
     rectangles = transforms._sample_rectangles(images, rng, 0.5, area)

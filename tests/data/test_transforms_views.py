@@ -14,7 +14,7 @@ from tests.support.views import FILL, LUMA, PAPER, VIEWS, pictures
 
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("at_once", [2, 5, 11])
-def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
+def test_chunks_do_not_change_views(rng, device, monkeypatch, name, at_once):
     """A batch computed in chunks, the last one smaller, equals the batch computed at once."""
     images = pictures(rng, 11, 24, 16, device)
     images[3:7] = images[3:7, :, :, :1]  # a chunk of gray images among color images
@@ -26,7 +26,7 @@ def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
 
 
 @pytest.mark.parametrize("name", ["augmented", "infrared"])
-def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
+def test_gray_images_are_not_a_special_case(rng, device, monkeypatch, name):
     """The shortcut for gray images changes no result; a single colored pixel disables it."""
     images = pictures(rng, 30, 24, 16, device)
     images[:] = images[..., :1]
@@ -56,7 +56,7 @@ def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
+def test_views_have_the_memory_layout_of_the_network(rng, device, name):
     """Views are already channels-last, so that they are passed on without a copy, and trainable."""
     view = VIEWS[name](pictures(rng, 4, 24, 16, device), rng, PAPER)
     assert view.is_contiguous(memory_format=torch.channels_last)
@@ -65,7 +65,7 @@ def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
     close(weight.grad.flatten(), view.sum(dim=(0, 2, 3)), rtol=1e-3)
 
 
-def test_a_view_is_torchvisions_chain_with_the_drawn_numbers(rng, device):
+def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(rng, device):
     """Crop, mirror, jitter, normalization, erasing and choice, in this order, image by image."""
     images, seed = pictures(rng, 40, 24, 16, device), 8
     view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
