@@ -75,19 +75,19 @@ def whole_llcm() -> list[Record]:
 WHOLE = {"regdb": whole_regdb, "sysu": whole_sysu, "llcm": whole_llcm}
 
 
-def test_every_layout_has_a_reader_a_drawing_and_counts() -> None:
+def test_every_layout_has_a_reader_a_generator_and_counts() -> None:
     """The names of the layouts agree wherever they are listed."""
     names = set(get_args(Dataset.model_fields["layout"].annotation))
     assert names == set(READERS) == set(LAYOUTS) == set(PUBLISHED) == set(TRIALS) == set(WHOLE)
 
 
 @pytest.mark.parametrize("layout", WHOLE)
-def test_a_whole_data_set_has_no_deviation(layout: str) -> None:
+def test_a_complete_data_set_has_no_deviation(layout: str) -> None:
     """Records built from the totals in the papers are accepted."""
     assert deviations(layout, WHOLE[layout]()) == []
 
 
-def test_totals_are_the_papers() -> None:
+def test_totals_equal_those_of_the_papers() -> None:
     """The splits add up to the totals given in the papers: people, and for LLCM images."""
     people = {
         layout: sum(counts[split, "visible"].identities for split in ("train", "test"))
@@ -97,7 +97,7 @@ def test_totals_are_the_papers() -> None:
     assert sum(count.images or 0 for count in PUBLISHED["llcm"].values()) == 46767
 
 
-def test_every_deviation_is_said() -> None:
+def test_every_deviation_is_reported() -> None:
     """One image, one identity-camera pair and one identity less are three deviations, in words."""
     records = whole_sysu()
     records.remove(next(r for r in records if (r.split, r.modality) == ("train", "visible")))
@@ -111,7 +111,7 @@ def test_every_deviation_is_said() -> None:
     ]
 
 
-def test_a_trial_less_and_other_people_in_a_trial_are_said() -> None:
+def test_a_missing_trial_and_wrong_people_are_reported() -> None:
     """RegDB with nine trials, or with more than 412 people over its trials, is not RegDB."""
     records = whole_regdb()
     nine = deviations("regdb", [record for record in records if record.trial < 10])
@@ -124,7 +124,7 @@ def test_a_trial_less_and_other_people_in_a_trial_are_said() -> None:
 
 
 @pytest.mark.parametrize("layout", WHOLE)
-def test_preprocess_refuses_a_part_unless_it_is_meant(
+def test_preprocess_refuses_a_subset_unless_allowed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
 ) -> None:
     """Each deviation of a small data set is listed; --allow-subset turns it into a warning."""
@@ -144,7 +144,7 @@ def test_preprocess_refuses_a_part_unless_it_is_meant(
     assert json.loads((tmp_path / "data/preprocess.json").read_text())["published"] is False
 
 
-def test_preprocess_says_if_the_numbers_are_the_published_ones(
+def test_preprocess_reports_whether_the_numbers_are_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """If the numbers of a synthetic set are declared as published, its summary reports a match."""

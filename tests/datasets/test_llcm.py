@@ -112,7 +112,7 @@ def test_missing_files_are_named(root: Path, tmp_path: Path) -> None:
         read_records(root)
 
 
-def test_a_file_that_is_no_text_is_named(root: Path) -> None:
+def test_a_file_that_is_not_text_is_named(root: Path) -> None:
     """The message names a split file that is not text, instead of reporting a decoding error."""
     (root / "idx/train_vis.txt").write_bytes(b"\xff\xfe\x00v")
     with pytest.raises(SalcrError, match=r"train_vis\.txt: is not a text file"):
@@ -139,7 +139,7 @@ def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> Non
     assert [bool((image == 33).all()) for image in infrared] == [False, False, True]
 
 
-def test_drawn_people_are_read(tmp_path: Path) -> None:
+def test_synthetic_people_are_read(tmp_path: Path) -> None:
     """Half of the people are for testing; two to four cameras per modality see each person."""
     sizes = {"num_identities": 9, "images_per_identity": 4, "num_trials": 1, "seed": 5}
     synthesize(tmp_path / "d", layout="llcm", **sizes, height=48, width=32)

@@ -43,7 +43,7 @@ def test_draws_differ_and_repeat(images: Annotations) -> None:
     assert galleries[4] == tuple(sample_gallery(setting, images, 4))
 
 
-def test_every_image_of_a_place_is_drawn_sometimes() -> None:
+def test_sampling_is_uniform() -> None:
     """Sampling is uniform: over many draws each of five images occurs about equally often."""
     images = Annotations(np.zeros(5, np.int64), np.ones(5, np.int64))
     setting = Setting("s", "infrared", "visible", shots=1)
@@ -51,14 +51,14 @@ def test_every_image_of_a_place_is_drawn_sometimes() -> None:
     assert len(counts) == 5 and counts.min() > 320
 
 
-def test_without_shots_all_images_answer(images: Annotations) -> None:
+def test_without_shots_the_gallery_has_all_images(images: Annotations) -> None:
     """RegDB's gallery is every image of the other modality, and excludes nothing."""
     for setting in READERS["regdb"].settings:
         assert np.array_equal(sample_gallery(setting, images, 0), np.arange(400))
         assert setting.excludes is None and not setting.identity_once and setting.draws == 1
 
 
-def test_sysu_hides_camera_2_from_camera_3() -> None:
+def test_sysu_excludes_camera_2_for_camera_3() -> None:
     """METHOD 4.2: for a query of camera 3, only the gallery of camera 2 is excluded."""
     query = Annotations(np.array([1, 1]), np.array([3, 6]))
     gallery = Annotations(np.array([1, 2, 1, 2]), np.array([2, 2, 1, 5]))
@@ -81,7 +81,7 @@ def test_sysu_settings_are_the_published_four() -> None:
     }
 
 
-def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
+def test_llcm_excludes_the_query_identity_in_its_own_camera() -> None:
     """METHOD 4.2: gallery images with the query's identity and camera are excluded."""
     query = Annotations(np.array([7]), np.array([3]))
     gallery = Annotations(np.array([7, 7, 8]), np.array([3, 4, 3]))

@@ -83,7 +83,7 @@ def test_bare_skin_is_the_warmest() -> None:
         assert image.max() > 215 and np.median(image[:4]) < 80
 
 
-def test_hardness_frees_the_visible_brightness_only() -> None:
+def test_hardness_affects_only_the_visible_brightness() -> None:
     """Hardness does not change infrared; at 1 a person's visible brightness differs."""
     person = sample_person(np.random.default_rng(4))
 
@@ -141,7 +141,7 @@ def test_cameras_differ_mildly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["regdb", "sysu", "llcm"])
-def test_a_drawn_folder_is_replaced_and_a_mixed_one_is_spared(
+def test_a_synthetic_folder_is_replaced_and_a_mixed_one_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
 ) -> None:
     """Synthesizing again replaces the images; one with the name of a real data set prevents it."""

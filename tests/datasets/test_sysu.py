@@ -132,7 +132,7 @@ def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> Non
     assert np.abs(infrared[names.index("cam3/0007/0001.jpg")][0, 0] - [200.0, 100, 50]).max() < 4
 
 
-def test_drawn_people_are_read(tmp_path: Path) -> None:
+def test_synthetic_people_are_read(tmp_path: Path) -> None:
     """Half of the people are for testing, each with all images, from cameras of both modalities."""
     sizes = {"num_identities": 9, "images_per_identity": 4, "num_trials": 1, "seed": 5}
     synthesize(tmp_path / "d", layout="sysu", **sizes, height=48, width=32)
