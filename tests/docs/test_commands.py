@@ -90,7 +90,7 @@ def test_commands_of_snakemake(line: str) -> None:
         variant(checked, name)
 
 
-def test_commands_are_seen() -> None:
+def test_commands_are_recognized() -> None:
     """Continued lines are joined, comments are dropped, and both kinds of code are read."""
     text = "Run `make a`:\n\n    x && snakemake b \\\n      --c 1    # a comment\n"
     assert commands(text, "make") == [" a"]

@@ -13,7 +13,7 @@ from docs.generate_configuration import PAGE, allowed, page
 from tests.support.markdown import ROOT
 
 
-def test_the_page_is_in_step() -> None:
+def test_the_page_is_up_to_date() -> None:
     """The repository contains exactly what the generator writes now."""
     assert PAGE.read_text() == page(), "run: python -m docs.generate_configuration"
 

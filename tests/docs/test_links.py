@@ -40,7 +40,7 @@ def test_relative_links_resolve(name: str) -> None:
             assert not fragment or fragment in headings(linked), target
 
 
-def test_links_are_seen() -> None:
+def test_links_are_recognized() -> None:
     """The pattern finds links and headings that are known to exist."""
     assert len(re.findall(r"\]\((docs/[^)]+)\)", (ROOT / "README.md").read_text())) > 10
     assert "312-cross-modality-feature-propagation" in headings(ROOT / "docs/METHOD.md")
@@ -65,7 +65,7 @@ def test_every_page_is_in_the_navigation() -> None:
     assert yaml.safe_load(text)["theme"]["font"] is False
 
 
-def test_pictures_are_small() -> None:
+def test_images_are_small() -> None:
     """Each image is smaller than 150 KB, and all of them together are smaller than 600 KB."""
     sizes = [path.stat().st_size for path in ROOT.glob("docs/images/*")]
     assert max(sizes) < 150_000
