@@ -195,7 +195,7 @@ def test_aim_keeps_ties():
     close(aim(query, gallery, k1=2, k2=1)[0], -shared - np.array([0.8, 0.6, 0.6, 0]))
 
 
-def test_aim_looks_at_each_query_alone(rng):
+def test_aim_treats_each_query_independently(rng):
     """Another query changes nothing: AIM depends on the gallery only."""
     query, gallery = two_modalities(rng, 10, 12)
     together = aim(query, gallery, k1=4, k2=2)
@@ -229,7 +229,7 @@ def test_distances_of_equal_images_are_not_negative(rng):
     assert cmrr(images, images, k=3, eta=1).min() >= 0
 
 
-def test_reranking_finds_more(rng):
+def test_reranking_improves_retrieval(rng):
     """On people seen by two noisy cameras, each re-ranking has a higher mAP than the features."""
     both = groups(rng, 20, 12, 16, 1.1)
     is_query = np.arange(len(both)) % 2 == 0
