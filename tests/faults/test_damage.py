@@ -62,7 +62,7 @@ def refused(run_copy: Path, stage: str, path: Path, capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize(("path", "stage"), PAIRS)
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
-def test_damage_is_noticed_by_every_reader(
+def test_damage_is_detected_by_every_reader(
     complete_run: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -87,7 +87,7 @@ def test_damage_is_noticed_by_every_reader(
 
 
 @pytest.mark.parametrize("share", np.linspace(0.001, 0.999, 12))
-def test_a_bit_anywhere_in_an_array_or_label_file_counts(
+def test_one_changed_bit_is_detected_anywhere_in_a_file(
     complete_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
 ) -> None:
     """Damage is detected anywhere in the file: in the header, the first image or the last line."""
@@ -117,7 +117,7 @@ def test_a_file_of_another_data_set_is_refused(
     refused(run_copy, stage, named, capsys)
 
 
-def test_a_whole_preprocess_folder_of_another_data_set_fits_no_checkpoint(
+def test_a_complete_preprocess_folder_of_another_data_set_is_refused(
     complete_run: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Although consistent, it is rejected by everything that was trained on the right one."""
@@ -147,7 +147,7 @@ def test_the_state_of_the_optimizer_is_checked(
     assert not (run_copy / faults.OUT / "round02/checkpoint.pt").exists()
 
 
-def test_a_file_of_another_kind_is_no_network(
+def test_a_file_of_another_kind_is_not_a_network(
     complete_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The optimizer state under the name of the checkpoint has our format, but is rejected."""

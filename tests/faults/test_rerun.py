@@ -59,7 +59,7 @@ def test_dates_alone_plan_nothing(run_copy: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["visible.npy", "infrared.npy", "manifest.csv", "preprocess.json"])
-def test_damaged_images_are_refused_and_made_again(
+def test_damaged_images_are_refused_and_recreated(
     finished_run: Path, run_copy: Path, name: str
 ) -> None:
     """The command in the message repairs them: the same bytes, and nothing is trained again."""
@@ -82,7 +82,7 @@ def test_damaged_images_are_refused_and_made_again(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [STAGE_ONE / "checkpoint.pt", ROUND / "labels.csv"])
-def test_what_is_refused_is_made_again_once_it_is_deleted(
+def test_refused_files_are_recreated_once_deleted(
     finished_run: Path, run_copy: Path, path: Path
 ) -> None:
     """A damaged file passed between jobs is named, and once deleted recreated with equal bytes."""

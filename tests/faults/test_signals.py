@@ -120,7 +120,7 @@ for number in range(start, 10**9, 2):
 """
 
 
-def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
+def test_a_reader_always_sees_a_complete_file(tmp_path: Path) -> None:
     """Two processes keep replacing files and are killed: everything that is read is complete."""
     draw = random.Random(0)
     seen: set[int] = set()
@@ -147,7 +147,7 @@ def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.npy"}
 
 
-def test_the_temporary_of_a_living_writer_stays(tmp_path: Path) -> None:
+def test_the_temporary_file_of_a_live_writer_remains(tmp_path: Path) -> None:
     """Concurrent writers keep each other's files; the file of a dead one, and a folder, go."""
     path = tmp_path / "a.csv"
     with atomic_path(path) as first:
@@ -177,7 +177,7 @@ def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_synthesize_goes_on_whatever_a_kill_left(complete_run: Path, tmp_path: Path) -> None:
+def test_synthesize_recovers_from_any_kill(complete_run: Path, tmp_path: Path) -> None:
     """Images without a marker, a temporary marker, or nothing: recreated, with the same files."""
     expected = {
         p.relative_to(complete_run): p.read_bytes()
