@@ -52,7 +52,7 @@ def by_hand(
 
 
 @pytest.mark.parametrize("space", ["visible", "infrared"])
-def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) -> None:  # noqa: F811
+def test_the_other_space_uses_only_its_own_modality(start, batch, space: str) -> None:  # noqa: F811
     """Losses equal a derivation by hand in which the other modality is left out of a space."""
     features, labels = batch
     criterion = objective(start, mode="none", label_space=space)
@@ -63,7 +63,7 @@ def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) ->
 
 
 @pytest.mark.parametrize("space", ["visible", "infrared"])
-def test_memories_are_moved_by_what_they_see(start, batch, space: str) -> None:  # noqa: F811
+def test_memories_are_updated_by_the_images_they_see(start, batch, space: str) -> None:  # noqa: F811
     """In the space that is not joint, only clusters of the modality's own labels are updated."""
     features, labels = batch
     other = "infrared" if space == "visible" else "visible"

@@ -44,7 +44,7 @@ def test_update_is_that_of_one_sample_after_another(seed, num_samples, num_clust
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.2, 0.3])
-def test_the_samples_left_out_are_not_felt(momentum):
+def test_omitted_samples_have_no_effect(momentum):
     """Where samples oppose the memory, old values fade slowest; the result still equals the rule's.
 
     In the plane, the worst sample is opposite to the memory, up to a small angle that

@@ -197,7 +197,7 @@ TOUCHED = {  # for each memory, the labels in the batch
 }
 
 
-def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
+def test_update_changes_only_the_labels_of_the_batch(start, batch, rng):
     """Exactly the rows of the labels that each memory sees change, and remain unit vectors."""
     criterion = objective(start)
     before = memories(criterion)
@@ -277,7 +277,7 @@ def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
     assert all(torch.equal(criterion.instances[s], instances[s]) for s in SPACES)
 
 
-def test_losses_leave_the_memories_alone(start, batch):
+def test_losses_do_not_change_the_memories(start, batch):
     """Computing the losses changes no memory, and no gradient reaches one."""
     criterion = objective(start)
     before = memories(criterion)

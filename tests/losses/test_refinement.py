@@ -197,7 +197,7 @@ def test_labels_of_groups_are_in_row_order():
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_part_rows_follow_who_asks(rng, released):
+def test_part_rows_follow_the_query(rng, released):
     """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces only f(a,r)."""
     f = random_parts(rng, 2, 3, 4)
     rows = parts_of(f, released)
@@ -241,7 +241,7 @@ def test_part_refinement_matches_sets(rng, device, k):
     assert (expected > 0.01) == (k < 14), "all instances positive cost nothing, else something"
 
 
-def test_no_positive_costs_nothing(device):
+def test_no_positive_gives_zero_loss(device):
     """Groups without a common neighbor give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(3, device=device)
     features = torch.eye(3, device=device).requires_grad_()  # v, a and r: different nearest ones
@@ -250,7 +250,7 @@ def test_no_positive_costs_nothing(device):
     assert loss.item() == 0 and torch.equal(features.grad, torch.zeros_like(features))
 
 
-def test_no_part_positive_costs_nothing(device):
+def test_no_part_positive_gives_zero_loss(device):
     """Part anchors without a positive give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(2, 4, device=device)
     global_ = instances[[0, 0, 0]]
@@ -276,7 +276,7 @@ def test_anchors_without_a_positive_get_no_gradient(rng):
     close(logits.grad, expected, atol=1e-6)
 
 
-def test_nearest_are_no_more_than_there_are(rng):
+def test_nearest_instances_equal_a_sort(rng):
     """The k largest of a row are those of a full sort, or all if there are fewer."""
     logits = unit_tensor(rng, 2, 5, 9)
     for k in (1, 4, 9, 20):
@@ -284,7 +284,7 @@ def test_nearest_are_no_more_than_there_are(rng):
         assert np.array_equal(np.sort(refinement.nearest_instances(logits, k)), np.sort(expected))
 
 
-def test_among_is_membership_row_by_row():
+def test_isin_rows_is_membership_row_by_row():
     """Each index is searched for in the other list of its own row."""
     membership = refinement.isin_rows(
         torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]])
