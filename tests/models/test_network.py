@@ -206,7 +206,7 @@ def test_batch_statistics_are_of_the_right_rows(small, device):
     assert len(passes) > 20 and set(passes.values()) == {1}
 
 
-def test_new_parts_leave_the_rest_alone():
+def test_new_parts_do_not_change_the_rest():
     """At the start of stage two, only tokens and part neck are reinitialized, as specified."""
     torch.manual_seed(3)
     network = Network(backbone="resnet18", width=64, num_parts=3)

@@ -41,7 +41,7 @@ def largest_error(actual: Tensor, expected: Tensor) -> float:
         ({"compile": True}, 5e-3),
     ],
 )
-def test_features_agree_with_the_plain_way(
+def test_features_agree_with_plain_float32(
     device: torch.device,
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, object],
@@ -65,7 +65,7 @@ def compile_eagerly(module: nn.Module) -> None:
     module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
 
 
-def test_autocast_is_for_gpus_unless_told(device: torch.device) -> None:
+def test_autocast_is_for_gpus_by_default(device: torch.device) -> None:
     """`auto` computes in bfloat16 on a GPU only."""
     network = Network(backbone="resnet18", width=8, num_parts=1)
     for choice, expected in (("auto", device.type == "cuda"), ("always", True), ("never", False)):

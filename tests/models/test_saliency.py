@@ -52,7 +52,7 @@ def test_grad_cam_is_that_of_finite_differences() -> None:
     assert (expected > 0).any() and np.allclose(heat_map.numpy(), expected, atol=1e-6)
 
 
-def test_look_differentiates_the_cosine_by_the_last_map(device: torch.device) -> None:
+def test_heat_maps_differentiate_the_cosine_by_the_last_map(device: torch.device) -> None:
     """The whole network, decomposed by hand: stem and trunk, then pooling, neck and cosine."""
     torch.manual_seed(2)
     network = Network(backbone="resnet18", width=4, num_parts=3)
