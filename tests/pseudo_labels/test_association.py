@@ -184,7 +184,7 @@ def test_features_that_are_not_finite_are_not_mixed(rng):
 
 
 @pytest.mark.parametrize("cmfp", [True, False])
-def test_outliers_take_no_part(rng, device, cmfp):
+def test_outliers_are_ignored(rng, device, cmfp):
     """With neighbors of all images, labels equal those of a loop over the clustered ones alone."""
     sides = {m: groups(rng, 6, 10, 8, 0.6) for m in MODALITIES}
     clusters = {m: np.where(rng.random(60) < 0.4, -1, np.arange(60) // 10) for m in MODALITIES}

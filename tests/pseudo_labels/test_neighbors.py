@@ -92,7 +92,7 @@ def test_neighbors_among_some_are_those_of_a_new_search(rng, device, spare, shar
     same(nearest_within_subset(known, rest, kept, 6), by_sorting(features[kept], features[kept], 6))
 
 
-def test_few_known_neighbors_are_searched_anew(rng) -> None:
+def test_few_known_neighbors_are_searched_again(rng) -> None:
     """Fewer known neighbors than requested, or no image kept, do not cause a failure."""
     features = unit_rows(rng, 30, 5)
     kept = np.arange(3, 30)
@@ -105,7 +105,7 @@ def test_few_known_neighbors_are_searched_anew(rng) -> None:
     assert none.indices.shape == none.similarities.shape == (0, 0)
 
 
-def test_copies_are_told_apart_by_their_index() -> None:
+def test_copies_are_ordered_by_their_index() -> None:
     """Among equal images, each has the first ones as its neighbors, all with equal similarity."""
     copies = np.tile(np.full(16, 0.25, np.float32), (300, 1))
     neighbors = nearest_within(copies, 30)
@@ -139,7 +139,7 @@ def test_features_that_are_not_finite_are_refused(rng, value) -> None:
             search()
 
 
-def test_no_neighbors_can_not_be_asked_for(rng) -> None:
+def test_zero_neighbors_are_refused(rng) -> None:
     """Requesting fewer than one neighbor is a mistake of the caller."""
     with pytest.raises(ValueError, match="at least 1, not 0"):
         nearest_within(unit_rows(rng, 6, 4), 0)

@@ -105,7 +105,7 @@ def test_float32_costs_are_carried_in_double_precision():
     assert plan[0, 1] > 0
 
 
-def test_nothing_is_transported_to_nowhere():
+def test_empty_and_invalid_costs_are_refused():
     """No images, no clusters, or a cost that is not a number are rejected."""
     for shape in ((0, 3), (3, 0)):
         with pytest.raises(ValueError, match=f"no transport from {shape[0]} images"):
