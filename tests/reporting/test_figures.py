@@ -56,7 +56,7 @@ def plot(figure: str, sources: list[object], data: Path, to: Path, *extra: objec
     ["losses", "label_quality", "cmc", "map", "ranking", "distances", "tsne", "cluster_centers",
      "attention"],
 )  # fmt: skip
-def test_pictures_are_of_print_size_and_equal_bytes(
+def test_images_have_print_size_and_equal_bytes(
     finished_run: Path, tmp_path: Path, figure: str
 ) -> None:
     """One or two columns wide, fonts embedded, not blank; the same bytes as from the workflow."""
@@ -94,7 +94,7 @@ def test_a_sweep_is_what_differs_in_one_key() -> None:
     assert swept(config, "fgsal", "parts") == {"salcr": 3}
 
 
-def test_a_sweep_shows_means_deviations_and_what_is_published(tmp_path: Path) -> None:
+def test_a_sweep_shows_means_deviations_and_published_values(tmp_path: Path) -> None:
     """The points are the summary's last rows; published figures are matched by their value."""
     key = ["variant", "stage", "setting", "rerank"]
     rows = [
@@ -155,7 +155,7 @@ def figures_in(output: str) -> set[str]:
     return set(re.findall(r"figures/(\w+)\.pdf", output))
 
 
-def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) -> None:
+def test_only_figures_with_results_are_planned(tmp_path: Path) -> None:
     """No labels and centers without stage two; sweeps where variants sweep; CMFP where it is on."""
     common = {"cmc", "map", "ranking", "tsne", "attention", "distances", "losses"}
     sweep = tmp_path / "sweep.yaml"

@@ -43,7 +43,7 @@ def test_single_networks_are_those_of_the_first_variant_and_trial() -> None:
     assert figures["cluster_centers"].files == [f"{ROOT}/salcr/trial02/round03/cluster_centers.csv"]
 
 
-def test_stage_ones_of_several_variants_are_told_apart() -> None:
+def test_stage_ones_of_several_variants_are_distinguished() -> None:
     """The second is named after its variant, which trained it with other settings."""
     variants = {"salcr": {}, "long": {"pretrain": {"epochs": 50}}}
     names = figure_inputs(plan(variants=variants), {}, [])["distances"].names
@@ -73,7 +73,7 @@ def test_a_given_network_is_shown_once_under_its_own_name() -> None:
     )
 
 
-def test_a_sweep_is_planned_where_two_values_of_a_key_are_there() -> None:
+def test_a_sweep_is_planned_for_two_values_of_a_key() -> None:
     """No refinement counts as weight 0; published figures are added if they are comparable."""
     variants = {"salcr": {}, "w": {"gpcr": {"weight": 2.0}}, "off": {"gpcr": {"mode": "none"}}}
     matches = {"fig6": {"lambda=0": ["off", "salcr"]}}
@@ -93,7 +93,7 @@ def test_seconds_of_rerankings_are_those_of_the_last_round_of_every_trial() -> N
     assert timed_jobs(plan(), {"5": {"none": ["salcr", "salcr"]}}) == []
 
 
-def test_closing_lines_say_what_is_there(tmp_path: Path) -> None:
+def test_closing_lines_list_what_exists(tmp_path: Path) -> None:
     """A table and the locations of what exists; a table that would fill the screen is omitted."""
     results = tmp_path / "demo"
     assert list(closing_lines(results)) == []

@@ -62,7 +62,7 @@ def _word(name: str, value: object) -> list[object]:
     return [f"--{name}", value]
 
 
-def test_the_page_opens_alone_with_every_figure(reported: Path, page: Page) -> None:
+def test_the_page_is_self_contained_with_every_figure(reported: Path, page: Page) -> None:
     """Images are embedded, identical to those of the figures, with captions; nothing is loaded."""
     images = page.all("img")
     for name, image in zip(SHOWN, images, strict=True):

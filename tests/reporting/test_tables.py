@@ -194,7 +194,7 @@ def test_the_network_s_size_is_compared_if_it_is_the_paper_s(
     assert pd.read_csv(write(tmp_path) / "table15.csv")["difference"].isna().all()
 
 
-def test_latex_is_whole_and_escaped(written: Path) -> None:
+def test_latex_is_complete_and_escaped(written: Path) -> None:
     """Environments close, rows have as many cells as columns, special characters are escaped."""
     tables = written
     document = (tables / "tables.tex").read_text()
