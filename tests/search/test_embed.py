@@ -96,7 +96,7 @@ def test_features_are_the_mean_of_image_and_mirror_image(
     assert np.array_equal(index.reconstruct_n(0, index.ntotal), features)
 
 
-def test_a_given_modality_is_taken_and_none_is_guessed(
+def test_a_given_modality_is_used_and_a_missing_one_guessed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One word per folder, in the same order; a guess comes with a warning that counts images."""
@@ -125,7 +125,7 @@ def test_gray_is_guessed_through_jpeg(
             assert guess_modality(decode_image(tmp_path / "p.jpg", height=64, width=32)) == modality
 
 
-def test_what_is_no_picture_is_skipped_and_listed(
+def test_files_that_are_not_images_are_skipped_and_listed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Texts, damaged and dangerous images, pipes, circular links: named with the reason."""
@@ -179,7 +179,7 @@ def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
-def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> None:
+def test_every_kind_of_image_is_read_as_color(tmp_path: Path, kind: str) -> None:
     """Transparent, CMYK, gray, palette and rotated images give the colors that they show."""
     colors = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, like the others
     colors.paste((255, 255, 255) if kind in ("L", "LA", "1") else (255, 51, 0), (0, 0, 32, 32))
@@ -195,7 +195,7 @@ def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> No
     assert decoded.shape == (64, 32, 3) and np.abs(decoded.astype(int) - expected).max() <= 3
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(
+def test_a_killed_run_resumes_with_the_same_bytes(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed with -9 after two blocks, a second run computes only the rest, with equal bytes."""
@@ -232,7 +232,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
 
 
 @pytest.mark.parametrize("change", ["picture", "modality", "name"])
-def test_blocks_of_other_pictures_are_not_used(
+def test_blocks_of_other_images_are_not_used(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """The index contains files as they are now, if they changed after the run was stopped."""
@@ -258,9 +258,7 @@ def stopped(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_an_index_that_is_whole_is_left_alone(
-    trained: Path, pictures: Path, tmp_path: Path
-) -> None:
+def test_a_complete_index_is_kept(trained: Path, pictures: Path, tmp_path: Path) -> None:
     """A second run does nothing; without its file, or with another image, the index is rebuilt."""
     assert embed(trained, tmp_path / "index", pictures) == 0
     before = (tmp_path / "index/index.faiss").stat().st_mtime_ns

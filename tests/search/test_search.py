@@ -123,7 +123,9 @@ def test_the_table_is_aligned_and_says_the_same(
     assert "guessed" not in capsys.readouterr().err
 
 
-def test_the_page_opens_alone_and_no_file_name_acts(indexed: Path, tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_file_names_are_escaped(
+    indexed: Path, tmp_path: Path
+) -> None:
     """Images are embedded, nothing is loaded, and a name that resembles HTML is shown as text."""
     (tmp_path / "odd").mkdir()
     visible = sorted((indexed / "heldout/Visible").rglob("*.bmp"))
@@ -146,7 +148,7 @@ def test_the_page_opens_alone_and_no_file_name_acts(indexed: Path, tmp_path: Pat
     assert page.read_text() != text
 
 
-def test_more_hits_than_pictures_are_all(
+def test_more_hits_than_images_give_all_images(
     indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """--top above the size of the gallery gives every image once, with a warning."""
@@ -179,7 +181,7 @@ def test_an_index_of_another_model_is_refused(
         ("reversed", "is damaged"),
     ],
 )  # fmt: skip
-def test_an_index_that_is_not_whole_is_refused(
+def test_an_incomplete_index_is_refused(
     indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
 ) -> None:
     """Without its summary, truncated, changed or with another table: named, and can be rebuilt."""
@@ -206,7 +208,7 @@ def test_an_index_that_is_not_whole_is_refused(
     assert search(indexed, query, index=str(tmp_path / "index"), extra=()) == 0
 
 
-def test_queries_that_cannot_be_asked_are_named(
+def test_invalid_queries_are_named(
     indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A missing or foreign file, zero hits, an unknown modality, or one without a counterpart."""
