@@ -103,7 +103,7 @@ def test_distances_are_those_of_all_pairs(data: Path, results: Path) -> None:
         assert np.abs(np.cumsum(summary[kind]["counts"]) - np.cumsum(counts)).max() <= 1
 
 
-def test_of_many_pairs_some_are_drawn(rng: np.random.Generator, results: Path) -> None:
+def test_many_pairs_are_sampled(rng: np.random.Generator, results: Path) -> None:
     """As many of each kind as requested, each once, the same in every call."""
     visible, infrared = (unit(rng.normal(size=(n, 8))).astype(np.float32) for n in (20, 30))
     people = np.arange(20) % 4, np.arange(30) % 4
@@ -228,7 +228,7 @@ def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_nobody_in_both_modalities_is_one_message(
+def test_no_person_in_both_modalities_is_one_message(
     data: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a person in both modalities there is no positive pair: one line says so."""

@@ -218,7 +218,7 @@ def test_no_cluster_stops_with_what_to_change(
     assert not (run_copy / "out").exists()
 
 
-def test_fewer_clusters_than_a_batch_wants_is_a_smaller_batch(
+def test_fewer_clusters_than_requested_give_a_smaller_batch(
     run_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With fewer clusters than requested, both stages warn and continue."""
@@ -272,7 +272,7 @@ def test_weights_must_fit_the_backbone(run_copy: Path, capsys: pytest.CaptureFix
     assert str(path) in text and "model.backbone resnet18" in text
 
 
-def test_synthesize_spares_folders_of_others(
+def test_synthesize_refuses_foreign_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A folder with other files is rejected and left unchanged."""

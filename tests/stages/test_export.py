@@ -40,7 +40,7 @@ def export(indexed: Path, out: Path, modality: str = "visible") -> int:
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_any_number_of_pictures_gives_the_features_of_embed(
+def test_any_number_of_images_gives_the_features_of_embed(
     indexed: Path, tmp_path: Path, modality: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Pixels as Pillow reads them, with onnxruntime alone, give the rows of the index."""

@@ -68,13 +68,13 @@ def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixt
         assert part in text, part
 
 
-def test_a_bare_state_dict_will_do(released: dict[str, Tensor], tmp_path: Path) -> None:
+def test_a_bare_state_dict_is_accepted(released: dict[str, Tensor], tmp_path: Path) -> None:
     """The entry `state_dict` and the prefix `module.` are optional: names and tensors suffice."""
     torch.save(released, tmp_path / "bare.pth")
     assert import_checkpoint(tmp_path / "bare.pth", tmp_path / "ours.pt") == 0
 
 
-def test_the_size_of_the_images_can_be_told(
+def test_the_size_of_the_images_can_be_given(
     released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A network for other image sizes is imported with its size; invalid sizes are rejected."""
@@ -87,7 +87,7 @@ def test_the_size_of_the_images_can_be_told(
     assert "error: --image-size 384 0: below 32 pixels" in capsys.readouterr().err
 
 
-def test_what_is_left_out_is_named_in_a_line(
+def test_ignored_entries_are_named_in_one_line(
     released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An optimizer state next to that of the network does not fill the screen."""
@@ -210,7 +210,7 @@ def test_evaluation_and_stage_two_start_from_it(start: Path, tmp_path: Path) -> 
     assert tiny.train(start / "data", tmp_path, 1) == 0
 
 
-def test_it_stays_with_its_trial_and_backbone(
+def test_it_is_bound_to_its_trial_and_backbone(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Another trial, or the configuration of another network, is rejected; nothing is written."""

@@ -68,7 +68,7 @@ def test_packages_other_than_locked_are_named(
     ]
 
 
-def test_outside_a_clone_it_says_what_it_can(
+def test_outside_a_clone_it_reports_what_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """For an installed package alone: versions and the default data set, without `make`."""

@@ -65,7 +65,7 @@ def test_evaluation_refuses_it(
         ("data", "sysu", "was trained on data_hash"),
     ],
 )
-def test_what_is_no_other_data_set_is_refused(
+def test_a_wrong_data_set_is_refused(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, other: str, said: str
 ) -> None:
     """This covers the data set's own network, and one not trained on the named data set."""
