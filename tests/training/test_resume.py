@@ -51,7 +51,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int)
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 4])
-def test_it_goes_on_after_the_last_whole_epoch(
+def test_it_resumes_after_the_last_complete_epoch(
     data: Path,
     undisturbed: Path,
     tmp_path: Path,

@@ -22,7 +22,7 @@ def points(folder: Path) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_losses_and_metrics_are_drawn(stage_one: Path, tmp_path: Path) -> None:
+def test_losses_and_metrics_are_written(stage_one: Path, tmp_path: Path) -> None:
     """There is a point per epoch for each loss of stage one, and one for each score after it."""
     data = stage_one / "data"
     assert tiny.pretrain(data, tmp_path, "--curves", tmp_path / "pretrain") == 0
@@ -41,7 +41,7 @@ def test_losses_and_metrics_are_drawn(stage_one: Path, tmp_path: Path) -> None:
         assert curves[f"rank-1/{setting} none"] == [(0, pytest.approx(scores["cmc"][0]))]
 
 
-def test_points_of_a_stopped_job_are_hidden_from_where_the_next_goes_on(tmp_path: Path) -> None:
+def test_points_of_a_stopped_job_are_hidden_where_the_next_resumes(tmp_path: Path) -> None:
     """Epochs 0 to 2, then again from 2: one value per step, the newer one."""
     for first, last, value in ((0, 3, 1.0), (2, 4, 5.0)):
         with curve_writer(tmp_path, first=first) as add_points:
@@ -50,7 +50,9 @@ def test_points_of_a_stopped_job_are_hidden_from_where_the_next_goes_on(tmp_path
     assert points(tmp_path)["total"] == [(0, 1.0), (1, 1.0), (2, 5.0), (3, 5.0)]
 
 
-def test_without_a_folder_nothing_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_folder_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A stage run by hand writes no files that were not requested."""
     monkeypatch.chdir(tmp_path)
     with curve_writer(None) as add_points:
