@@ -119,7 +119,7 @@ def test_going_back_and_forth_plans_nothing(retrained: Path, tmp_path: Path) -> 
     assert weights["NEW"] == (retrained / FIRST).read_bytes()
 
 
-def test_a_damaged_checkpoint_is_named_and_mended(pulled_copy: Path) -> None:
+def test_a_damaged_checkpoint_is_named_and_restored(pulled_copy: Path) -> None:
     """A flipped byte plans its own trial only; the stage rejects it, DVC restores it."""
     content = bytearray((pulled_copy / FIRST).read_bytes())
     content[len(content) // 2] ^= 255
@@ -166,7 +166,7 @@ def test_partly_pulled_is_refused(pulled: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "end"), [("pretrain", "failed"), ("train", "failed"), ("train", "killed")]
 )
-def test_own_retraining_that_broke_off_goes_on(pulled_copy: Path, stage: str, end: str) -> None:
+def test_interrupted_retraining_resumes(pulled_copy: Path, stage: str, end: str) -> None:
     """After a pull, a job that fails, or is killed with Snakemake itself, may be run again."""
     lines = {"failed": "raise SystemExit(1)", "killed": "import time; time.sleep(600)"}
     path = pulled_copy / f"salcr/stages/{stage}.py"

@@ -81,7 +81,7 @@ def evaluated(folders: tuple[Path, Path], *extra: object) -> dict[str, dict[str,
     return json.loads((out / "metrics.json").read_text())["settings"]
 
 
-def test_rerankings_are_rows_of_their_own(folders: tuple[Path, Path]) -> None:
+def test_rerankings_have_separate_rows(folders: tuple[Path, Path]) -> None:
     """Plain metrics do not change next to re-rankings, which state if they are transductive."""
     plain = evaluated(folders)
     both = evaluated(folders, "--evaluate-rerank", "[cmfp, aim, cmrr]", "--evaluate-cmrr-k", "3")

@@ -187,7 +187,7 @@ def test_dvc_accepts_its_stage() -> None:
     assert "workflow" in done.stdout and "results/regdb" in done.stdout
 
 
-def test_the_study_is_laid_over_the_demo(tmp_path: Path) -> None:
+def test_the_study_is_overlaid_on_the_demo(tmp_path: Path) -> None:
     """The README's command for one seed plans salcr, dagl and control, and one shared stage one."""
     words = ["--configfile", REPOSITORY / "config/demo.yaml", REPOSITORY / "config/study.yaml"]
     words += ["--config", "seed=1", "dataset={name: study1, root: data/study1}"]
