@@ -79,7 +79,7 @@ def test_the_examples_are_right(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_docstrings_are_whole(name: str) -> None:
+def test_docstrings_are_complete(name: str) -> None:
     """Each describes arguments, result, errors, related functions, and references."""
     text = inspect.getdoc(getattr(api, name)) or ""
     sections = ["Args:", "Raises:", "See Also:", "References:", "Examples:"]

@@ -30,7 +30,7 @@ def test_searches_of_the_benchmark_agree() -> None:
     np.testing.assert_array_equal(ours, plain.ranking(features, 30))
 
 
-def test_disagreement_is_noticed() -> None:
+def test_disagreement_is_detected() -> None:
     """Two merged clusters, a split one, or labels of too many images do not pass."""
     labels = np.repeat(np.arange(10), 50)
     clustering._same_partition(labels, (labels + 3) % 10)

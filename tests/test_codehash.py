@@ -50,7 +50,7 @@ COSMETIC = {
 
 
 @pytest.mark.parametrize("change", COSMETIC)
-def test_words_and_layout_do_not_count(package, fresh_hash, change):
+def test_comments_and_layout_do_not_count(package, fresh_hash, change):
     """Editing comments, docstrings or layout does not change the hash."""
     before = fresh_hash("associate")
     edit(package / "pseudo_labels/sinkhorn.py", *COSMETIC[change])
@@ -261,7 +261,7 @@ def test_an_import_in_any_block_is_seen(tmp_path):
     assert set(imported) == {tmp_path / f"{name}.py" for name in names[:-2]}
 
 
-def test_stages_have_hashes_of_their_own(package, fresh_hash):
+def test_stages_have_different_hashes(package, fresh_hash):
     """Different stages run different code; the same code gives the same hash."""
     hashes = [fresh_hash(stage) for stage in READS]
     assert len(set(hashes)) == len(READS)

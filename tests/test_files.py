@@ -53,7 +53,7 @@ def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> N
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "open"), (fcntl, "flock")])
-def test_a_temporary_taken_before_it_was_locked_is_made_again(
+def test_a_temporary_file_deleted_before_its_lock_is_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, call: str
 ) -> None:
     """Another writer may delete a temporary file before it is locked: then another is created."""
@@ -71,7 +71,7 @@ def test_a_temporary_taken_before_it_was_locked_is_made_again(
     assert [*tmp_path.iterdir()] == [tmp_path / "a.txt"]
 
 
-def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_named(tmp_path: Path) -> None:
     """A path below a file cannot be created: the message names it."""
     (tmp_path / "file").touch()
     with pytest.raises(SalcrError, match="cannot be written"):

@@ -71,7 +71,7 @@ def test_a_room_imports_only_the_rooms_below(name: str) -> None:
         assert {room_of(other) for other in imported} <= {room, GROUND, *ROOMS[room]}
 
 
-def test_the_table_of_rooms_is_whole_and_has_no_circle() -> None:
+def test_the_table_of_rooms_is_complete_and_acyclic() -> None:
     """Every top-level folder is in the table, below the rooms that import it."""
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert folders | {GROUND} == ROOMS.keys()

@@ -166,7 +166,7 @@ def module(installed: Path, *words: object) -> str:
 
 
 @pytest.mark.slow
-def test_both_ways_in_are_the_installed_package(installed: Path) -> None:
+def test_both_entry_points_are_the_installed_package(installed: Path) -> None:
     """The package is the one in the environment; each entry point names itself in its usage."""
     code = "import salcr, salcr.api; print(salcr.__file__)"
     done = run(installed / "env/bin/python", "-c", code, cwd=installed)
@@ -177,7 +177,7 @@ def test_both_ways_in_are_the_installed_package(installed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_info_says_that_this_is_no_clone(installed: Path) -> None:
+def test_info_says_that_this_is_not_a_clone(installed: Path) -> None:
     """It names what is missing, without an error; the enclosing repository is not its own."""
     text = command(installed, "info", "--job", "job.json")
     assert f"installed in {installed / 'env/lib'}" in text and "not in a clone" in text
@@ -189,14 +189,14 @@ def test_info_says_that_this_is_no_clone(installed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_verify_has_its_values_with_it(installed: Path) -> None:
+def test_verify_includes_its_values(installed: Path) -> None:
     """All ten modules agree with the values in the wheel."""
     lines = command(installed, "verify", "--device", "cpu").splitlines()
     assert len(lines) == 11 and all(line.endswith("  yes") for line in lines[1:])
 
 
 @pytest.mark.slow
-def test_pictures_are_made_embedded_searched_and_exported(installed: Path) -> None:
+def test_images_are_synthesized_embedded_searched_and_exported(installed: Path) -> None:
     """One command after another; the features equal those of the installed `salcr.api`."""
     command(installed, "synthesize", "--out", "people", *SYNTHESIZE)
     network = ["--checkpoint", "network.pt"]
