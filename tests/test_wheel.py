@@ -39,11 +39,11 @@ SYNTHESIZE = [
 ]  # fmt: skip
 
 
-def run(*words: object, **how: Any) -> subprocess.CompletedProcess[str]:
+def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command without this process's Python path, and return it with its output."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [str(word) for word in words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, **how)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, **options)
 
 
 @pytest.fixture(scope="module")

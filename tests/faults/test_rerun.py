@@ -33,7 +33,7 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     return tmp_path / "copy"
 
 
-def ran(run_copy: Path, *words: object, targets: list[Path] = TARGETS) -> tuple[int, str]:
+def run_workflow(run_copy: Path, *words: object, targets: list[Path] = TARGETS) -> tuple[int, str]:
     """Run the workflow; return its status and its output."""
     done = subprocess.run(
         command(run_copy, *words, targets=targets),
@@ -68,14 +68,14 @@ def test_damaged_images_are_refused_and_recreated(
     (run_copy / ROUND / "checkpoint.pt").unlink()
     target = [ROUND / "checkpoint.pt"]
     # Train only, so that stage one, whose input may have changed as well, does not run.
-    status, _ = ran(run_copy, "--allowed-rules", "train", targets=target)
+    status, _ = run_workflow(run_copy, "--allowed-rules", "train", targets=target)
     log = (run_copy / RESULTS / "logs/train/salcr-trial01-round01.log").read_text()
     assert status == 1 and str(path) in faults.the_error(log)
     assert "--forcerun preprocess --until preprocess" in faults.the_error(log)
-    status, output = ran(run_copy, "--forcerun", "preprocess", "--until", "preprocess")
+    status, output = run_workflow(run_copy, "--forcerun", "preprocess", "--until", "preprocess")
     assert status == 0 and "rule pretrain" not in output
     before = (run_copy / STAGE_ONE / "checkpoint.pt").stat().st_mtime_ns
-    assert ran(run_copy, targets=target)[0] == 0
+    assert run_workflow(run_copy, targets=target)[0] == 0
     assert (run_copy / STAGE_ONE / "checkpoint.pt").stat().st_mtime_ns == before
     assert results(run_copy) == results(finished_run)
 
@@ -87,17 +87,17 @@ def test_refused_files_are_recreated_once_deleted(
 ) -> None:
     """A damaged file passed between jobs is named, and once deleted recreated with equal bytes."""
     faults.flip(run_copy / path)
-    status, _ = ran(run_copy)
+    status, _ = run_workflow(run_copy)
     assert status == 1
     logs = (run_copy / RESULTS / "logs").rglob("*.log")
     messages = [faults.the_error(log.read_text()) for log in logs if "error: " in log.read_text()]
     assert messages and all(str(path) in line and "delete it" in line for line in messages)
     (run_copy / path).unlink()
-    assert ran(run_copy)[0] == 0
+    assert run_workflow(run_copy)[0] == 0
     final = ("summary.csv", "trials.csv", "cmc.csv", "label_quality.csv", "losses.csv")
     actual, expected = results(run_copy), results(finished_run)
     assert all(actual[Path(name)] == expected[Path(name)] for name in final)
     assert all(actual[name] == expected[name] for name in actual)  # what exists is right
     missing = [RESULTS / name for name in expected if name not in actual]
-    assert missing and ran(run_copy, targets=missing)[0] == 0
+    assert missing and run_workflow(run_copy, targets=missing)[0] == 0
     assert results(run_copy) == expected

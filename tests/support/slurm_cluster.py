@@ -118,10 +118,10 @@ class Cluster:
         return ended
 
 
-def wait_for(what: str, look: Callable[[], Result], seconds: float = 60) -> Result:
-    """Return the result of `look()` as soon as it is truthy; fail after some seconds."""
+def wait_for(what: str, poll: Callable[[], Result], seconds: float = 60) -> Result:
+    """Return the result of `poll()` as soon as it is truthy; fail after some seconds."""
     end = time.monotonic() + seconds
-    while not (result := look()):
+    while not (result := poll()):
         if time.monotonic() > end:
             pytest.fail(f"{what}: not within {seconds} s")
         time.sleep(0.1)
