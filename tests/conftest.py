@@ -1,4 +1,4 @@
-"""Fixtures that all tests share."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _cuda_is_available() -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that ask for a `device` on the CPU and, where there is one, on the GPU."""
+    """Run tests that request a `device` on the CPU and, where available, on the GPU."""
     if "device" in metafunc.fixturenames:
         devices: list[Any] = ["cpu"]
         if _cuda_is_available():
@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Return a torch device; on the GPU without TF32, whose rounding would hide errors."""
+    """Return a torch device; on the GPU, TF32 is off because its rounding would hide errors."""
     import torch
 
     before = torch.backends.cudnn.allow_tf32
@@ -63,7 +63,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """Return a folder that the first of the processes that test side by side makes for all."""
+    """Return a folder that the first of several parallel test processes creates for all of them."""
     base = factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     with FileLock(base / f"{name}.lock"):
@@ -75,10 +75,10 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a copy of the checkout's code in which the tiny workflow has run to its end.
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a copy of the checkout's code in which the tiny workflow has run to completion.
 
-    Its jobs ran in forks; slow tests and `make demo` start each as a process of its own.
+    Its jobs ran in forks; slow tests and `make demo` start each job in a separate process.
     """
 
     def make(folder: Path) -> None:
@@ -88,21 +88,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert done.returncode == 0, done.stdout
         assert "mAP" in done.stdout and "figures: results/tiny/figures\n" in done.stdout
 
-    return made_once(tmp_path_factory, "finished", make)
+    return made_once(tmp_path_factory, "finished_run", make)
 
 
 @pytest.fixture
-def place(finished: Path, tmp_path: Path) -> Path:
-    """Return a copy of the finished folder, dates included, that a test may change."""
-    shutil.copytree(finished, tmp_path / "copy")
+def run_copy(finished_run: Path, tmp_path: Path) -> Path:
+    """Return a copy of the finished folder, modification times included, that a test may change."""
+    shutil.copytree(finished_run, tmp_path / "copy")
     return tmp_path / "copy"
 
 
 @pytest.fixture(scope="session")
 def stage_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder of tiny data, raw and preprocessed, and stage one of trial 1.
+    """Return a folder with tiny data, raw and preprocessed, and stage one of trial 1.
 
-    It has `raw`, `data` and `round00`. All tests share it, so none may change it.
+    It contains `raw`, `data` and `round00`. All tests share it, so none may change it.
     """
 
     def make(folder: Path) -> None:
@@ -112,6 +112,6 @@ def stage_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which every stage ran undisturbed; not to be changed, but copied."""
-    return made_once(tmp_path_factory, "whole", faults.run_every_stage)
+def complete_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which every stage ran undisturbed; tests copy it and never change it."""
+    return made_once(tmp_path_factory, "complete_run", faults.run_every_stage)

@@ -1,4 +1,4 @@
-"""`salcr.api`: each function against an independent derivation, and what it refuses."""
+"""`salcr.api`: each function against an independent derivation, and which arguments it rejects."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_importing_it_imports_nothing_heavy() -> None:
-    """In a process of its own, the module alone brings none of the large libraries."""
+    """In a separate process, the module imports none of the large libraries."""
     code = "import sys, salcr.api; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "numba", "sklearn", "faiss", "scipy", "pandas", "matplotlib", "PIL"}
@@ -54,7 +54,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 def test_the_readme_has_the_example_of_the_module() -> None:
-    """The code of README.md is that of the module, which the next test runs."""
+    """The code in README.md is that of the module, which the next test runs."""
     examples = doctest.DocTestParser().get_examples(api.__doc__ or "")
     example = "".join(one.source for one in examples)
     readme = (REPOSITORY / "README.md").read_text()
@@ -65,7 +65,7 @@ def test_the_readme_has_the_example_of_the_module() -> None:
 
 
 def test_the_examples_are_right(checkpoint: Path) -> None:
-    """Every function has an example, and all examples print what they say."""
+    """Every function has an example, and all examples print what they claim."""
     names = {"np": np, "checkpoint": checkpoint, **{n: getattr(api, n) for n in api.__all__}}
     finder = doctest.DocTestFinder(recurse=False)
     tests = finder.find(api)
@@ -79,8 +79,8 @@ def test_the_examples_are_right(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_docstrings_are_whole(name: str) -> None:
-    """Each says what comes in, comes out and is refused, what is related, and where it is from."""
+def test_docstrings_are_complete(name: str) -> None:
+    """Each describes arguments, result, errors, related functions, and references."""
     text = inspect.getdoc(getattr(api, name)) or ""
     sections = ["Args:", "Raises:", "See Also:", "References:", "Examples:"]
     assert all(f"\n{section}\n" in text for section in sections)
@@ -89,12 +89,12 @@ def test_docstrings_are_whole(name: str) -> None:
 
 
 def test_defaults_are_those_of_the_configuration() -> None:
-    """Whoever leaves an argument out computes with the values of config/default.yaml."""
+    """Omitted arguments have the values of config/default.yaml."""
     config = read_yaml(REPOSITORY / "config/default.yaml")
     clustering, association, evaluation = (
         config[section] for section in ("clustering", "associate", "evaluate")
     )
-    wanted: dict[str, dict[str, Any]] = {
+    expected: dict[str, dict[str, Any]] = {
         "cluster": clustering,
         "jaccard_distance": {key: clustering[key] for key in ("k1", "k2")},
         "dbscan": {"min_samples": clustering["min_samples"]},
@@ -107,18 +107,18 @@ def test_defaults_are_those_of_the_configuration() -> None:
         "rerank_aim": {"k1": evaluation["aim_k1"], "k2": evaluation["aim_k2"]},
         "rerank_cmrr": {"k": evaluation["cmrr_k"]},
     }
-    for function, values in wanted.items():
+    for function, values in expected.items():
         parameters = inspect.signature(getattr(api, function)).parameters
         assert {name: parameters[name].default for name in values} == values
 
 
 @pytest.mark.parametrize("max_distance", [0.5, 1.0])
 def test_jaccard_distance_is_the_released_one(golden: Any, max_distance: float) -> None:
-    """Stored are the released code's distances up to the largest wanted, all others are left."""
+    """Stored are the released code's distances up to the largest requested one, and no others."""
     data = golden("jaccard")
-    found = api.jaccard_distance(data["features"], max_distance=max_distance).tocoo()
-    dense = np.full(found.shape, np.inf)
-    dense[found.row, found.col] = found.data
+    distance = api.jaccard_distance(data["features"], max_distance=max_distance).tocoo()
+    dense = np.full(distance.shape, np.inf)
+    dense[distance.row, distance.col] = distance.data
     expected = data["distance"]
     is_stored = np.isfinite(dense)
     close(dense[is_stored], expected[is_stored])
@@ -127,26 +127,26 @@ def test_jaccard_distance_is_the_released_one(golden: Any, max_distance: float) 
 
 
 def test_what_is_stored_grows_with_the_rows(rng: np.random.Generator) -> None:
-    """Four times the rows of equally large groups: four times the entries, not sixteen."""
+    """Four times the rows, in groups of equal size: four times the entries, not sixteen."""
     counts = []
     for num_groups in (20, 80):
         features = groups(rng, num_groups, 10, 128, 0.3)
         counts.append(api.jaccard_distance(features, k1=10, k2=3, max_distance=0.6).nnz)
-    assert counts[0] >= 20 * 10 * 5  # most pairs of a group are near
+    assert counts[0] >= 20 * 10 * 5  # most pairs of a group are stored
     assert counts[1] == pytest.approx(4 * counts[0], rel=0.1)
 
 
 @pytest.mark.parametrize("eps", [0.35, 0.55])
 def test_clusters_are_those_of_scikit_learn(golden: Any, eps: float) -> None:
-    """DBSCAN of scikit-learn on the released, dense distances gives the same numbers."""
+    """DBSCAN of scikit-learn on the released dense distances gives the same labels."""
     data = golden("jaccard")
     dense = data["distance"]
-    wanted = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit(dense).labels_
-    assert len(set(wanted.tolist())) > 5
-    np.testing.assert_array_equal(api.cluster(data["features"], eps=eps), wanted)
+    expected = DBSCAN(eps=eps, min_samples=4, metric="precomputed").fit(dense).labels_
+    assert len(set(expected.tolist())) > 5
+    np.testing.assert_array_equal(api.cluster(data["features"], eps=eps), expected)
     rows, columns = np.nonzero(dense <= eps)
     stored = sparse.coo_matrix((dense[rows, columns], (rows, columns)), dense.shape)
-    np.testing.assert_array_equal(api.dbscan(stored, eps, min_samples=4), wanted)
+    np.testing.assert_array_equal(api.dbscan(stored, eps, min_samples=4), expected)
 
 
 @pytest.mark.parametrize(
@@ -161,36 +161,36 @@ def test_clusters_are_those_of_scikit_learn(golden: Any, eps: float) -> None:
 def test_associations_are_the_released_ones(
     golden: Any, rng: np.random.Generator, file: str, prefix: str, words: dict[str, Any]
 ) -> None:
-    """Labels are the released code's, whatever outliers lie between; these have none."""
+    """Labels equal the released code's, which has no outliers, wherever outliers are inserted."""
     data = golden(file)
-    arguments, places = [], []
+    arguments, all_rows = [], []
     for side in ("visible", "infrared"):
-        place = np.sort(rng.permutation(len(data[side]) + 9)[: len(data[side])])
-        rows = unit_rows(rng, len(place) + 9, data[side].shape[1])
-        rows[place] = data[side]
+        position = np.sort(rng.permutation(len(data[side]) + 9)[: len(data[side])])
+        rows = unit_rows(rng, len(position) + 9, data[side].shape[1])
+        rows[position] = data[side]
         labels = np.full(len(rows), -1)
-        labels[place] = data[f"{side}_cluster"]
+        labels[position] = data[f"{side}_cluster"]
         arguments.append((rows, labels))
-        places += [place, place]
+        all_rows += [position, position]
     (visible, visible_clusters), (infrared, infrared_clusters) = arguments
-    found = api.associate(visible, infrared, visible_clusters, infrared_clusters, **words)
-    for (role, labels), place in zip(found._asdict().items(), places, strict=True):
+    association = api.associate(visible, infrared, visible_clusters, infrared_clusters, **words)
+    for (role, labels), position in zip(association._asdict().items(), all_rows, strict=True):
         expected = data.get(f"{prefix}_{role}", data.get(f"{role}_cluster"))
-        np.testing.assert_array_equal(labels[place], expected)
-        assert (np.delete(labels, place) == -1).all()
+        np.testing.assert_array_equal(labels[position], expected)
+        assert (np.delete(labels, position) == -1).all()
 
 
 def test_otla_transports_one_way(golden: Any) -> None:
-    """Infrared images get the largest entry of a plan made by loops; visible ones get none."""
+    """Infrared images get the largest entry of a plan computed by loops; visible ones get none."""
     data = golden("association")
     clusters = [data[f"{side}_cluster"] for side in ("visible", "infrared")]
-    found = api.associate(data["visible"], data["infrared"], *clusters, "otla", strength=2.0)
+    association = api.associate(data["visible"], data["infrared"], *clusters, "otla", strength=2.0)
     of_each = [data["visible"][clusters[0] == name] for name in range(clusters[0].max() + 1)]
     means = np.stack([rows.mean(axis=0, dtype=np.float64) for rows in of_each])
     cost = ((data["infrared"][:, None] - means) ** 2).sum(axis=2)
-    np.testing.assert_array_equal(found.infrared_to_visible, plan(cost, 2.0).argmax(axis=1))
-    assert (found.visible_to_infrared == -1).all()
-    np.testing.assert_array_equal(found.visible, clusters[0])
+    np.testing.assert_array_equal(association.infrared_to_visible, plan(cost, 2.0).argmax(axis=1))
+    assert (association.visible_to_infrared == -1).all()
+    np.testing.assert_array_equal(association.visible, clusters[0])
 
 
 def test_paper_and_code_differ_in_the_own_modality(golden: Any) -> None:
@@ -204,18 +204,18 @@ def test_paper_and_code_differ_in_the_own_modality(golden: Any) -> None:
 
 
 def test_propagation_is_the_released_one(golden: Any) -> None:
-    """Features and, as a re-ranking, their distances, pair by pair; float64 is taken too."""
+    """Features and, as a re-ranking, their pairwise distances; float64 is accepted, too."""
     data = golden("cmfp")
     visible, infrared = data["visible"].astype(float), data["infrared"]
-    wanted = data["propagated"]
-    close(np.concatenate(api.propagate(visible, infrared)), wanted)
-    there, back = wanted[: len(visible)].astype(float), wanted[len(visible) :]
+    expected = data["propagated"]
+    close(np.concatenate(api.propagate(visible, infrared)), expected)
+    there, back = expected[: len(visible)].astype(float), expected[len(visible) :]
     squared = ((there[:, None] - back) ** 2).sum(axis=2)
     close(api.rerank_cmfp(visible, infrared), squared)
 
 
 def test_rerankings_are_the_released_ones(golden: Any) -> None:
-    """AIM of visible queries and CMRR of infrared ones, at the defaults and at others."""
+    """AIM of visible queries and CMRR of infrared ones, at the defaults and at other values."""
     data = golden("rerank")
     visible, infrared = data["visible"], data["infrared"]
     close(api.rerank_aim(visible, infrared), data["aim_k1_8_k2_2"])
@@ -225,15 +225,15 @@ def test_rerankings_are_the_released_ones(golden: Any) -> None:
 
 @pytest.mark.parametrize("protocol", ["regdb", "sysu", "llcm"])
 def test_metrics_are_the_released_ones(golden: Any, protocol: Any) -> None:
-    """CMC, mAP and mINP by the rules of each data set, from distances and cameras."""
+    """CMC, mAP and mINP under the rules of each data set, from distances and cameras."""
     data = golden("metrics")
     own = "llcm_query_camera" if protocol == "llcm" else "query_camera"
     cameras = (None, None) if protocol == "regdb" else (data[own], data["gallery_camera"])
-    found = api.retrieval_metrics(
+    metrics = api.retrieval_metrics(
         None, None, data["query_id"], data["gallery_id"], *cameras,
         protocol=protocol, distance=data["distance"],
     )  # fmt: skip
-    for key, value in found._asdict().items():
+    for key, value in metrics._asdict().items():
         close(value, data[f"{protocol}_{key}"])
 
 
@@ -241,12 +241,12 @@ def test_metrics_of_features(rng: np.random.Generator) -> None:
     """The CMC is the share of queries with a match among the largest cosines, counted by hand."""
     query, gallery = groups(rng, 6, 4, 8, 1.0), groups(rng, 6, 5, 8, 1.0)
     asked, answered = np.repeat(np.arange(6), 4), np.repeat(np.arange(6), 5)
-    found = api.retrieval_metrics(query, gallery, asked, answered, num_ranks=7)
+    metrics = api.retrieval_metrics(query, gallery, asked, answered, num_ranks=7)
     order = np.argsort(-(query.astype(float) @ gallery.T), axis=1)
     is_right = answered[order] == asked[:, None]
-    assert found.cmc.tolist() == [is_right[:, :r].any(axis=1).mean() for r in range(1, 8)]
-    assert 0 < found.cmc[0] < found.cmc[-1]
-    assert found.minp == pytest.approx(
+    assert metrics.cmc.tolist() == [is_right[:, :r].any(axis=1).mean() for r in range(1, 8)]
+    assert 0 < metrics.cmc[0] < metrics.cmc[-1]
+    assert metrics.minp == pytest.approx(
         np.mean([5 / (np.flatnonzero(row)[-1] + 1) for row in is_right])
     )
 
@@ -254,7 +254,7 @@ def test_metrics_of_features(rng: np.random.Generator) -> None:
 def test_embed_gives_the_features_of_evaluation(
     checkpoint: Path, tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paths and arrays of several sizes, block by block, are the network's own features of them."""
+    """Paths and arrays of several sizes, block by block, yield the network's own features."""
     network = api.load_network(checkpoint, device="cpu")
     assert (network.image_size, network.num_channels) == (SIZE, 64)
     images: list[Any] = [
@@ -263,15 +263,15 @@ def test_embed_gives_the_features_of_evaluation(
     Image.fromarray(images[1]).save(tmp_path / "picture.png")
     words = ["infrared", "visible", "visible"]
     monkeypatch.setattr(public, "_BLOCK", 2)
-    found = network.embed(images, words)
+    features = network.embed(images, words)
     paths = [images[0], str(tmp_path / "picture.png"), images[2]]
-    np.testing.assert_array_equal(network.embed(paths, words), found)
-    close(network.embed([images[2], tmp_path / "picture.png"], "visible"), found[[2, 1]])
+    np.testing.assert_array_equal(network.embed(paths, words), features)
+    close(network.embed([images[2], tmp_path / "picture.png"], "visible"), features[[2, 1]])
 
     model = Network(backbone="resnet18", width=8, num_parts=3).eval()
     model.load_state_dict(torch.load(checkpoint, weights_only=True)["state"])
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    for image, modality, row in zip(images, words, found, strict=True):
+    for image, modality, row in zip(images, words, features, strict=True):
         small = Image.fromarray(image).resize(SIZE[::-1], Image.Resampling.BILINEAR)
         pixels = (torch.from_numpy(np.array(small)) / 255 - mean) / std
         views = torch.stack([pixels, pixels.flip(1)]).permute(0, 3, 1, 2)
@@ -328,19 +328,19 @@ REFUSED: list[tuple[Callable[..., Any], list[Any], dict[str, Any], str]] = [
 def test_arguments_that_do_not_fit_are_named(
     function: Callable[..., Any], arguments: list[Any], words: dict[str, Any], message: str
 ) -> None:
-    """A ValueError begins with the name of the argument and says what is wanted."""
+    """A ValueError starts with the name of the argument and says what is expected."""
     with pytest.raises(ValueError) as caught:
         function(*arguments, **words)
     assert str(caught.value).startswith(message)
 
 
 def test_rows_of_half_precision_are_unit_rows(rng: np.random.Generator) -> None:
-    """Features normalized in float16, as a network on a GPU gives them, are not refused."""
+    """Features normalized in float16, such as those of a network on a GPU, are accepted."""
     features = groups(rng, 4, 5, 512, 0.2)
     halves = features.astype(np.float16)
-    wanted = api.cluster(features, k1=5, k2=2)
-    assert wanted.max() == 3
-    np.testing.assert_array_equal(api.cluster(halves, k1=5, k2=2), wanted)
+    expected = api.cluster(features, k1=5, k2=2)
+    assert expected.max() == 3
+    np.testing.assert_array_equal(api.cluster(halves, k1=5, k2=2), expected)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_rows_of_half_precision_are_unit_rows(rng: np.random.Generator) -> None:
 def test_images_that_do_not_fit_are_named(
     checkpoint: Path, images: Any, modality: Any, message: str
 ) -> None:
-    """Other arrays than uint8 RGB, one path instead of a list, and unknown modalities."""
+    """This covers arrays other than uint8 RGB, one path instead of a list, unknown modalities."""
     network = api.load_network(checkpoint, "cpu")
     with pytest.raises(ValueError) as caught:
         network.embed(images, modality)
@@ -370,7 +370,7 @@ def test_images_that_do_not_fit_are_named(
 def test_files_and_devices_that_are_missing_are_named(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file's own path is in the message; "cuda" without a GPU is a wrong argument."""
+    """The message contains the path of the file; "cuda" without a GPU is an invalid argument."""
     with pytest.raises(SalcrError, match=str(tmp_path / "none.pt")):
         api.load_network(tmp_path / "none.pt", device="cpu")
     with pytest.raises(SalcrError, match=str(tmp_path / "none.png")):

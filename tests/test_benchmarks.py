@@ -14,7 +14,7 @@ from salcr.pseudo_labels.neighbors import nearest_within
 
 
 def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:
-    """Clusters and all labels of a round are those of dense matrices, and there are clusters."""
+    """Clusters and all labels of a round equal those of dense matrices, and clusters exist."""
     data = clustering.sample_images(500, 430, width=64)
     ours, theirs = clustering._ours_round(data), clustering._plain_round(data)
     assert ours[0].max() >= 9 and ours[1].max() >= 7
@@ -23,15 +23,15 @@ def test_dense_formulation_of_a_round_finds_the_same_labels() -> None:
 
 
 def test_searches_of_the_benchmark_agree() -> None:
-    """faiss, a dense ranking and our search name the same neighbors in the same order."""
+    """faiss, a dense ranking and our search return the same neighbors in the same order."""
     features = clustering.sample_images(400, 0, width=64).visible
     ours = nearest_within(features, 30).indices
     np.testing.assert_array_equal(ours, plain.search(features, 30))
     np.testing.assert_array_equal(ours, plain.ranking(features, 30))
 
 
-def test_disagreement_is_noticed() -> None:
-    """Two clusters in one, a split one, or labels of too many images do not pass."""
+def test_disagreement_is_detected() -> None:
+    """Two merged clusters, a split one, or labels of too many images do not pass."""
     labels = np.repeat(np.arange(10), 50)
     clustering._same_partition(labels, (labels + 3) % 10)
     for other in (np.minimum(labels, 8), np.where(np.arange(500) < 20, -1, labels)):
@@ -43,21 +43,21 @@ def test_disagreement_is_noticed() -> None:
 
 
 def test_peak_memory_is_that_of_the_computation() -> None:
-    """An array of 256 MB that is gone in the end is in the peak."""
+    """An array of 256 MB that is freed before the end is included in the peak."""
     result, seconds, peak = measure_call(lambda: float(np.ones(2**25).sum()))
     assert result == 2**25 and seconds > 0
     assert 0.2 < peak < 0.5
 
 
 def test_a_size_is_measured() -> None:
-    """Clustering a number of images takes some time, and less memory than a gigabyte."""
-    found = growth.measure_clustering(200)
-    assert found["images"] == 200 and found["seconds"] > 0 and 0 <= found["peak_gb"] < 1
+    """Clustering some images takes measurable time, and less memory than a gigabyte."""
+    measured = growth.measure_clustering(200)
+    assert measured["images"] == 200 and measured["seconds"] > 0 and 0 <= measured["peak_gb"] < 1
 
 
 @pytest.mark.slow
 def test_growth_joins_the_rows_in_the_file(tmp_path, monkeypatch, capsys) -> None:
-    """Sizes are clustered in processes of their own and written beside what is there."""
+    """Sizes are clustered in separate processes and added to the existing rows."""
     monkeypatch.setattr(__main__, "SIZES", (200, 300))
     out = tmp_path / "bench.json"
     out.write_text(json.dumps({"rows": [1]}))
@@ -71,6 +71,6 @@ def test_growth_joins_the_rows_in_the_file(tmp_path, monkeypatch, capsys) -> Non
 
 @pytest.mark.slow
 def test_a_failed_size_is_named() -> None:
-    """A number of images that can not be clustered stops the table."""
+    """A number of images that cannot be clustered stops the table."""
     with pytest.raises(RuntimeError, match="clustering -1 images failed"):
         growth.measure_growth([-1], threads=1)

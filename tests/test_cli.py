@@ -1,4 +1,4 @@
-"""The command line: every stage explains itself, every config key is a flag."""
+"""The command line: every stage explains itself, and every configuration key is a flag."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from salcr.config.stages import STAGES, Stage
 
 
 def test_the_registry_and_the_modules_name_the_same_stages() -> None:
-    """Every module in salcr/stages/ is a command, and every command has one."""
+    """Every module in salcr/stages/ is a command, and every command has a module."""
     assert {path.stem for path in Path(salcr.stages.__file__).parent.glob("[!_]*.py")} == set(
         STAGES
     )
@@ -57,7 +57,7 @@ COMPLETE = """
 def test_bash_completes_stages_and_flags(
     capsys: pytest.CaptureFixture[str], words: list[str], wanted: set[str]
 ) -> None:
-    """A stage's first letters, and those of a flag, give the words that argparse knows."""
+    """The first letters of a stage or of a flag are completed to the words that argparse knows."""
     assert main(["--print-completion", "bash"]) == 0
     command = ["bash", "-c", COMPLETE, capsys.readouterr().out, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -65,7 +65,7 @@ def test_bash_completes_stages_and_flags(
 
 
 def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A shell that nobody wrote completions for exits 2 and names those there are."""
+    """A shell without completions exits 2, and the message names the available ones."""
     with pytest.raises(SystemExit) as caught:
         main(["--print-completion", "dos"])
     assert caught.value.code == 2
@@ -73,7 +73,7 @@ def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """A word that is no stage exits 2 and lists the stages."""
+    """A word that is not a stage exits 2, and the message lists the stages."""
     with pytest.raises(SystemExit) as caught:
         main(["trian"])
     assert caught.value.code == 2
@@ -81,7 +81,7 @@ def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_light_stages_import_no_torch() -> None:
-    """Stages that train nothing start without torch, whose import takes seconds."""
+    """Stages without training start without torch, whose import takes seconds."""
     light = ("synthesize", "preprocess", "aggregate", "plot", "tables")
     modules = ", ".join(f"salcr.stages.{stage}" for stage in light)
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"

@@ -1,4 +1,4 @@
-"""The hash of a stage's code: which modules and which edits of them change it."""
+"""The hash of a stage's code: which modules, and which edits of them, change it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def package(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fresh_hash(package: Path) -> Callable[..., str]:
-    """Return stage_hash, of the copy's files as they are now."""
+    """Return stage_hash for the current files of the copy."""
 
     def of_stage(stage: str, unused: Collection[str] = ()) -> str:
         codehash._module.cache_clear()
@@ -50,15 +50,15 @@ COSMETIC = {
 
 
 @pytest.mark.parametrize("change", COSMETIC)
-def test_words_and_layout_do_not_count(package, fresh_hash, change):
-    """An edit of comments, docstrings or layout leaves the hash as it was."""
+def test_comments_and_layout_do_not_count(package, fresh_hash, change):
+    """Editing comments, docstrings or layout does not change the hash."""
     before = fresh_hash("associate")
     edit(package / "pseudo_labels/sinkhorn.py", *COSMETIC[change])
     assert fresh_hash("associate") == before
 
 
 def test_the_docstring_of_a_class_does_not_count(package, fresh_hash):
-    """Words on a class change nothing, its methods do."""
+    """The docstring of a class does not change the hash, but its methods do."""
     before = fresh_hash("train")
     edit(package / "models/network.py", '"""SALCR\'s two-stream network.', '"""The network.')
     assert fresh_hash("train") == before
@@ -86,7 +86,7 @@ def test_code_counts(package, fresh_hash, module, old, new):
     assert fresh_hash("associate") != before
 
 
-# stage -> modules whose code it runs, directly or through others, and some that it does not
+# stage -> modules whose code it runs, directly or indirectly, and some that it does not
 READS = {
     "associate": (
         [
@@ -191,7 +191,7 @@ READS = {
 
 @pytest.mark.parametrize("stage", READS)
 def test_only_modules_that_a_stage_runs_count(package, fresh_hash, stage):
-    """Code added to a module changes the hash exactly if the stage imports it, however far off."""
+    """Code added to a module changes the hash exactly if the stage imports it, even indirectly."""
     before = fresh_hash(stage)
     for names, counts in zip(READS[stage], (True, False), strict=True):
         for name in names:
@@ -215,7 +215,7 @@ def test_readers_of_other_data_sets_do_not_count(package, fresh_hash):
 
 @pytest.mark.parametrize("name", ["config/schema", "config/loading"])
 def test_settings_do_not_count(package, fresh_hash, name):
-    """What only carries settings to a stage does not rerun it; their values do so elsewhere."""
+    """Code that only passes settings to a stage does not rerun it; their values do so elsewhere."""
     before = fresh_hash("train")
     (package / f"{name}.py").write_text("NOTHING = 1\n")
     assert fresh_hash("train") == before
@@ -225,7 +225,7 @@ def test_settings_do_not_count(package, fresh_hash, name):
     "statement", ["from salcr import late", "import salcr.late", "from ..late import X"]
 )
 def test_an_import_inside_a_function_counts(package, fresh_hash, statement):
-    """A module that is only imported when a function runs is read as well, however it is named."""
+    """A module imported only when a function runs is included, whatever the form of the import."""
     new = package / "late.py"
     new.write_text("X = 1\n")
     edit(package / "pseudo_labels/sinkhorn.py", "    kernel =", f"    {statement}\n    kernel =")
@@ -252,7 +252,7 @@ finally:
 
 
 def test_an_import_in_any_block_is_seen(tmp_path):
-    """Branches, loops, handlers, cases, functions and classes are searched; packages count."""
+    """Branches, loops, handlers, cases, functions and classes are searched; packages, too."""
     names = ["a", "b", "c", "d", "e", "f/__init__", "f/g", "h", "unused", "blocks"]
     (tmp_path / "f").mkdir()
     for name in names:
@@ -261,7 +261,7 @@ def test_an_import_in_any_block_is_seen(tmp_path):
     assert set(imported) == {tmp_path / f"{name}.py" for name in names[:-2]}
 
 
-def test_stages_have_hashes_of_their_own(package, fresh_hash):
+def test_stages_have_different_hashes(package, fresh_hash):
     """Different stages run different code; the same code gives the same hash."""
     hashes = [fresh_hash(stage) for stage in READS]
     assert len(set(hashes)) == len(READS)
@@ -269,7 +269,7 @@ def test_stages_have_hashes_of_their_own(package, fresh_hash):
 
 
 def test_a_module_is_parsed_once_for_all_stages(package, monkeypatch):
-    """Snakemake asks for every stage's hash at each start: no module is parsed twice."""
+    """Snakemake requests every stage's hash at each start: no module is parsed twice."""
     parsed = []
     parse = ast.parse
     monkeypatch.setattr(ast, "parse", lambda text: parsed.append(text) or parse(text))

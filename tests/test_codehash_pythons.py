@@ -15,8 +15,8 @@ from tests.support.pythons import pythons
 
 REPOSITORY = codehash.PACKAGE.parent
 
-# name -> code whose hash is stored; every piece has what a version of Python once wrote otherwise,
-# or might
+# name -> code whose hash is stored; each piece is one that a version of Python represented
+# differently, or might
 SOURCES = {
     "texts": """
 a = f"{x}" f'{d["key"]!r:>{width}.{digits}f} of {{all}}' "and" f"{y:%Y-%m-%d {z}}" u"!"
@@ -101,7 +101,7 @@ def sources(tmp_path: Path) -> Path:
 
 
 def hashes(python: str, package: Path, **environment: str) -> dict[str, str]:
-    """Return stage -> hash, as another interpreter takes them of a package."""
+    """Return stage -> hash, as another interpreter computes it for a package."""
     done = subprocess.run(
         [python, "-B", "-c", PRINT_HASHES, str(package)],
         cwd=REPOSITORY,
@@ -114,13 +114,13 @@ def hashes(python: str, package: Path, **environment: str) -> dict[str, str]:
 
 
 def test_every_python_takes_the_stored_hashes(sources: Path) -> None:
-    """Each interpreter of this machine gives the hashes that are stored here."""
+    """Each interpreter on this machine computes the hashes stored here."""
     taken = {version: hashes(python, sources) for version, python in pythons().items()}
     assert taken == dict.fromkeys(pythons(), DIGESTS)
 
 
 def test_every_python_takes_the_same_hashes_of_the_stages() -> None:
-    """The real stages have one hash each, whichever interpreter of this machine takes it."""
+    """Each real stage has one hash, whichever interpreter on this machine computes it."""
     here = {stage: codehash.stage_hash(stage) for stage in codehash.stage_names()}
     assert len(set(here.values())) == len(here) > 20
     for version, python in pythons().items():
@@ -128,14 +128,14 @@ def test_every_python_takes_the_same_hashes_of_the_stages() -> None:
 
 
 def test_the_locale_does_not_count(sources: Path) -> None:
-    """Where Python takes files for ASCII, letters outside of it are read all the same."""
+    """Even where Python assumes that files are ASCII, other characters are read."""
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for version, python in pythons().items():
         assert hashes(python, sources, **ascii_only) == DIGESTS, version
 
 
 def test_where_python_cuts_the_texts_of_an_f_string_does_not_count() -> None:
-    """Texts in pieces, and empty ones, as in Python 3.12's format specifications, are the same."""
+    """Texts in pieces, and empty ones, as in format specifications of Python 3.12, do not count."""
 
     def digest(*texts: str) -> str:
         spec = ast.JoinedStr([ast.Constant(text) for text in texts])
@@ -147,7 +147,7 @@ def test_where_python_cuts_the_texts_of_an_f_string_does_not_count() -> None:
 
 
 def test_fields_of_a_later_python_do_not_count_while_they_are_empty() -> None:
-    """A new field is left out where it is empty, as type parameters are in code without them."""
+    """An empty new field is ignored, such as type parameters in code without them."""
 
     class Later(ast.Return):
         _fields = ("value", "types", "other", "is_new")

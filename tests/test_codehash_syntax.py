@@ -1,4 +1,4 @@
-"""Which differences between two pieces of code the hash of a stage's code sees."""
+"""Which differences between two pieces of code change the hash of a stage's code."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ OTHER = {
 
 
 def hash_of(folder: Path, code: str) -> str:
-    """Return the hash of a stage whose only module holds the code, inside of a function."""
-    package = Path(tempfile.mkdtemp(dir=folder)) / "salcr"  # read once, so of a name of its own
+    """Return the hash of a stage whose only module contains the code, inside a function."""
+    package = Path(tempfile.mkdtemp(dir=folder)) / "salcr"  # cached by name, so a new one
     (package / "stages").mkdir(parents=True)
     (package / "equivalent_code.csv").write_text("module,code,counts_as,reason\n")
     body = textwrap.indent(code, "    ")
@@ -70,13 +70,13 @@ def hash_of(folder: Path, code: str) -> str:
 
 @pytest.mark.parametrize("change", SAME)
 def test_a_reworded_text_does_not_count(tmp_path, change):
-    """What only a person reads can be corrected without running anything again."""
+    """Text for human readers can be corrected without rerunning anything."""
     first, second = SAME[change]
     assert hash_of(tmp_path, first) == hash_of(tmp_path, second)
 
 
 @pytest.mark.parametrize("change", OTHER)
 def test_what_acts_differently_counts(tmp_path, change):
-    """Small differences of syntax that change what happens, beside messages or not, all count."""
+    """Small differences of syntax that change behavior, next to messages or not, all count."""
     first, second = OTHER[change]
     assert hash_of(tmp_path, first) != hash_of(tmp_path, second)

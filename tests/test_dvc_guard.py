@@ -1,4 +1,4 @@
-"""What was not pulled is distinguished from what a stopped job left undone, on made-up folders."""
+"""Files that were not pulled are distinguished from unfinished ones, on made-up folders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
 
 RESULTS = Path("results/regdb")
-LONG = "x" * 250  # a record whose name would be longer than a file's may be, so it gets a folder
+LONG = "x" * 250  # the name of its record would exceed the limit, so it gets a folder
 CHECKPOINTS = {
     RESULTS / "salcr/trial01/round00/checkpoint.pt": RESULTS / "logs/pretrain.log",
     RESULTS / LONG / "round01/checkpoint.pt": RESULTS / "logs/train.log",
@@ -24,7 +24,7 @@ MISSING = list(CHECKPOINTS)[1]
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilePersistence:
     """Return Snakemake's records of both checkpoints, in a folder where only the second is missing.
 
-    They are Snakemake's own: how it names them is not written down a second time here.
+    They come from Snakemake: its naming scheme is not repeated here.
     """
     monkeypatch.chdir(tmp_path)
     lock = {"stages": {"workflow": {"outs": [{"path": "results/regdb"}, {"path": "other"}]}}}
@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilePersistence:
 
 
 def test_a_checkpoint_that_was_not_pulled_is_refused_by_name(here: FilePersistence) -> None:
-    """With a record and without a log, or with one that ended well, the file was made elsewhere."""
+    """With a record and no log, or a log of a completed job, the file was created elsewhere."""
     log = CHECKPOINTS[MISSING]
     log.parent.mkdir()
     for text in (None, "12:00:00 train: finished after 3.0 s\n"):
@@ -51,7 +51,7 @@ def test_a_checkpoint_that_was_not_pulled_is_refused_by_name(here: FilePersisten
 
 
 def test_what_a_stopped_job_left_undone_is_not(here: FilePersistence) -> None:
-    """A log without the last line, or Snakemake's mark of an unfinished job: it may run again."""
+    """A log without the last line, or Snakemake's mark of an incomplete job: it may run again."""
     log = CHECKPOINTS[MISSING]
     log.parent.mkdir()
     log.write_text("12:00:00 train, trial 1\nerror: out of memory\n")
@@ -62,7 +62,7 @@ def test_what_a_stopped_job_left_undone_is_not(here: FilePersistence) -> None:
 
 
 def test_a_checkpoint_without_a_record_is_not(here: FilePersistence) -> None:
-    """One more round has no record yet."""
+    """An additional round has no record yet."""
     new = {RESULTS / "salcr/trial01/round02/checkpoint.pt": RESULTS / "logs/other.log"}
     known = {path: log for path, log in CHECKPOINTS.items() if path.exists()}
     check_pulled(RESULTS, {**known, **new})
@@ -79,21 +79,21 @@ def test_records_of_other_results_do_not_count(here: FilePersistence) -> None:
 
 
 def test_only_tracked_results_are_guarded(here: FilePersistence) -> None:
-    """Results that no dvc.lock names, or in a folder without one, are Snakemake's alone."""
+    """Results that are not in a dvc.lock, or in a folder without one, belong to Snakemake alone."""
     check_pulled(Path("results/demo"), {Path("results/demo/a.pt"): Path("results/demo/a.log")})
     Path("dvc.lock").unlink()
     check_pulled(RESULTS, CHECKPOINTS)
 
 
 def test_a_broken_lock_is_one_message(here: FilePersistence) -> None:
-    """A dvc.lock with a merge conflict in it is named."""
+    """A dvc.lock that contains a merge conflict is named."""
     Path("dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  workflow: [\n")
     with pytest.raises(SalcrError, match=r"dvc\.lock: not valid YAML"):
         check_pulled(RESULTS, CHECKPOINTS)
 
 
 def test_raw_files_are_the_split_files_and_the_record_of_dvc(tmp_path: Path) -> None:
-    """Sorted split files; beside them the folder's .dvc file, which changes with every image."""
+    """Sorted split files, and the folder's .dvc file, which changes with every image."""
     root = tmp_path / "raw"
     (root / "idx").mkdir(parents=True)
     for name in ("b.txt", "a.txt", "other.png"):
@@ -105,7 +105,7 @@ def test_raw_files_are_the_split_files_and_the_record_of_dvc(tmp_path: Path) -> 
 
 
 def test_missing_raw_files_are_one_message(tmp_path: Path) -> None:
-    """The reader's message; where DVC tracks the folder, how to fetch it instead."""
+    """The message of the reader; if DVC tracks the folder, how to fetch it instead."""
     root = tmp_path / "raw"
     with pytest.raises(SalcrError, match=r"^get .*raw elsewhere$"):
         raw_files(root, "idx/*.txt", "get {} elsewhere".format)

@@ -1,4 +1,4 @@
-"""An edit that was accepted as harmless leaves the hash of a stage's code as it was."""
+"""An edit that was accepted as harmless does not change the hash of a stage's code."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def repository(checkout: Path) -> Path:
-    """Return the same as a Git repository with one commit."""
+    """Return the same folder as a Git repository with one commit."""
     git(checkout, "init", "--quiet")
     commit(checkout)
     return checkout
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return the environment without a surrounding repository, such as that of a commit hook."""
+    """Return the environment without an enclosing repository, such as that of a commit hook."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return {**kept, "GIT_CEILING_DIRECTORIES": str(folder.parent), "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -49,7 +49,7 @@ def git(folder: Path, *words: str) -> None:
 
 
 def commit(folder: Path) -> None:
-    """Commit all files as they are."""
+    """Commit all files in their current state."""
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "all")
 
@@ -66,7 +66,7 @@ def command(folder: Path, *words: str, **variables: str) -> subprocess.Completed
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return stage -> hash as the command prints them."""
+    """Return stage -> hash as printed by the command."""
     done = command(folder)
     assert done.returncode == 0, done.stderr
     return dict(line.split() for line in done.stdout.splitlines())
@@ -84,7 +84,7 @@ def changed(before: dict[str, str], after: dict[str, str]) -> list[str]:
 
 
 def test_an_accepted_edit_does_not_count_and_the_next_one_does(repository: Path) -> None:
-    """Accepted edits, one on the other, keep the first hash; an edit not accepted changes it."""
+    """Accepted edits, one after another, keep the first hash; an edit not accepted changes it."""
     before = hashes(repository)
     for line in ("FIRST = 1", "SECOND = 2"):
         add(repository / SINKHORN, line)
@@ -127,7 +127,7 @@ def test_an_accepted_edit_is_accepted_for_every_layout(repository: Path) -> None
 
 
 def test_edits_accepted_on_two_branches_stay_accepted_when_merged(repository: Path) -> None:
-    """Rows belong to modules: the rows of both branches together give back the first hash."""
+    """Rows belong to modules: the rows of both branches together restore the first hash."""
     before = hashes(repository)
     table = repository / "salcr/equivalent_code.csv"
     header, rows = table.read_text(), []
@@ -144,7 +144,7 @@ def test_edits_accepted_on_two_branches_stay_accepted_when_merged(repository: Pa
 
 
 def refusal(folder: Path, *words: str, **variables: str) -> str:
-    """Return what the command says when it refuses and writes nothing."""
+    """Return the message with which the command refuses, after checking that nothing is written."""
     table = folder / "salcr/equivalent_code.csv"
     before = table.read_bytes()
     done = command(folder, *words, **variables)
@@ -155,7 +155,7 @@ def refusal(folder: Path, *words: str, **variables: str) -> str:
 
 
 def test_nothing_to_accept_is_refused(repository: Path) -> None:
-    """Words that do not count, or no edit at all, leave nothing to be accepted."""
+    """Text that does not count, or no edit at all, leaves nothing to accept."""
     add(repository / SINKHORN, "# a comment")
     assert "nothing to accept" in refusal(repository, "--accept", "a comment")
 
@@ -167,7 +167,7 @@ def test_a_reason_is_needed(repository: Path) -> None:
 
 
 def test_without_git_nothing_is_accepted(checkout: Path, tmp_path_factory) -> None:
-    """A folder that is not a repository, and a machine without the program git, get a message."""
+    """A folder that is not a repository, and a machine without git, cause an error message."""
     add(checkout / SINKHORN, "ADDED = 1")
     assert "not a git repository" in refusal(checkout, "--accept", "unused")
     empty = str(tmp_path_factory.mktemp("empty"))
@@ -175,7 +175,7 @@ def test_without_git_nothing_is_accepted(checkout: Path, tmp_path_factory) -> No
 
 
 def test_a_circle_of_rows_is_not_written(repository: Path) -> None:
-    """Where a row has the committed code count as the new one, the opposite is not accepted."""
+    """If a row maps the committed code to the new code, the reverse is not accepted."""
     table, module = repository / "salcr/equivalent_code.csv", repository / SINKHORN
     committed = codehash._module(module, repository / "salcr")[0]
     add(module, "ADDED = 1")
@@ -188,7 +188,7 @@ def test_a_circle_of_rows_is_not_written(repository: Path) -> None:
 
 @pytest.mark.parametrize("module", ["late", "evaluation.tsne"])
 def test_other_modules_are_not_accepted(repository: Path, module: str) -> None:
-    """A new module or an existing one that a stage did not run is named, and nothing is written."""
+    """A new module, or one that a stage did not run, is named, and nothing is written."""
     if module == "late":
         (repository / "salcr/late.py").write_text("X = 1\n")
     add(repository / "salcr/stages/complexity.py", f"import salcr.{module}")
@@ -207,7 +207,7 @@ def test_other_modules_are_not_accepted(repository: Path, module: str) -> None:
     ],
 )
 def test_rows_that_contradict_each_other_are_refused(checkout: Path, rows: str, word: str) -> None:
-    """Circles, two older digests of one and incomplete rows end with a message naming the file."""
+    """Circles, two older digests for one, and incomplete rows cause an error naming the file."""
     path = checkout / "salcr/equivalent_code.csv"
     path.write_text(f"module,code,counts_as,reason\n{rows}")
     message = refusal(checkout)
@@ -215,7 +215,7 @@ def test_rows_that_contradict_each_other_are_refused(checkout: Path, rows: str, 
 
 
 def test_rows_in_a_chain_lead_to_the_oldest(checkout: Path) -> None:
-    """A digest counts as the last of a chain, in any order of rows, of its own module alone."""
+    """A digest maps to the last of a chain, in any order of rows, within its own module only."""
     package = checkout / "salcr"
     now = codehash._module(checkout / SINKHORN, package)[0]
     path = package / "equivalent_code.csv"

@@ -1,4 +1,4 @@
-"""Reading and writing: whole or not at all, checked, without executing code."""
+"""Reading and writing: completely or not at all, verified, without executing code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from salcr.models import tensor_files
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """When the block fails, the old content stays and no temporary file is left."""
+    """If the block fails, the old content remains and no temporary file is left."""
     path = tmp_path / "a.txt"
     files.write_text(path, "old")
     with pytest.raises(RuntimeError), files.atomic_path(path) as temporary:
@@ -31,7 +31,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
-    """A pipe, as a device would, remains; the path of a folder alone is refused too."""
+    """A pipe, which behaves like a device, remains; the path of a folder is rejected, too."""
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path()):
         with pytest.raises(SalcrError, match=rf"{path}: cannot be written \(not a regular file\)"):
@@ -41,7 +41,7 @@ def test_only_a_regular_file_is_replaced(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
 def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> None:
-    """A file may be read and written by whom the umask allows, whatever the old file allowed."""
+    """The umask decides who may read and write a file, whatever the old file's permissions."""
     path = tmp_path / "a.txt"
     path.touch(0o640)
     before = os.umask(mask)
@@ -53,10 +53,10 @@ def test_permissions_follow_the_umask(tmp_path: Path, mask: int, mode: int) -> N
 
 
 @pytest.mark.parametrize(("module", "call"), [(os, "open"), (fcntl, "flock")])
-def test_a_temporary_taken_before_it_was_locked_is_made_again(
+def test_a_temporary_file_deleted_before_its_lock_is_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, call: str
 ) -> None:
-    """Another writer may delete a new temporary until it is locked: then the next is locked."""
+    """Another writer may delete a temporary file before it is locked: then another is created."""
     original, deleted = getattr(module, call), []
 
     def delete_first(*arguments: Any) -> Any:
@@ -71,8 +71,8 @@ def test_a_temporary_taken_before_it_was_locked_is_made_again(
     assert [*tmp_path.iterdir()] == [tmp_path / "a.txt"]
 
 
-def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
-    """A path below a file cannot be made: the message names it."""
+def test_an_unwritable_path_is_named(tmp_path: Path) -> None:
+    """A path below a file cannot be created: the message names it."""
     (tmp_path / "file").touch()
     with pytest.raises(SalcrError, match="cannot be written"):
         files.write_text(tmp_path / "file" / "below.txt", "x")
@@ -100,7 +100,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path, reader, content: st
 
 
 def test_round_trips(tmp_path: Path) -> None:
-    """Arrays, tables and checkpoints come back as they were written."""
+    """Arrays, tables and checkpoints are read back as they were written."""
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     np.save(tmp_path / "a.npy", array)
     assert np.array_equal(files.map_array(tmp_path / "a.npy"), array)
@@ -108,19 +108,19 @@ def test_round_trips(tmp_path: Path) -> None:
     files.write_table(tmp_path / "t.csv", table)
     assert files.read_table(tmp_path / "t.csv", ["y", "x"]).equals(table[["y", "x"]])
     tensor_files.write_checkpoint(tmp_path / "c.pt", {"state": {"w": torch.eye(2)}, "round": 3})
-    found = tensor_files.read_checkpoint(tmp_path / "c.pt")
-    assert found["round"] == 3 and torch.equal(found["state"]["w"], torch.eye(2))
+    checkpoint = tensor_files.read_checkpoint(tmp_path / "c.pt")
+    assert checkpoint["round"] == 3 and torch.equal(checkpoint["state"]["w"], torch.eye(2))
 
 
 def test_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
-    """A file of torch.save that is no checkpoint of ours says so."""
+    """A file of torch.save that is not one of our checkpoints is reported as such."""
     torch.save({"state_dict": {}}, tmp_path / "c.pt")
     with pytest.raises(SalcrError, match="not a checkpoint of this version"):
         tensor_files.read_checkpoint(tmp_path / "c.pt")
 
 
 def test_state_dict_must_hold_tensors(tmp_path: Path) -> None:
-    """A mapping of something else is refused."""
+    """A mapping of other objects is rejected."""
     torch.save({"lr": 0.1}, tmp_path / "s.pth")
     with pytest.raises(SalcrError, match="does not hold a state dict"):
         tensor_files.read_state_dict(tmp_path / "s.pth")

@@ -1,4 +1,4 @@
-"""Who imports whom, as CONTRIBUTING.md has it; imports inside functions count."""
+"""Which module imports which, as stated in CONTRIBUTING; imports in functions count."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import salcr
 from salcr.codehash import imported_modules
 
 PACKAGE = Path(salcr.__file__).parent
-GROUND = "ground"  # the files beside the rooms
+GROUND = "ground"  # the files next to the rooms
 
-# room -> rooms that it may import, besides itself and the ground
+# room -> rooms that it may import, in addition to itself and the ground
 ROOMS: dict[str, set[str]] = {
     GROUND: set(),
     "config": set(),
@@ -32,7 +32,7 @@ ROOMS: dict[str, set[str]] = {
 }
 ROOMS["stages"] = ROOMS.keys() - {"stages"}
 WITHOUT_TORCH = ("config", "datasets", "reporting")
-ENTRIES = {"__main__", "api"}  # nothing inside imports them, so they may import every room
+ENTRIES = {"__main__", "api"}  # no module imports them, so they may import every room
 
 
 def module_names() -> list[str]:
@@ -42,19 +42,19 @@ def module_names() -> list[str]:
 
 
 def imported_by(name: str) -> set[str]:
-    """Return the modules of salcr that one imports itself, such as "stages.train"."""
+    """Return the modules of salcr that a module imports directly, such as "stages.train"."""
     paths = imported_modules(PACKAGE.joinpath(*name.split(".")).with_suffix(".py"))
     parts = [path.relative_to(PACKAGE).with_suffix("").parts for path in paths]
     return {".".join(part) for part in parts if part[-1] != "__init__"} - {name}
 
 
 def room_of(name: str) -> str:
-    """Return the folder of a module on the first level, or the ground."""
+    """Return the top-level folder of a module, or the ground."""
     return name.partition(".")[0] if "." in name else GROUND
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    """Taking away, again and again, what imports nothing that is left leaves nothing."""
+    """Repeatedly removing modules that import none of the remaining ones leaves nothing."""
     left = {name: imported_by(name) for name in module_names()}
     while leaves := [name for name, others in left.items() if not others & left.keys()]:
         for name in leaves:
@@ -64,7 +64,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 @pytest.mark.parametrize("name", module_names())
 def test_a_room_imports_only_the_rooms_below(name: str) -> None:
-    """Each module keeps to the table of rooms; the entries are imported by none."""
+    """Each module follows the table of rooms; no module imports the entries."""
     imported = imported_by(name)
     assert not imported & ENTRIES
     if name not in ENTRIES:
@@ -72,8 +72,8 @@ def test_a_room_imports_only_the_rooms_below(name: str) -> None:
         assert {room_of(other) for other in imported} <= {room, GROUND, *ROOMS[room]}
 
 
-def test_the_table_of_rooms_is_whole_and_has_no_circle() -> None:
-    """Every folder of the first level is in the table, each below the rooms that import it."""
+def test_the_table_of_rooms_is_complete_and_acyclic() -> None:
+    """Every top-level folder is in the table, below the rooms that import it."""
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert folders | {GROUND} == ROOMS.keys()
     below: set[str] = set()
@@ -102,7 +102,7 @@ def test_contributing_has_the_table_of_rooms() -> None:
 
 @pytest.mark.parametrize("room", [GROUND, *WITHOUT_TORCH])
 def test_rooms_without_torch(room: str) -> None:
-    """Importing every module of such a room, in a process of its own, does not import torch."""
+    """Importing every module of such a room in a separate process does not import torch."""
     names = [f"salcr.{name}" for name in module_names() if room_of(name) == room]
     assert names
     code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
@@ -111,7 +111,7 @@ def test_rooms_without_torch(room: str) -> None:
 
 
 def test_stages_do_not_import_each_other() -> None:
-    """Whatever two stages share is below them."""
+    """Code that two stages share is below them."""
     stages = {name for name in module_names() if room_of(name) == "stages"}
     shared = {stage: imported_by(stage) & stages for stage in stages}
     assert not any(shared.values()), shared

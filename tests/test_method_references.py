@@ -1,4 +1,4 @@
-"""docs/METHOD.md and what refers to it: sections, links, paths, configuration keys, defaults."""
+"""docs/METHOD.md and references to it: sections, links, paths, configuration keys, defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 METHOD = ROOT / "docs/METHOD.md"
 TEXT = METHOD.read_text()
 HEADINGS = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-NUMBERS = {found[0] for title in HEADINGS if (found := re.match(r"\d+(\.\d+)*(?= )", title))}
+NUMBERS = {match[0] for title in HEADINGS if (match := re.match(r"\d+(\.\d+)*(?= )", title))}
 KEY = re.compile(r"(?P<section>[a-z]\w*)\.(?P<name>\w+)(?:: (?P<value>.+))?")
 SPANS = re.findall(r"`([^`\n]+)`", TEXT)
 """What is set as code."""
@@ -30,7 +30,7 @@ MENTION = re.compile(r"(?<![\w/])METHOD\b(?!\.md[\])#])")
 
 
 def citing_files() -> list[Path]:
-    """Return the Python and Markdown files of the repository that may cite METHOD, this one not."""
+    """Return the repository's Python and Markdown files that may cite METHOD, except this one."""
     folders = ("salcr", "tests", "benchmarks", "workflow", "docs")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
     files += ROOT.glob("*.*")
@@ -39,18 +39,18 @@ def citing_files() -> list[Path]:
 
 
 def cited_numbers(text: str) -> list[str]:
-    """Return the section numbers that a text cites."""
-    lists = [found[1] or found[2] for found in REFERENCE.finditer(text)]
+    """Return the section numbers cited in a text."""
+    lists = [match[1] or match[2] for match in REFERENCE.finditer(text)]
     return [number for numbers in lists for number in re.findall(_NUMBER, numbers)]
 
 
 def anchor(title: str) -> str:
-    """Return the fragment that a renderer of Markdown gives a heading."""
+    """Return the fragment that a Markdown renderer assigns to a heading."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
 def parameters() -> list[list[str]]:
-    """Return key, default and SYSU-MM01's value of every row of the table of parameters."""
+    """Return key, default and SYSU-MM01's value for every row of the table of parameters."""
     rows = [re.findall(r"`([^`]+)`", line) for line in TEXT.splitlines() if line.startswith("|")]
     return [row[:3] for row in rows if len(row) >= 3]
 
@@ -63,7 +63,7 @@ def value_of(values: dict[str, Any], key: str) -> Any:
 
 
 def configuration_keys() -> set[str]:
-    """Return every key of the configuration, sections and keys outside them included."""
+    """Return every key of the configuration, including sections and top-level keys."""
     keys = set(Config.model_fields)
     for section, field in Config.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
@@ -72,7 +72,7 @@ def configuration_keys() -> set[str]:
 
 
 def test_every_cited_section_is_a_heading() -> None:
-    """Docstrings and pages cite only numbers that METHOD.md has, and at least 20 times."""
+    """Docstrings and pages cite only numbers that exist in METHOD.md, at least 20 times."""
     cited = {path: cited_numbers(path.read_text()) for path in citing_files()}
     missing = {path.name: set(numbers) - NUMBERS for path, numbers in cited.items()}
     assert {name: numbers for name, numbers in missing.items() if numbers} == {}
@@ -82,10 +82,10 @@ def test_every_cited_section_is_a_heading() -> None:
 def test_every_mention_has_a_section() -> None:
     """Citations have one of two forms: `METHOD 2.7`, or `docs/METHOD.md, section 2.7`."""
     loose = {
-        path.name: [found[0] for found in MENTION.finditer(REFERENCE.sub("", path.read_text()))]
+        path.name: [match[0] for match in MENTION.finditer(REFERENCE.sub("", path.read_text()))]
         for path in citing_files()
     }
-    assert {name: found for name, found in loose.items() if found} == {}
+    assert {name: match for name, match in loose.items() if match} == {}
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_references_are_recognized(text: str, numbers: list[str]) -> None:
 
 def test_numbers_of_headings_are_unique_and_in_order() -> None:
     """A cited number leads to one heading, and every subsection follows its section."""
-    numbers = [found[0] for title in HEADINGS if (found := re.match(r"\d+(\.\d+)*(?= )", title))]
+    numbers = [match[0] for title in HEADINGS if (match := re.match(r"\d+(\.\d+)*(?= )", title))]
     split = [tuple(map(int, number.split("."))) for number in numbers]
     assert split == sorted(set(split))
     assert {parent[:-1] for parent in split if len(parent) > 1} <= set(split)
@@ -113,7 +113,7 @@ def test_numbers_of_headings_are_unique_and_in_order() -> None:
 
 
 def test_links_lead_to_headings_and_files() -> None:
-    """Each link to a place in METHOD.md has a heading, each link from it to a page a file."""
+    """Each link to a place in METHOD.md has a heading, and each link from it to a page a file."""
     targets = re.findall(r"\]\(([^)\s]+)\)", TEXT)
     inside = {target[1:] for target in targets if target.startswith("#")}
     assert inside
@@ -125,7 +125,7 @@ def test_links_lead_to_headings_and_files() -> None:
 
 
 def test_named_paths_exist() -> None:
-    """Every module and file that METHOD.md names is there, and most of the method's are named."""
+    """Every module and file named in METHOD.md exists, and most modules of the method are named."""
     named = {span for span in SPANS if "/" in span}
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
     rooms = ("losses", "models/network.py", "pseudo_labels", "data/samplers.py")
@@ -135,15 +135,15 @@ def test_named_paths_exist() -> None:
 
 
 def test_named_keys_exist() -> None:
-    """Every configuration key that METHOD.md names is in the schema."""
-    named = [found for span in SPANS if (found := KEY.fullmatch(span))]
+    """Every configuration key named in METHOD.md is in the schema."""
+    named = [match for span in SPANS if (match := KEY.fullmatch(span))]
     assert len(named) > 40
     assert {key["section"] + "." + key["name"] for key in named} <= configuration_keys()
 
 
 def test_named_values_are_allowed() -> None:
-    """Every `key: value` that METHOD.md names fits the schema."""
-    valued = [found for span in SPANS if (found := KEY.fullmatch(span)) and found["value"]]
+    """Every `key: value` named in METHOD.md fits the schema."""
+    valued = [match for span in SPANS if (match := KEY.fullmatch(span)) and match["value"]]
     assert valued
     for key in valued:
         value = {key["section"]: {key["name"]: yaml.safe_load(key["value"])}}
@@ -151,18 +151,18 @@ def test_named_values_are_allowed() -> None:
 
 
 def test_defaults_are_those_of_the_configuration() -> None:
-    """The table's two columns are config/default.yaml, without and with config/sysu.yaml."""
+    """The table's two columns equal config/default.yaml, without and with config/sysu.yaml."""
     default = read_yaml(ROOT / "config/default.yaml")
     sysu = merge(default, read_yaml(ROOT / "config/sysu.yaml"))
     rows = parameters()
     assert len(rows) > 30
     for key, *shown in rows:
-        wanted = [value_of(default, key), value_of(sysu, key)]
-        assert [yaml.safe_load(value) for value in shown] == wanted, key
+        expected = [value_of(default, key), value_of(sysu, key)]
+        assert [yaml.safe_load(value) for value in shown] == expected, key
 
 
 def test_equations_survive_a_renderer() -> None:
-    """Markdown takes a backslash before punctuation, and < and *, for its own: none in formulas."""
+    """Formulas avoid what Markdown interprets: backslashes before punctuation, and < and *."""
     blocks = re.findall(r"^\$\$\n(.+?)\n\$\$$", TEXT, re.DOTALL | re.MULTILINE)
     rest = re.sub(r"^\$\$\n.+?\n\$\$$|`[^`\n]+`", "", TEXT, flags=re.DOTALL | re.MULTILINE)
     inline = re.findall(r"\$([^$]+)\$", rest)

@@ -31,7 +31,7 @@ def test_running_out_of_memory_names_the_key_to_lower(
     stage: str,
     key: str,
 ) -> None:
-    """A GPU, or a machine, without room for a batch: a message with the key, nothing written."""
+    """If a batch does not fit in GPU or main memory, the key is named; nothing is written."""
     data = stage_one / "data"
     (tmp_path / "round00").symlink_to(stage_one / "round00")
     assert tiny.associate(data, tmp_path, 1) == 0
@@ -52,22 +52,22 @@ def test_running_out_of_memory_names_the_key_to_lower(
 
 
 def test_torch_says_so_on_a_cpu_too():
-    """What torch itself raises for four petabytes is no bug to trace back; other errors are."""
-    with pytest.raises(RuntimeError) as found:
+    """The error of torch for four petabytes is not treated as a bug; other errors are."""
+    with pytest.raises(RuntimeError) as caught:
         torch.empty(10**15)
-    assert is_out_of_memory(found.value)
-    with pytest.raises(RuntimeError) as found:
+    assert is_out_of_memory(caught.value)
+    with pytest.raises(RuntimeError) as caught:
         torch.eye(2) @ torch.eye(3)
-    assert not is_out_of_memory(found.value)
+    assert not is_out_of_memory(caught.value)
 
 
 def test_a_file_for_which_there_is_no_room_is_not_called_damaged(tmp_path, monkeypatch):
-    """A checkpoint read onto a full GPU: the message must not advise to delete it."""
-    write_checkpoint(tmp_path / "whole.pt", {"round": 0})
+    """If a checkpoint is read onto a full GPU, the message must not advise deleting it."""
+    write_checkpoint(tmp_path / "network.pt", {"round": 0})
 
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(torch, "load", full)
     with pytest.raises(torch.OutOfMemoryError):
-        read_checkpoint(tmp_path / "whole.pt")
+        read_checkpoint(tmp_path / "network.pt")

@@ -1,4 +1,4 @@
-"""How results came about: what the workflow notes of every trial."""
+"""The provenance of results: what the workflow records for every trial."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from salcr.files import read_yaml
 from tests.support import tiny
 
 
-def read(finished: Path, name: str) -> dict[str, object]:
+def read(finished_run: Path, name: str) -> dict[str, object]:
     """Return the provenance of a variant's first trial."""
-    text = (finished / f"results/tiny/{name}/trial01/provenance.json").read_text()
+    text = (finished_run / f"results/tiny/{name}/trial01/provenance.json").read_text()
     return json.loads(text)
 
 
 @pytest.mark.parametrize("name", ["salcr", "dagl"])
-def test_the_configuration_is_the_resolved_one(finished: Path, name: str) -> None:
-    """Every section that a job read, with the variant's overlay, as the schema resolves it."""
+def test_the_configuration_is_the_resolved_one(finished_run: Path, name: str) -> None:
+    """Every section that a job read, with the variant's overlay, as resolved by the schema."""
     values = merge(read_yaml(DEFAULT_CONFIG), read_yaml(tiny.TINY_CONFIG))
-    wanted = variant(validate(values), name).model_dump()
-    found = read(finished, name)["config"]
-    assert found == {section: wanted[section] for section in found}
-    assert wanted.keys() - found.keys() == {
+    expected = variant(validate(values), name).model_dump()
+    config = read(finished_run, name)["config"]
+    assert config == {section: expected[section] for section in config}
+    assert expected.keys() - config.keys() == {
         "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "analyze", "plot",
         "compute", "variants",
     }  # fmt: skip
 
 
-def test_it_names_data_seed_code_and_every_job(finished: Path) -> None:
-    """A variant's jobs, those of the stage one that it shares among them, each with its code."""
-    found = read(finished, "dagl")
+def test_it_names_data_seed_code_and_every_job(finished_run: Path) -> None:
+    """A variant's jobs, including those of the shared stage one, each with its code."""
+    record = read(finished_run, "dagl")
     checkpoint = torch.load(
-        finished / "results/tiny/dagl/trial01/round01/checkpoint.pt", weights_only=True
+        finished_run / "results/tiny/dagl/trial01/round01/checkpoint.pt", weights_only=True
     )
-    assert (found["seed"], found["trial"]) == (checkpoint["seed"], checkpoint["trial"])
-    assert found["data_hash"] == checkpoint["data_hash"]
-    jobs = [(job["round"], job["stage"]) for job in found["jobs"]]
-    assert found["stage_one_of"] == "salcr" and jobs == [
+    assert (record["seed"], record["trial"]) == (checkpoint["seed"], checkpoint["trial"])
+    assert record["data_hash"] == checkpoint["data_hash"]
+    jobs = [(job["round"], job["stage"]) for job in record["jobs"]]
+    assert record["stage_one_of"] == "salcr" and jobs == [
         (None, "preprocess"), (0, "pretrain"), (0, "evaluate"), (1, "associate"),
         (1, "label_quality"), (1, "train"), (1, "evaluate"),
     ]  # fmt: skip
-    for job in found["jobs"]:
+    for job in record["jobs"]:
         assert job["code"] == codehash.stage_hash(job["stage"])
         assert job["versions"]["torch"] == torch.__version__.split("+")[0]
         assert job["seconds"] >= 0 and job["machine"]
         assert (job.get("device") == "CPU") == (job["stage"] not in ("preprocess", "label_quality"))
-    of_stages = {job["stage"]: 0.0 for job in found["jobs"]}
-    for job in found["jobs"]:
+    of_stages = {job["stage"]: 0.0 for job in record["jobs"]}
+    for job in record["jobs"]:
         of_stages[job["stage"]] += job["seconds"]
-    assert found["seconds"] == pytest.approx(of_stages)
+    assert record["seconds"] == pytest.approx(of_stages)
 
 
-def test_a_line_of_each_trial_is_in_the_table(finished: Path) -> None:
-    """Two variants in two trials, none of them run from a clone: no commit is made up."""
-    table = pd.read_csv(finished / "results/tiny/provenance.csv")
+def test_a_line_of_each_trial_is_in_the_table(finished_run: Path) -> None:
+    """Two variants in two trials, none of them run in a clone: no commit is invented."""
+    table = pd.read_csv(finished_run / "results/tiny/provenance.csv")
     assert list(table["variant"]) == ["salcr", "salcr", "dagl", "dagl"]
     assert list(table["trial"]) == [1, 2, 1, 2]
     assert (table["device"] == "CPU").all() and table["commit"].isna().all()
@@ -71,7 +71,7 @@ def test_a_line_of_each_trial_is_in_the_table(finished: Path) -> None:
 def test_commit_and_whether_its_files_are_as_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a clone: git's own commit; an edited file makes it unclean, a new one beside it not."""
+    """In a clone, git's own commit; an edited file makes it unclean, a new one does not."""
     git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", str(tmp_path)]
     (tmp_path / "code.py").write_text("x = 1\n")
     for words in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
@@ -88,11 +88,11 @@ def test_commit_and_whether_its_files_are_as_committed(
 
 
 def test_jobs_of_different_settings_are_refused(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A round that ran with another learning rate than the one before makes no provenance."""
-    words = ["--dataset", "tiny", "--trials", 1, "--data", finished / "results/tiny/preprocess"]
-    source = finished / "results/tiny/salcr/trial01"
+    """A round with another learning rate than the previous one prevents the provenance."""
+    words = ["--dataset", "tiny", "--trials", 1, "--data", finished_run / "results/tiny/preprocess"]
+    source = finished_run / "results/tiny/salcr/trial01"
     for number, folder in enumerate(["round00", "round01", "round01"]):
         for path in (source / folder / "jobs").iterdir():
             job = files.read_json(path)

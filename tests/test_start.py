@@ -1,4 +1,4 @@
-"""How soon a job is at its first batch, and what it does not import to get there."""
+"""How quickly a job reaches its first batch, and what it must not import on the way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _COMPUTING = (
 
 
 class Start(NamedTuple):
-    """What the standard error of a job showed."""
+    """What a job wrote to standard error."""
 
     seconds: float
     """From the start of the process to the line before the first batch."""
@@ -42,7 +42,7 @@ class Start(NamedTuple):
 
 @pytest.fixture(scope="module")
 def start(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Return how a training job in a process of its own starts."""
+    """Return how a training job in a separate process starts."""
     folder = tmp_path_factory.mktemp("start")
     data, out = stage_one / "data", folder / "out"
     out.mkdir()
@@ -68,13 +68,13 @@ def start(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Start:
 
 
 def test_training_imports_nothing_heavy(start: Start) -> None:
-    """A training job does without the libraries that only other stages or tests need."""
+    """A training job does not import libraries that only other stages or tests need."""
     assert {"torch", "salcr.losses.objective"} <= start.imported
     assert start.imported.isdisjoint(HEAVY)
 
 
 def test_no_stage_imports_anything_heavy_to_start() -> None:
-    """The stages that compute need none of it before they run; scores come after the labels."""
+    """Computing stages need none of them before they run; scores come after the labels."""
     stages = ", ".join(f"salcr.stages.{name}" for name in _COMPUTING)
     code = f"import sys, {stages}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -82,5 +82,5 @@ def test_no_stage_imports_anything_heavy_to_start() -> None:
 
 
 def test_the_first_batch_comes_soon(start: Start) -> None:
-    """Three seconds on two free cores (2.2 measured), three times that where tests share them."""
+    """Three seconds on two free cores (2.2 measured), three times that if tests share them."""
     assert start.seconds < 9

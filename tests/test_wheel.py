@@ -1,4 +1,4 @@
-"""`pip install .`: what the wheel holds and needs, and that it works far from the clone."""
+"""`pip install .`: what the wheel contains and requires, and that it works outside the clone."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ SYNTHESIZE = [
 ]  # fmt: skip
 
 
-def run(*words: object, **how: Any) -> subprocess.CompletedProcess[str]:
+def run(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command without this process's Python path, and return it with its output."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     command = [str(word) for word in words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, **how)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, **options)
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the wheel of a copy of the clone, where links are links, built without a network."""
+    """Return the wheel of a copy of the clone, links kept as links, built without a network."""
     folder = tmp_path_factory.mktemp("wheel")
     unneeded = shutil.ignore_patterns("__pycache__")
     for name in ("salcr", "config", "workflow"):
@@ -63,23 +63,23 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_is_the_package(wheel: Path) -> None:
-    """Every file below salcr/ is in it with the bytes that it has here, links followed."""
+    """Every file below salcr/ is in it with the same bytes as here, with links resolved."""
     package = REPOSITORY / "salcr"
-    wanted = {
+    expected = {
         path.relative_to(REPOSITORY).as_posix(): path.read_bytes()
         for path in package.rglob("*")
         if path.is_file() and path.parent.name != "__pycache__"
     }
-    assert {"salcr/config/default.yaml", "salcr/reporting/published.csv"} <= wanted.keys()
+    assert {"salcr/config/default.yaml", "salcr/reporting/published.csv"} <= expected.keys()
     with zipfile.ZipFile(wheel) as archive:
-        found = {name: archive.read(name) for name in archive.namelist()}
-    own = {name: content for name, content in found.items() if ".dist-info/" not in name}
-    assert own.keys() == wanted.keys()
-    assert own == wanted
+        files = {name: archive.read(name) for name in archive.namelist()}
+    own = {name: content for name, content in files.items() if ".dist-info/" not in name}
+    assert own.keys() == expected.keys()
+    assert own == expected
 
 
 def third_party(folder: Path) -> Iterator[str]:
-    """Yield the top-level modules that the code in a folder imports, not the standard library's."""
+    """Yield the top-level modules imported by code in a folder, except the standard library."""
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
@@ -88,7 +88,7 @@ def third_party(folder: Path) -> Iterator[str]:
 
 
 def test_what_is_imported_is_required_and_nothing_else() -> None:
-    """The dependencies, with the extra of `export`, are the packages that salcr/ imports."""
+    """The dependencies, with the extra for `export`, are exactly what salcr/ imports."""
     lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["export"]
     requirements = [Requirement(line) for line in lines]
     required = {
@@ -103,16 +103,16 @@ def test_what_is_imported_is_required_and_nothing_else() -> None:
 
 
 def test_the_lock_meets_every_requirement() -> None:
-    """Nothing that pyproject.toml asks for, extras included, is missing in requirements.lock."""
+    """Everything that pyproject.toml requires, extras included, is in requirements.lock."""
     locked: dict[str, list[str]] = {}
     for line in (REPOSITORY / "requirements.lock").read_text().splitlines():
         one = Requirement(line)
         locked.setdefault(canonicalize_name(one.name), []).append(next(iter(one.specifier)).version)
     groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
-    wanted = [Requirement(line) for group in groups for line in group]
-    extras = {extra for one in wanted if one.name == "salcr" for extra in one.extras}
-    assert extras == PROJECT["optional-dependencies"].keys() - {"dev"}  # the lock is made of dev
-    for one in wanted:
+    expected = [Requirement(line) for group in groups for line in group]
+    extras = {extra for one in expected if one.name == "salcr" for extra in one.extras}
+    assert extras == PROJECT["optional-dependencies"].keys() - {"dev"}  # the lock comes from dev
+    for one in expected:
         if one.name != "salcr":
             versions = locked[canonicalize_name(one.name)]
             assert all(one.specifier.contains(version) for version in versions), one
@@ -128,12 +128,12 @@ def test_the_published_figures_are_the_packaged_ones() -> None:
 
 
 @pytest.fixture(scope="module")
-def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in a Git repository of something else: env/ has the wheel, network.pt.
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in an unrelated Git repository: env/ has the wheel, and there is network.pt.
 
     The environment sees the packages of this one, but not the clone.
     """
-    folder = tmp_path_factory.mktemp("place")
+    folder = tmp_path_factory.mktemp("installed")
     git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", folder]
     assert run(*git, "init").returncode == 0
     assert run(*git, "commit", "--allow-empty", "-m", "something else").returncode == 0
@@ -151,60 +151,60 @@ def place(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(place: Path, *words: object) -> str:
-    """Run the installed `salcr` in the folder and return what it prints; it must succeed."""
-    done = run(place / "env/bin/salcr", *words, cwd=place)
+def command(installed: Path, *words: object) -> str:
+    """Run the installed `salcr` in the folder and return its output; it must succeed."""
+    done = run(installed / "env/bin/salcr", *words, cwd=installed)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def module(place: Path, *words: object) -> str:
-    """Run the installed `python -m salcr` in the folder and return what it prints."""
-    done = run(place / "env/bin/python", "-m", "salcr", *words, cwd=place)
+def module(installed: Path, *words: object) -> str:
+    """Run the installed `python -m salcr` in the folder and return its output."""
+    done = run(installed / "env/bin/python", "-m", "salcr", *words, cwd=installed)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.slow
-def test_both_ways_in_are_the_installed_package(place: Path) -> None:
-    """The package is that of the environment; each way names itself in its usage."""
+def test_both_entry_points_are_the_installed_package(installed: Path) -> None:
+    """The package is the one in the environment; each entry point names itself in its usage."""
     code = "import salcr, salcr.api; print(salcr.__file__)"
-    done = run(place / "env/bin/python", "-c", code, cwd=place)
-    assert done.stdout.startswith(str(place / "env/lib")), done.stderr
-    assert command(place, "--version") == f"salcr {salcr.__version__}\n"
-    assert command(place, "info", "--help").startswith("usage: salcr info ")
-    assert module(place, "info", "--help").startswith("usage: python -m salcr info ")
+    done = run(installed / "env/bin/python", "-c", code, cwd=installed)
+    assert done.stdout.startswith(str(installed / "env/lib")), done.stderr
+    assert command(installed, "--version") == f"salcr {salcr.__version__}\n"
+    assert command(installed, "info", "--help").startswith("usage: salcr info ")
+    assert module(installed, "info", "--help").startswith("usage: python -m salcr info ")
 
 
 @pytest.mark.slow
-def test_info_says_that_this_is_no_clone(place: Path) -> None:
-    """It names what is not here, without a complaint; the repository around is not its own."""
-    text = command(place, "info", "--job", "job.json")
-    assert f"installed in {place / 'env/lib'}" in text and "not in a clone" in text
+def test_info_says_that_this_is_not_a_clone(installed: Path) -> None:
+    """It names what is missing, without an error; the enclosing repository is not its own."""
+    text = command(installed, "info", "--job", "job.json")
+    assert f"installed in {installed / 'env/lib'}" in text and "not in a clone" in text
     assert "regdb, data/RegDB: not there" in text
     assert "make demo" not in text and "make venv" not in text
     assert f"torch {torch.__version__.partition('+')[0]}" in text
-    job = json.loads((place / "job.json").read_text())
+    job = json.loads((installed / "job.json").read_text())
     assert job["commit"] is None and job["clean"] is None and job["code"]
 
 
 @pytest.mark.slow
-def test_verify_has_its_values_with_it(place: Path) -> None:
+def test_verify_includes_its_values(installed: Path) -> None:
     """All ten modules agree with the values in the wheel."""
-    lines = command(place, "verify", "--device", "cpu").splitlines()
+    lines = command(installed, "verify", "--device", "cpu").splitlines()
     assert len(lines) == 11 and all(line.endswith("  yes") for line in lines[1:])
 
 
 @pytest.mark.slow
-def test_pictures_are_made_embedded_searched_and_exported(place: Path) -> None:
-    """One command after the other; the features are those of the installed `salcr.api`."""
-    command(place, "synthesize", "--out", "people", *SYNTHESIZE)
+def test_images_are_synthesized_embedded_searched_and_exported(installed: Path) -> None:
+    """One command after another; the features equal those of the installed `salcr.api`."""
+    command(installed, "synthesize", "--out", "people", *SYNTHESIZE)
     network = ["--checkpoint", "network.pt"]
     device = ["--device", "cpu"]
     folders = ["--images", "people/Visible", "people/Thermal"]
     modalities = ["--modality", "visible", "infrared"]
-    module(place, "embed", *folders, *modalities, *network, "--out", "index", *device)
-    lines = pd.read_csv(place / "index/files.csv")
+    module(installed, "embed", *folders, *modalities, *network, "--out", "index", *device)
+    lines = pd.read_csv(installed / "index/files.csv")
     assert lines["modality"].value_counts().to_dict() == {"visible": 8, "infrared": 8}
 
     names = ["people/" + ("Visible", "Thermal")[one.folder] + "/" + one.file
@@ -215,17 +215,19 @@ def test_pictures_are_made_embedded_searched_and_exported(place: Path) -> None:
         "network = api.load_network('network.pt', device='cpu'); "
         "numpy.save('features.npy', network.embed(names, words))"
     )
-    done = run(place / "env/bin/python", "-c", code, *names, cwd=place)
+    done = run(installed / "env/bin/python", "-c", code, *names, cwd=installed)
     assert done.returncode == 0, done.stderr
-    found, wanted = (np.load(place / name) for name in ("features.npy", "index/features.npy"))
-    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    features, expected = (
+        np.load(installed / name) for name in ("features.npy", "index/features.npy")
+    )
+    np.testing.assert_allclose(features, expected, atol=1e-5)
 
     words = ["--query", names[0], "--top", 3, "--page", "hits.html", "--json", "hits.json"]
-    text = module(place, "search", "--index", "index", *network, *words, *device)
-    query = found[names.index(names[0])]
+    text = module(installed, "search", "--index", "index", *network, *words, *device)
+    query = features[names.index(names[0])]
     infrared = np.flatnonzero(lines["modality"] == "infrared")
-    best = infrared[np.argsort(-(found[infrared] @ query), kind="stable")[:3]]
+    best = infrared[np.argsort(-(features[infrared] @ query), kind="stable")[:3]]
     assert re.findall(r"people/Thermal/\S+", text) == [names[row] for row in best]
-    assert "SALCR search" in (place / "hits.html").read_text()
-    module(place, "export", *network, "--modality", "infrared", "--out", "model.onnx")
-    assert (place / "model.onnx").stat().st_size > 10_000
+    assert "SALCR search" in (installed / "hits.html").read_text()
+    module(installed, "export", *network, "--modality", "infrared", "--out", "model.onnx")
+    assert (installed / "model.onnx").stat().st_size > 10_000

@@ -1,4 +1,4 @@
-"""Configuration: what is accepted, what is refused and how it is said, what a stage is told."""
+"""Configuration: what is accepted, what is rejected with which message, and what a stage gets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def values(**overlay: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_shipped_configuration_is_valid(path: Path) -> None:
-    """Each file in config/, laid over the defaults, is accepted with all its variants."""
+    """Each file in config/ is accepted with all its variants when overlaid on the defaults."""
     checked = loading.validate(loading.merge(values(), read_yaml(path)))
     for name in checked.variants:
         loading.variant(checked, name)
@@ -57,7 +57,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
     ],
 )
 def test_bad_keys_are_named_with_what_is_allowed(overlay: dict[str, Any], parts: list[str]) -> None:
-    """An unknown, misspelled or out-of-range key stops with a message that names it."""
+    """An unknown, misspelled or out-of-range key raises an error that names it."""
     with pytest.raises(SalcrError) as caught:
         loading.validate(values(**overlay))
     for part in parts:
@@ -65,14 +65,14 @@ def test_bad_keys_are_named_with_what_is_allowed(overlay: dict[str, Any], parts:
 
 
 def test_several_mistakes_are_listed_together() -> None:
-    """Two wrong keys give two lines, so that a person mends them in one go."""
+    """Two wrong keys produce two lines, so that both can be fixed in one go."""
     with pytest.raises(SalcrError) as caught:
         loading.validate(values(clustering={"k1": 1, "k2": 0}))
     assert "clustering.k1" in str(caught.value) and "clustering.k2" in str(caught.value)
 
 
 def test_missing_key_is_named() -> None:
-    """There are no defaults outside default.yaml: a key that is not there is missing."""
+    """There are no defaults outside default.yaml: a key that is absent is reported as missing."""
     incomplete = values()
     del incomplete["memory"]["momentum"]
     with pytest.raises(SalcrError, match=r"missing key `memory\.momentum`"):
@@ -81,7 +81,7 @@ def test_missing_key_is_named() -> None:
 
 @pytest.mark.parametrize("text", ["a: [", "- 1\n- 2\n"])
 def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
-    """A configuration that is no YAML, or no mapping, is named in the message."""
+    """The message names a configuration that is not YAML or not a mapping."""
     path = tmp_path / "broken.yaml"
     path.write_text(text)
     with pytest.raises(SalcrError, match=str(path)):
@@ -89,13 +89,13 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_default_config_explains_every_key() -> None:
-    """Each key of the schema stands in default.yaml, as Config knows no default of its own."""
+    """Each key of the schema is in default.yaml, because Config has no defaults itself."""
     written = read_yaml(loading.DEFAULT_CONFIG)
     assert set(written) == set(Config.model_fields)
 
 
 def test_flags_survive_a_shell_and_read_back_as_the_same_values() -> None:
-    """What stage_flags writes, shlex and YAML read back, also for values a shell would act on."""
+    """Values of stage_flags survive shlex and YAML, even those that a shell would interpret."""
     evil = "weights/$(touch hacked); a 'b' \"c\".pth"
     checked = loading.validate(values(model={"weights": evil}))
     words = shlex.split(loading.stage_flags(checked, "pretrain"))
@@ -105,8 +105,8 @@ def test_flags_survive_a_shell_and_read_back_as_the_same_values() -> None:
     assert yaml.safe_load(flags["--clustering-eps"]) == checked.clustering.eps
 
 
-def test_a_stage_is_told_its_own_keys_only() -> None:
-    """A key of another stage does not show in a stage's flags, so it cannot rerun it."""
+def test_a_stage_gets_only_its_own_keys() -> None:
+    """A key of another stage does not appear in a stage's flags, so it cannot cause a rerun."""
     before = loading.validate(values())
     after = loading.validate(values(train={"learning_rate": 1e-5}, evaluate={"rankings": 3}))
     changed = {
@@ -118,7 +118,7 @@ def test_a_stage_is_told_its_own_keys_only() -> None:
 
 
 def test_more_rounds_change_no_flag_of_a_stage() -> None:
-    """Rounds are the workflow's: one more must not rerun those that are there."""
+    """Rounds belong to the workflow: one more must not rerun the existing ones."""
     before, after = loading.validate(values(rounds=3)), loading.validate(values(rounds=4))
     for stage in STAGES:
         assert loading.stage_flags(before, stage) == loading.stage_flags(after, stage)
@@ -146,7 +146,7 @@ def test_variants_share_stage_one_where_its_keys_agree() -> None:
 
 
 def test_the_order_of_variants_does_not_depend_on_the_files() -> None:
-    """The plain method comes first and owns the stage one, in whatever order they are given."""
+    """The plain method comes first and owns stage one, whatever the order of the files."""
     overlay = {"dagl": {"gpcr": {"mode": "none"}}, "salcr": {}, "a": {"gpcr": {"k": 5}}}
     checked = loading.validate(values(variants=overlay))
     assert list(checked.variants) == ["salcr", "a", "dagl"]
@@ -155,7 +155,7 @@ def test_the_order_of_variants_does_not_depend_on_the_files() -> None:
 
 
 def test_a_variant_may_not_change_what_all_share() -> None:
-    """Variants lie in one folder over one data set: a change of the data is refused."""
+    """Variants share one folder and data set, so an overlay that changes the data is rejected."""
     checked = loading.validate(values(variants={"small": {"preprocess": {"height": 96}}}))
     with pytest.raises(SalcrError, match=r"variants\.small: `preprocess` is the same for all"):
         loading.variant(checked, "small")

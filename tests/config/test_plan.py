@@ -1,4 +1,4 @@
-"""The plan of a configuration: which files there are, on expectations written by hand."""
+"""The plan of a configuration: which files it lists, against expectations written by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHARED: dict[str, Any] = {
 
 
 def test_runs_hold_owner_and_rounds_of_each_variant() -> None:
-    """The plain method first; `dagl` continues its stage one; another one trains its own."""
+    """The plain method comes first; `dagl` continues its stage one; another one trains its own."""
     other = {"pretrain": {"epochs": 50}, "rounds": 0}
     runs = plan(variants={**SHARED["variants"], "other": other}).runs
     assert [str(run) for run in runs.values()] == ["salcr:salcr:3", "dagl:salcr:1", "other:other:0"]
@@ -36,12 +36,12 @@ def test_runs_hold_owner_and_rounds_of_each_variant() -> None:
 
 
 def test_a_variant_without_changes_comes_first() -> None:
-    """What single figures show is the plain method, whatever its name."""
+    """Figures of a single network show the plain method, whatever its name."""
     assert plan(variants={"salcr": {"gpcr": {"k": 5}}, "z": {}}).first.variant == "z"
 
 
 def test_files_of_stages_are_listed_once_over_variants_and_trials() -> None:
-    """A shared stage one counts once; evaluation takes each second round and the last."""
+    """A shared stage one counts once; evaluation covers every second round and the last."""
     ours = plan(**SHARED)
     assert ours.stage_one("a.json") == [
         f"{ROOT}/salcr/trial01/round00/a.json",
@@ -63,20 +63,20 @@ def test_files_of_stages_are_listed_once_over_variants_and_trials() -> None:
 
 
 def test_files_of_trials_keep_the_order_of_the_variants() -> None:
-    """One for each variant and trial, also where the stage one is another variant's."""
+    """There is one file per variant and trial, even where stage one belongs to another variant."""
     folders = ("salcr/trial01", "salcr/trial12", "dagl/trial01", "dagl/trial12")
     assert plan(**SHARED).trial_files("a.json") == [f"{ROOT}/{name}/a.json" for name in folders]
 
 
 def test_a_chain_of_rounds_starts_at_the_owner() -> None:
-    """Round 1 continues the stage one of the owner, round 2 the variant's own round 1."""
+    """Round 1 continues the owner's stage one; round 2 continues the variant's own round 1."""
     ours = plan(**SHARED)
     assert ours.previous("dagl", 12, 1, "a.pt") == f"{ROOT}/salcr/trial12/round00/a.pt"
     assert ours.previous("dagl", 12, 2, "a.pt") == f"{ROOT}/dagl/trial12/round01/a.pt"
 
 
 def test_each_checkpoint_has_the_log_of_its_job() -> None:
-    """Stage one's log is named without a round, as its rule has it."""
+    """The log of stage one is named without a round, as in its rule."""
     logs = plan(rounds=1, dataset={"trials": [3]}).training_logs()
     assert logs == {
         Path(f"{ROOT}/salcr/trial03/round00/checkpoint.pt"): Path(
@@ -99,19 +99,19 @@ def test_each_checkpoint_has_the_log_of_its_job() -> None:
     ],
 )
 def test_initial_weights(overlay: dict[str, Any], wanted: str | None) -> None:
-    """Downloaded, the user's, or none: random ones, and where a checkpoint replaces stage one."""
+    """They are downloaded, the user's, or None: for random weights, or if a checkpoint is given."""
     assert plan(**overlay).initial_weights("salcr") == wanted
 
 
 def test_a_given_checkpoint_may_name_the_trial() -> None:
-    """{trial} stands for the number of the trial, as it is said without leading zeros."""
+    """{trial} is replaced by the number of the trial, without leading zeros."""
     ours = plan(variants={"salcr": {}, "given": {"pretrain": {"checkpoint": "at/{trial}.pt"}}})
     assert ours.given_checkpoint("given", 12) == "at/12.pt"
     assert ours.given_checkpoint("salcr", 12) is None
 
 
 def test_named_files_are_those_that_the_user_provides() -> None:
-    """Checkpoints by trial, another data set's network and a state dict; none by default."""
+    """Checkpoints per trial, another data set's network and a state dict; none by default."""
     assert list(plan().named_files()) == []
     ours = plan(
         transfer={"results": "sysu", "checkpoint": "sysu.pt"},
@@ -129,7 +129,7 @@ def test_named_files_are_those_that_the_user_provides() -> None:
 def test_the_first_missing_named_file_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Key, path and what to do; nothing is said once all are there."""
+    """The message has the key, the path and what to do; there is none once all files exist."""
     monkeypatch.chdir(tmp_path)
     ours = plan(pretrain={"checkpoint": "{trial}.pt"})
     Path("1.pt").touch()

@@ -22,7 +22,7 @@ STEPS = (
 
 
 def colors(rng: np.random.Generator, batch: int) -> Tensor:
-    """Return float images that also hold gray, black, white and pure colors."""
+    """Return float images that also contain gray, black, white and pure colors."""
     images = torch.from_numpy(rng.random((batch, 3, 5, 6))).float()
     special = [(0, 0, 0), (1, 1, 1), (0.5, 0.5, 0.5), (1, 0, 0), (0, 1, 1), (0.3, 0.3, 0.9)]
     images[:, :, 0] = torch.tensor(special).T
@@ -30,14 +30,14 @@ def colors(rng: np.random.Generator, batch: int) -> Tensor:
 
 
 def jittered(images: Tensor, order: Any, amounts: Any, device: torch.device) -> Tensor:
-    """Return images [B, C, H, W] changed by ours; `images` stay as they are."""
+    """Return images [B, C, H, W] changed by our code; `images` are not modified."""
     flat = images.flatten(2).clone().to(device)
     jitter = color_jitter.make_jitter(np.array(order), np.array(amounts, float), device)
     return color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
 
 
 def expected(images: Tensor, order: Any, amounts: Any) -> Tensor:
-    """Return images changed by torchvision one after the other."""
+    """Return images changed by torchvision one after another."""
     changed = []
     for image, numbers, factors in zip(images, order, amounts, strict=True):
         for number in numbers:
@@ -57,7 +57,7 @@ def expected(images: Tensor, order: Any, amounts: Any) -> Tensor:
 )
 @pytest.mark.parametrize("position", range(4))
 def test_color_operations_are_torchvisions(rng, device, number, amounts, position):
-    """Each image of a batch changes by its own amount, as torchvision changes it alone."""
+    """Each image of a batch changes by its own amount, exactly as torchvision changes it alone."""
     images = colors(rng, len(amounts))
     neutral = np.tile([1.0, 1, 1, 0], (len(amounts), 1))
     neutral[:, number] = amounts
@@ -69,39 +69,40 @@ def test_color_operations_are_torchvisions(rng, device, number, amounts, positio
 
 @pytest.mark.parametrize("batch", [1, 12])
 def test_jitter_applies_torchvisions_operations_in_each_images_order(rng, device, batch):
-    """Four operations with an order and amounts of the image's own, alone or in a batch."""
+    """Four operations, with an order and amounts per image, alone or in a batch."""
     for _ in range(12 // batch):
         images = colors(rng, batch)
         order = np.argsort(rng.random((batch, 4)), axis=1)
         amounts = rng.uniform([0.5, 0.5, 0.5, -0.5], [1.5, 1.5, 1.5, 0.5], (batch, 4))
-        found = jittered(images, order, amounts, device)
-        close(found, expected(images, order, amounts), atol=1e-4)
+        actual = jittered(images, order, amounts, device)
+        close(actual, expected(images, order, amounts), atol=1e-4)
 
 
-def test_jitter_of_a_chunk_is_that_of_its_images(rng, device):
-    """Part of the changes, for part of the images, changes them as the whole does."""
+def test_a_chunk_is_jittered_like_its_images(rng, device):
+    """Applying part of the changes to part of the images gives the same part of the full result."""
     images = colors(rng, 7).flatten(2).to(device)
     jitter = color_jitter.sample_jitter(7, rng, 0.5, device)
-    whole = color_jitter.apply_jitter(images.clone(), torch.empty_like(images), jitter)
+    complete = color_jitter.apply_jitter(images.clone(), torch.empty_like(images), jitter)
     for chunk in (slice(0, 3), slice(3, 4), slice(4, 9)):
         part = images[chunk].clone()
         close(
-            color_jitter.apply_jitter(part, torch.empty_like(part), jitter.of(chunk)), whole[chunk]
+            color_jitter.apply_jitter(part, torch.empty_like(part), jitter.of(chunk)),
+            complete[chunk],
         )
 
 
 @pytest.mark.parametrize("batch", [1, 12])
-def test_one_channel_stands_for_a_gray_image(rng, device, batch):
-    """A single channel changes as torchvision changes each of three equal ones."""
+def test_one_channel_represents_a_gray_image(rng, device, batch):
+    """A single channel changes as torchvision changes each of three equal channels."""
     channel = torch.from_numpy(rng.random((batch, 1, 5, 6))).float()
     order = np.argsort(rng.random((batch, 4)), axis=1)
     amounts = rng.uniform([0.5, 0.5, 0.5, -0.5], [1.5, 1.5, 1.5, 0.5], (batch, 4))
-    found = jittered(channel, order, amounts, device).expand(-1, 3, -1, -1)
-    close(found, expected(channel.expand(-1, 3, -1, -1), order, amounts), atol=1e-5)
+    actual = jittered(channel, order, amounts, device).expand(-1, 3, -1, -1)
+    close(actual, expected(channel.expand(-1, 3, -1, -1), order, amounts), atol=1e-5)
 
 
 class Scripted:
-    """A generator that gives prescribed order keys and positions within the uniform range."""
+    """A generator that yields prescribed sort keys and positions within the uniform range."""
 
     def __init__(self, keys: np.ndarray, positions: np.ndarray) -> None:
         self.keys, self.positions = keys, positions
@@ -119,12 +120,14 @@ class Scripted:
 
 @pytest.mark.parametrize("strength", [0.5, 0.2])
 def test_jitter_draws_orders_and_amounts_up_to_the_strength(rng, device, strength):
-    """Orders come from sorting, factors lie within 1 -+ strength, shifts within -+ strength."""
+    """Orders come from sorting; factors lie within 1 +- strength, shifts within +- strength."""
     images = colors(rng, 12)
     keys, positions = rng.random((12, 4)), rng.random((12, 4))
     positions[0], positions[1] = 0, 1  # the ends of the ranges
     amounts = (2 * positions - 1) * strength + [1, 1, 1, 0]
     flat = images.flatten(2).clone().to(device)
     jitter = color_jitter.sample_jitter(12, Scripted(keys, positions), strength, device)
-    found = color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
-    close(found, expected(images, np.argsort(keys, axis=1), amounts), atol=1e-4)
+    actual = (
+        color_jitter.apply_jitter(flat, torch.empty_like(flat), jitter).cpu().view(images.shape)
+    )
+    close(actual, expected(images, np.argsort(keys, axis=1), amounts), atol=1e-4)

@@ -1,4 +1,4 @@
-"""Images kept on the device that trains are those of the file."""
+"""Images preloaded to the training device are identical to those in the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from salcr.data.store import Images, Split
 
 
 def split_of(rng: np.random.Generator) -> Split:
-    """Return a split of 300 and 5 images of larger arrays, in an order of their own."""
+    """Return a split of 300 and 5 images, in shuffled order, of larger arrays."""
     sides = {}
     for modality, stored, used in (("visible", 400, 300), ("infrared", 9, 5)):
         array = rng.integers(0, 256, (stored, 4, 3, 3), dtype=np.uint8)
@@ -23,34 +23,34 @@ def split_of(rng: np.random.Generator) -> Split:
 
 
 def test_batches_of_copied_images_are_those_of_the_file(rng, device):
-    """Each position gives the same image as before, repeated ones too, from the device."""
+    """Each position gives the same image as before, also when repeated, from the device."""
     for images in split_of(rng).images.values():
         copied = store._copy_to_device(images, device)
         positions = np.append(rng.permutation(len(images)), [0, 0, len(images) - 1])
         batch = copied.batch(positions[::-1])
         assert batch.device.type == device.type and batch.dtype == torch.uint8
-        wanted = [images.array[images.rows[position]] for position in positions[::-1]]
-        np.testing.assert_array_equal(batch.cpu(), np.stack(wanted))
+        expected = [images.array[images.rows[position]] for position in positions[::-1]]
+        np.testing.assert_array_equal(batch.cpu(), np.stack(expected))
         assert copied.rows is images.rows, "evaluation names files by them"
 
 
 @pytest.mark.parametrize(("free", "copied"), [(4 * 305 * 36, True), (4 * 305 * 36 - 4, False)])
 def test_images_are_copied_to_a_gpu_where_they_take_a_quarter(rng, monkeypatch, free, copied):
-    """The 305 images of 36 bytes need four times their size of free memory on a GPU."""
+    """The 305 images of 36 bytes need four times their size in free GPU memory."""
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10 * free))
     monkeypatch.setattr(
         store, "_copy_to_device", lambda images, device: SimpleNamespace(device=device)
     )
     split = split_of(rng)
-    found = store.preload(split, torch.device("cuda", 0))
+    preloaded = store.preload(split, torch.device("cuda", 0))
     if copied:
-        assert {side.device for side in found.images.values()} == {torch.device("cuda", 0)}
+        assert {side.device for side in preloaded.images.values()} == {torch.device("cuda", 0)}
     else:
-        assert found is split
-    assert found.data_hash == split.data_hash
+        assert preloaded is split
+    assert preloaded.data_hash == split.data_hash
 
 
 def test_images_stay_in_the_file_on_the_cpu(rng):
-    """On the CPU nothing is copied: mapped files are in memory already."""
+    """On the CPU nothing is copied, because mapped files are already in memory."""
     split = split_of(rng)
     assert store.preload(split, torch.device("cpu")) is split

@@ -1,4 +1,4 @@
-"""Batches: which labels, how many of each, and that pairs are aligned."""
+"""Batches: which labels they contain, how many of each, and whether pairs are aligned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from salcr.types import Integers, PseudoLabels
 
 
 def labels_of(sizes: list[int], outliers: int, rng: np.random.Generator) -> np.ndarray:
-    """Return shuffled labels with clusters of these sizes, and some outliers."""
+    """Return shuffled labels with clusters of these sizes and some outliers."""
     labels = np.repeat(np.arange(-1, len(sizes)), [outliers, *sizes])
     return rng.permutation(labels)
 
@@ -25,7 +25,7 @@ def labels_of(sizes: list[int], outliers: int, rng: np.random.Generator) -> np.n
     st.integers(1, 10),
     st.integers(1, 8),
 )
-def test_cluster_batch_has_the_wanted_shape(seed, sizes, clusters, instances):
+def test_cluster_batch_has_the_requested_shape(seed, sizes, clusters, instances):
     """Distinct clusters, `instances` of each in a row, no outliers, repeats only where needed."""
     rng = np.random.default_rng(seed)
     labels = labels_of(sizes, 5, rng)
@@ -39,8 +39,8 @@ def test_cluster_batch_has_the_wanted_shape(seed, sizes, clusters, instances):
 
 
 @pytest.mark.parametrize(("size", "repeats"), [(12, True), (13, False)])
-def test_clusters_of_no_more_than_the_instances_are_drawn_with_replacement(size, repeats):
-    """METHOD 2.5: with replacement where a cluster has no more than the wanted images."""
+def test_small_clusters_are_sampled_with_replacement(size, repeats):
+    """METHOD 2.5: with replacement where a cluster has at most as many images as requested."""
     draws = [
         sample_cluster_batch(
             np.zeros(size, np.int64), clusters=1, instances=12, rng=np.random.default_rng(seed)
@@ -51,8 +51,8 @@ def test_clusters_of_no_more_than_the_instances_are_drawn_with_replacement(size,
     assert set(np.concatenate(draws)) == set(range(size)), "every image has its turn"
 
 
-def test_every_cluster_has_its_turn(rng):
-    """Over many batches clusters come equally often, whatever their size."""
+def test_every_cluster_is_sampled_equally_often(rng):
+    """Over many batches, clusters occur equally often, whatever their size."""
     labels = labels_of([2, 40, 3, 5], 7, rng)
     seen = Counter()
     for _ in range(400):
@@ -78,7 +78,7 @@ def random_association(rng: np.random.Generator) -> PseudoLabels[Integers]:
 
 
 def test_shared_labels_are_carried_by_both_modalities(rng):
-    """A label counts only if an image of each modality carries it; -1 is no label."""
+    """A label is shared only if an image of each modality carries it; -1 does not count."""
     labels = random_association(rng)
     visible, infrared = shared_labels(labels)
     assert visible.tolist() == [
@@ -111,13 +111,13 @@ def test_pairs_are_aligned_and_balanced(seed, num_labels, instances):
         assert all(count == instances for count in Counter(names.tolist()).values())
         for name in set(names.tolist()):
             for side, carriers in ((batch.visible, of_visible), (batch.infrared, of_infrared)):
-                drawn = side[rows][names == name]
+                chosen = side[rows][names == name]
                 if (carriers == name).sum() > instances:
-                    assert len(set(drawn)) == instances
+                    assert len(set(chosen)) == instances
 
 
 def test_a_space_without_shared_labels_leaves_its_half_out(rng):
-    """If the modalities share labels in one space only, the batch holds that half alone."""
+    """If the modalities share labels in one space only, the batch consists of that half."""
     zeros, ones = np.zeros(6, np.int64), np.ones(6, np.int64)
     labels = PseudoLabels(
         visible=zeros, visible_to_infrared=zeros, infrared=ones, infrared_to_visible=zeros
@@ -128,8 +128,8 @@ def test_a_space_without_shared_labels_leaves_its_half_out(rng):
     assert len(batch.visible) == len(batch.infrared) == 4
 
 
-def test_every_shared_label_has_its_turn(rng):
-    """Over many batches each shared label of a space comes about equally often."""
+def test_every_shared_label_is_sampled_equally_often(rng):
+    """Over many batches, each shared label of a space occurs about equally often."""
     labels = random_association(rng)
     shared = shared_labels(labels)
     seen = Counter()
@@ -143,7 +143,7 @@ def test_every_shared_label_has_its_turn(rng):
 
 
 def test_batches_follow_their_generator(rng):
-    """Equal generators draw equal batches, others different ones."""
+    """Equal generators produce equal batches; different generators do not."""
     labels = random_association(rng)
     batches = [
         sample_pair_batch(
@@ -155,5 +155,5 @@ def test_batches_follow_their_generator(rng):
         )
         for seed in (1, 1, 2)
     ]
-    drawn = [np.concatenate(batch).tolist() for batch in batches]
-    assert drawn[0] == drawn[1] != drawn[2]
+    contents = [np.concatenate(batch).tolist() for batch in batches]
+    assert contents[0] == contents[1] != contents[2]

@@ -1,4 +1,4 @@
-"""Random views: geometry, erasing and channel mixing, by reconstruction from the result."""
+"""Random views: geometry, erasing and channel mixing, reconstructed from the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def normalized(images: Tensor) -> Tensor:
 
 
 def unflipped(views: Tensor, originals: Tensor) -> Tensor:
-    """Return views, each mirrored back if that brings it closer to its original's normal form."""
+    """Return views, each mirrored back if that brings it closer to its normalized original."""
     views, expected = views.cpu(), normalized(originals)
     both = torch.stack([views, views.flip(3)])
     gap = (both - expected).abs().mean(dim=(2, 3, 4)).argmin(dim=0)
@@ -31,14 +31,14 @@ def unflipped(views: Tensor, originals: Tensor) -> Tensor:
 
 
 def test_plain_is_torchvisions_normalization(rng, device):
-    """Evaluation images are scaled and normalized with ImageNet's figures, nothing more."""
+    """Evaluation images are only scaled and normalized with the ImageNet statistics."""
     images = pictures(rng, 3, 8, 6, device)
     close(transforms.normalize_images(images), normalized(images))
 
 
 @pytest.mark.parametrize("name", VIEWS)
 def test_views_follow_their_generator(rng, device, name):
-    """Equal generators give equal views, others different ones; the images stay as they were."""
+    """Equal generators give equal views, different ones do not; the images are not modified."""
     images = pictures(rng, 4, 32, 16, device)
     before = images.clone()
     views = [VIEWS[name](images, np.random.default_rng(seed), PAPER) for seed in (1, 1, 2)]
@@ -48,8 +48,8 @@ def test_views_follow_their_generator(rng, device, name):
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_every_image_has_parameters_of_its_own(rng, device, name):
-    """Copies of one image come out all different."""
+def test_every_image_has_its_own_parameters(rng, device, name):
+    """Copies of one image all yield different views."""
     images = pictures(rng, 1, 32, 16, device).repeat(12, 1, 1, 1)
     views = VIEWS[name](images, rng, PAPER).flatten(1).cpu()
     assert len({tuple(view.tolist()) for view in views}) == 12
@@ -71,24 +71,24 @@ def crop_of(crop: np.ndarray, image: np.ndarray, pad: int) -> list[tuple[int, in
 
 
 def test_crops_are_shifted_copies_with_a_zero_border(rng, device):
-    """Every crop is one window of the padded image; all windows and both mirrorings occur."""
+    """Every crop is one window of the padded image; all windows and both orientations occur."""
     images, pad = pictures(rng, 300, 7, 5, device), 2
     windows = transforms._sample_windows(len(images), rng, pad)
     crops = torch.full(images.shape, 9.0, device=device)
     transforms._crop(images, windows, out=crops)
-    places = []
+    positions = []
     for crop, image in zip(crops.cpu().numpy(), images.cpu().numpy(), strict=True):
-        found = crop_of(crop, image, pad)
-        assert len(found) == 1
-        places += found
-    assert {(top, left) for top, left, _ in places} == set(np.ndindex(5, 5))
+        matches = crop_of(crop, image, pad)
+        assert len(matches) == 1
+        positions += matches
+    assert {(top, left) for top, left, _ in positions} == set(np.ndindex(5, 5))
     for axis, (low, high) in enumerate([(30, 100), (30, 100), (120, 180)]):
-        counts = Counter(place[axis] for place in places)
+        counts = Counter(position[axis] for position in positions)
         assert min(counts.values()) > low and max(counts.values()) < high
 
 
 def rectangle(changed: Tensor) -> tuple[int, int]:
-    """Return the height and width of a mask that must be one full rectangle."""
+    """Return the height and width of a mask, which must be one filled rectangle."""
     rows, columns = changed.any(dim=1).nonzero(), changed.any(dim=0).nonzero()
     top, left = int(rows[0]), int(columns[0])
     tall, wide = int(rows[-1]) - top + 1, int(columns[-1]) - left + 1
@@ -98,8 +98,8 @@ def rectangle(changed: Tensor) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("area", [0.4, 0.1])
-def test_erasing_fills_a_rectangle_of_the_wanted_size(rng, device, area):
-    """Half of the images lose one rectangle of 2 % to `area`, of bounded aspect, to the mean."""
+def test_erasing_fills_a_rectangle_of_the_requested_size(rng, device, area):
+    """Half of the images have a rectangle of 2 % to `area`, of bounded aspect, set to the mean."""
     images = torch.full((500, 60, 40, 3), 9.0, device=device)
     rectangles = transforms._sample_rectangles(images, rng, 0.5, area)
     transforms._erase(images, rectangles, FILL.to(device).expand(500, 3))
@@ -117,11 +117,11 @@ def test_erasing_fills_a_rectangle_of_the_wanted_size(rng, device, area):
 
 
 def test_rectangles_reach_every_pixel(rng):
-    """Rectangles lie anywhere, the borders included; none is drawn at probability 0."""
+    """Rectangles occur everywhere, including at the borders; none occurs at probability 0."""
     images = torch.empty(6000, 20, 10, 3, dtype=torch.uint8)
     mask = np.zeros((6000, 20, 10), dtype=bool)
-    drawn = transforms._sample_rectangles(images, rng, 1.0, 0.4)
-    for index, (top, bottom, left, right) in enumerate(drawn):
+    rectangles = transforms._sample_rectangles(images, rng, 1.0, 0.4)
+    for index, (top, bottom, left, right) in enumerate(rectangles):
         mask[index, top:bottom, left:right] = True
     counts = mask.sum(axis=0)
     assert counts.min() > 0 and mask.any(axis=(1, 2)).all()
@@ -130,7 +130,7 @@ def test_rectangles_reach_every_pixel(rng):
 
 
 def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
-    """With all strengths at 0 the visible view is the plain image, half of them mirrored."""
+    """With all strengths at 0, the visible view is the plain image, mirrored half of the time."""
     images = pictures(rng, 200, 6, 5, device)
     views = transforms.visible_view(images, rng, OFF, ltg=True)
     close(unflipped(views, images), normalized(images))
@@ -139,13 +139,13 @@ def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
 
 
 def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
-    """Inside one rectangle all channels are one convex mixture; outside nothing changes."""
+    """Inside one rectangle all channels are the same convex mixture; outside nothing changes."""
     images = torch.from_numpy(rng.random((600, 16, 8, 3))).float().to(device)
     mixed = images.clone()
     rectangles = transforms._sample_rectangles(images, rng, 0.5, 0.4)
     mixtures = transforms._on(images, transforms._sample_mixtures(600, rng))
     transforms._mix_channels(mixed, rectangles, mixtures)
-    found = []
+    solutions = []
     pairs = zip(images.cpu().permute(0, 3, 1, 2), mixed.cpu().permute(0, 3, 1, 2), strict=True)
     for before, after in pairs:
         changed = (before != after).any(dim=0)
@@ -155,13 +155,13 @@ def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
             assert torch.equal(inside[0], inside[1]) and torch.equal(inside[0], inside[2])
             source = before[:, changed].T.double()
             if len(source) > 4:
-                found.append(np.linalg.lstsq(source, inside[0].double(), rcond=None)[0])
-    weights = np.stack(found)
+                solutions.append(np.linalg.lstsq(source, inside[0].double(), rcond=None)[0])
+    weights = np.stack(solutions)
     assert 200 < len(weights) < 330
     close(weights.sum(axis=1), np.ones(len(weights)), atol=1e-3)
     assert weights.min() > -1e-3
-    drawn = np.random.default_rng(0).beta(0.5, 0.5, (20000, 3))
-    expected = drawn / drawn.sum(axis=1, keepdims=True)
+    samples = np.random.default_rng(0).beta(0.5, 0.5, (20000, 3))
+    expected = samples / samples.sum(axis=1, keepdims=True)
     for channel in range(3):
         assert ks_2samp(weights[:, channel], expected[:, 0]).pvalue > 0.01
     uniform = np.random.default_rng(0).random((20000, 3))
@@ -170,7 +170,7 @@ def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
 
 
 def test_only_stage_one_mixes_channels(rng, device):
-    """The local linear transform acts if asked for, and not otherwise."""
+    """The local linear transform is applied only if requested."""
     images = pictures(rng, 20, 16, 8, device)
     augment = OFF.model_copy(update={"linear_probability": 1})
     without = transforms.visible_view(images, rng, augment, ltg=False)
@@ -181,7 +181,7 @@ def test_only_stage_one_mixes_channels(rng, device):
 
 @pytest.mark.parametrize(("name", "num_choices"), [("augmented", 3), ("infrared", 4)])
 def test_one_channel_views_repeat_a_channel(rng, device, name, num_choices):
-    """All channels equal one of the image's, or for infrared its gray, each as often."""
+    """All channels equal one channel of the image, or its gray for infrared, equally often."""
     images = pictures(rng, 400, 6, 5, device)
     views = VIEWS[name](images, rng, OFF).cpu()
     assert torch.equal(views[:, 0], views[:, 1]) and torch.equal(views[:, 0], views[:, 2])
@@ -198,7 +198,7 @@ def test_one_channel_views_repeat_a_channel(rng, device, name, num_choices):
 
 @pytest.mark.parametrize(("name", "fills"), [("visible", 1), ("augmented", 3), ("infrared", 4)])
 def test_views_erase_normalized_images(rng, device, name, fills):
-    """The fill stands in the view itself, or its channel or gray where one is copied to all."""
+    """The fill is in the view itself, or its channel or gray where one is copied to all three."""
     white = torch.full((60, 20, 12, 3), 255, dtype=torch.uint8, device=device)
     augment = OFF.model_copy(update={"erasing_probability": 1.0})
     chosen = set()
@@ -216,7 +216,7 @@ def test_views_erase_normalized_images(rng, device, name, fills):
 
 
 def test_channels_are_mixed_before_normalization(rng, device):
-    """LTG acts on colors in [0, 1]: undoing the normalization shows equal channels."""
+    """LTG acts on colors in [0, 1]: undoing the normalization reveals equal channels."""
     images = pictures(rng, 20, 16, 8, device)
     augment = OFF.model_copy(update={"linear_probability": 1})
     view = transforms.visible_view(images, rng, augment, ltg=True).cpu()
@@ -228,7 +228,7 @@ def test_channels_are_mixed_before_normalization(rng, device):
 
 @pytest.mark.parametrize("name", ["augmented", "infrared"])
 def test_channel_views_are_jittered_cropped_and_erased(rng, device, name):
-    """Each switch of the augmentation reaches both channel-augmented views."""
+    """Each augmentation switch affects both channel-augmented views."""
     images = pictures(rng, 40, 20, 12, device)
     changes = {"pad": 5, "jitter": 0.5, "erasing_probability": 1}
     for key, value in changes.items():

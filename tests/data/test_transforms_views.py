@@ -1,4 +1,4 @@
-"""Views as a whole: against torchvision's chain, in chunks, of gray images, in memory."""
+"""Complete views: against torchvision's chain, in chunks, of gray images, and in memory."""
 
 from __future__ import annotations
 
@@ -14,46 +14,50 @@ from tests.support.views import FILL, LUMA, PAPER, VIEWS, pictures
 
 @pytest.mark.parametrize("name", VIEWS)
 @pytest.mark.parametrize("at_once", [2, 5, 11])
-def test_chunks_do_not_show(rng, device, monkeypatch, name, at_once):
-    """A batch computed in chunks, the last of them smaller, is the batch computed as a whole."""
+def test_chunks_do_not_change_views(rng, device, monkeypatch, name, at_once):
+    """A batch computed in chunks, the last one smaller, equals the batch computed at once."""
     images = pictures(rng, 11, 24, 16, device)
-    images[3:7] = images[3:7, :, :, :1]  # among color images a chunk of gray ones
-    whole = VIEWS[name](images, np.random.default_rng(5), PAPER)
+    images[3:7] = images[3:7, :, :, :1]  # a chunk of gray images among color images
+    expected = VIEWS[name](images, np.random.default_rng(5), PAPER)
     monkeypatch.setattr(transforms, "_at_once", lambda images: at_once)
-    close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
+    close(VIEWS[name](images, np.random.default_rng(5), PAPER), expected)
     monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
-    close(VIEWS[name](images, np.random.default_rng(5), PAPER), whole)
+    close(VIEWS[name](images, np.random.default_rng(5), PAPER), expected)
 
 
 @pytest.mark.parametrize("name", ["augmented", "infrared"])
-def test_gray_images_are_no_special_case(rng, device, monkeypatch, name):
-    """What is saved on gray images changes nothing; one other pixel, and nothing is saved."""
+def test_gray_images_are_not_a_special_case(rng, device, monkeypatch, name):
+    """The shortcut for gray images changes no result; a single colored pixel disables it."""
     images = pictures(rng, 30, 24, 16, device)
     images[:] = images[..., :1]
-    found = []
+    recorded = []
     planes = transforms._drop_equal_channels
     monkeypatch.setattr(
-        transforms, "_drop_equal_channels", lambda all_: found.append(planes(all_)) or found[-1]
+        transforms,
+        "_drop_equal_channels",
+        lambda all_: recorded.append(planes(all_)) or recorded[-1],
     )
     monkeypatch.setattr(transforms, "_at_once", lambda images: 1)
     augment = PAPER.model_copy(update={"pad": 3})
     gray = VIEWS[name](images, np.random.default_rng(5), augment)
-    near = images.clone()
-    near[:, 12, 8, 2] ^= 1
-    almost = VIEWS[name](near, np.random.default_rng(5), augment)
+    nearly_gray = images.clone()
+    nearly_gray[:, 12, 8, 2] ^= 1
+    nearly_gray_view = VIEWS[name](nearly_gray, np.random.default_rng(5), augment)
     monkeypatch.setattr(transforms, "_drop_equal_channels", lambda planes: planes)
     close(gray, VIEWS[name](images, np.random.default_rng(5), augment))
-    assert torch.equal(almost, VIEWS[name](near, np.random.default_rng(5), augment))
+    assert torch.equal(
+        nearly_gray_view, VIEWS[name](nearly_gray, np.random.default_rng(5), augment)
+    )
     # A step of 1 of 255 in one of 384 pixels moves the mean gray by less than 1e-5.
-    assert int(((gray - almost).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
+    assert int(((gray - nearly_gray_view).abs() > 1e-3).flatten(2).any(dim=1).sum(dim=1).max()) <= 1
     if device.type == "cpu":
-        assert all(one.shape[1] == 1 for one in found[:30])
-        assert all(one.shape[1] == 3 for one in found[30:60])
+        assert all(one.shape[1] == 1 for one in recorded[:30])
+        assert all(one.shape[1] == 3 for one in recorded[30:60])
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
-    """Views are channels-last already, so handing them on copies nothing, and can be trained on."""
+def test_views_have_the_memory_layout_of_the_network(rng, device, name):
+    """Views are already channels-last, so that they are passed on without a copy, and trainable."""
     view = VIEWS[name](pictures(rng, 4, 24, 16, device), rng, PAPER)
     assert view.is_contiguous(memory_format=torch.channels_last)
     weight = torch.ones(1, 3, 1, 1, device=device, requires_grad=True)
@@ -61,16 +65,16 @@ def test_views_lie_in_memory_as_the_network_wants(rng, device, name):
     close(weight.grad.flatten(), view.sum(dim=(0, 2, 3)), rtol=1e-3)
 
 
-def test_a_view_is_torchvisions_chain_with_the_drawn_numbers(rng, device):
+def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(rng, device):
     """Crop, mirror, jitter, normalization, erasing and choice, in this order, image by image."""
     images, seed = pictures(rng, 40, 24, 16, device), 8
     view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
-    drawn = np.random.default_rng(seed)
-    windows = transforms._sample_windows(40, drawn, 10)
-    order = np.argsort(drawn.random((40, 4)), axis=1)
-    amounts = drawn.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
-    erased = transforms._sample_rectangles(images, drawn, 0.5, 0.4)
-    choice = drawn.integers(4, size=40)
+    generator = np.random.default_rng(seed)
+    windows = transforms._sample_windows(40, generator, 10)
+    order = np.argsort(generator.random((40, 4)), axis=1)
+    amounts = generator.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
+    erased = transforms._sample_rectangles(images, generator, 0.5, 0.4)
+    choice = generator.integers(4, size=40)
     steps = (
         oracle.adjust_brightness,
         oracle.adjust_contrast,

@@ -1,4 +1,4 @@
-"""Published numbers of identities and images: noticed where a copy deviates, and refused."""
+"""Published numbers of identities and images: a deviating copy is detected and rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support import tiny
 def spread(
     split: str, modality: str, identities: range, images: int, cameras: list[int], trial: int = 1
 ) -> list[Record]:
-    """Return records of that many images, dealt out to identities and then to cameras."""
+    """Return that many records, distributed over identities and then over cameras."""
     first = identities.start
     return [
         Record(
@@ -39,10 +39,13 @@ def whole_regdb() -> list[Record]:
     records = []
     for trial in range(1, 11):
         for modality in ("visible", "infrared"):
-            for place in range(412):
-                split, person = ("train" if place < 206 else "test"), (place + 40 * trial) % 412
+            for position in range(412):
+                split, person = (
+                    ("train" if position < 206 else "test"),
+                    (position + 40 * trial) % 412,
+                )
                 records += [
-                    Record(trial, split, modality, f"{modality}/{person}/{n}", 1, place % 206)
+                    Record(trial, split, modality, f"{modality}/{person}/{n}", 1, position % 206)
                     for n in range(10)
                 ]
     return records
@@ -60,7 +63,7 @@ def whole_sysu() -> list[Record]:
 
 
 def whole_llcm() -> list[Record]:
-    """Return records like LLCM's, 46,767 in all."""
+    """Return records like LLCM's, 46,767 in total."""
     return [
         *spread("train", "visible", range(1000, 1713), 16946, list(range(1, 10))),
         *spread("train", "infrared", range(1000, 1713), 13975, list(range(1, 10))),
@@ -72,20 +75,20 @@ def whole_llcm() -> list[Record]:
 WHOLE = {"regdb": whole_regdb, "sysu": whole_sysu, "llcm": whole_llcm}
 
 
-def test_every_layout_has_a_reader_a_drawing_and_counts() -> None:
+def test_every_layout_has_a_reader_a_generator_and_counts() -> None:
     """The names of the layouts agree wherever they are listed."""
     names = set(get_args(Dataset.model_fields["layout"].annotation))
     assert names == set(READERS) == set(LAYOUTS) == set(PUBLISHED) == set(TRIALS) == set(WHOLE)
 
 
 @pytest.mark.parametrize("layout", WHOLE)
-def test_a_whole_data_set_has_no_deviation(layout: str) -> None:
-    """Records built from the papers' totals are accepted."""
+def test_a_complete_data_set_has_no_deviation(layout: str) -> None:
+    """Records built from the totals in the papers are accepted."""
     assert deviations(layout, WHOLE[layout]()) == []
 
 
-def test_totals_are_the_papers() -> None:
-    """Splits add up to the totals that the papers give: people, and for LLCM images."""
+def test_totals_equal_those_of_the_papers() -> None:
+    """The splits add up to the totals given in the papers: people, and for LLCM images."""
     people = {
         layout: sum(counts[split, "visible"].identities for split in ("train", "test"))
         for layout, counts in PUBLISHED.items()
@@ -94,8 +97,8 @@ def test_totals_are_the_papers() -> None:
     assert sum(count.images or 0 for count in PUBLISHED["llcm"].values()) == 46767
 
 
-def test_every_deviation_is_said() -> None:
-    """One image, one camera's place and one identity less are three deviations, in words."""
+def test_every_deviation_is_reported() -> None:
+    """One image, one identity-camera pair and one identity less are three deviations, in words."""
     records = whole_sysu()
     records.remove(next(r for r in records if (r.split, r.modality) == ("train", "visible")))
     last = [r for r in records if (r.split, r.modality, r.identity) == ("test", "visible", 95)]
@@ -108,23 +111,23 @@ def test_every_deviation_is_said() -> None:
     ]
 
 
-def test_a_trial_less_and_other_people_in_a_trial_are_said() -> None:
-    """RegDB with nine trials, or whose trials hold more than 412 people, is no RegDB."""
+def test_a_missing_trial_and_wrong_people_are_reported() -> None:
+    """RegDB with nine trials, or with more than 412 people over its trials, is not RegDB."""
     records = whole_regdb()
     nine = deviations("regdb", [record for record in records if record.trial < 10])
     assert nine == ["trials [1, 2, 3, 4, 5, 6, 7, 8, 9], published: 1 to 10"]
-    place = next(i for i, r in enumerate(records) if (r.trial, r.modality) == (4, "infrared"))
-    records[place] = records[place]._replace(file="infrared/413/0")
+    index = next(i for i, r in enumerate(records) if (r.trial, r.modality) == (4, "infrared"))
+    records[index] = records[index]._replace(file="infrared/413/0")
     assert deviations("regdb", records) == [
         "all trials, infrared: 4121 images, published: 4120",
     ]
 
 
 @pytest.mark.parametrize("layout", WHOLE)
-def test_preprocess_refuses_a_part_unless_it_is_meant(
+def test_preprocess_refuses_a_subset_unless_allowed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
 ) -> None:
-    """Each deviation of a small data set is listed; with --allow-subset it is a warning."""
+    """Each deviation of a small data set is listed; --allow-subset turns it into a warning."""
     words = ["--out", tmp_path / "raw", "--layout", layout, *tiny.SYNTHESIZE]
     assert tiny.run("synthesize", *words) == 0
     capsys.readouterr()
@@ -133,18 +136,18 @@ def test_preprocess_refuses_a_part_unless_it_is_meant(
     text = capsys.readouterr().err
     assert text.startswith("error: ") and "dataset.allow_subset: true" in text
     for split, modality in PUBLISHED[layout]:
-        wanted = PUBLISHED[layout][split, modality].identities
-        assert f"trial 1, {split}, {modality}: 6 identities, published: {wanted}" in text
+        expected = PUBLISHED[layout][split, modality].identities
+        assert f"trial 1, {split}, {modality}: 6 identities, published: {expected}" in text
     assert not (tmp_path / "data").exists()
     assert tiny.run("preprocess", *words, *tiny.PREPROCESS) == 0
     assert f"warning: {tmp_path / 'raw'}: is not the published {layout}" in capsys.readouterr().err
     assert json.loads((tmp_path / "data/preprocess.json").read_text())["published"] is False
 
 
-def test_preprocess_says_if_the_numbers_are_the_published_ones(
+def test_preprocess_reports_whether_the_numbers_are_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a drawn set's own numbers are declared the published ones, its summary says so."""
+    """If the numbers of a synthetic set are declared as published, its summary reports a match."""
     words = ["--out", tmp_path / "raw", "--layout", "regdb", *tiny.SYNTHESIZE]
     assert tiny.run("synthesize", *words) == 0
     counts = dict.fromkeys(PUBLISHED["regdb"], Count(6, 30))
@@ -152,5 +155,5 @@ def test_preprocess_says_if_the_numbers_are_the_published_ones(
     monkeypatch.setitem(TRIALS, "regdb", 2)
     monkeypatch.setitem(DISTINCT_IMAGES, "regdb", 60)
     words = ["--root", tmp_path / "raw", "--layout", "regdb", "--out", tmp_path / "data"]
-    assert tiny.run("preprocess", *words, *tiny.PREPROCESS[:-1]) == 0  # no subset
+    assert tiny.run("preprocess", *words, *tiny.PREPROCESS[:-1]) == 0  # not a subset
     assert json.loads((tmp_path / "data/preprocess.json").read_text())["published"] is True

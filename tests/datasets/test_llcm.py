@@ -1,4 +1,4 @@
-"""LLCM's layout: what is read from split files and file names, and what is refused."""
+"""LLCM's layout: what is read from split files and file names, and what is rejected."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LINES = {
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a data set of identities 3 and 351 to train and 4 to test."""
+    """Return a data set with identities 3 and 351 for training and 4 for testing."""
     folder = tmp_path / "llcm"
     (folder / "idx").mkdir(parents=True)
     for name, lines in LINES.items():
@@ -44,8 +44,8 @@ def preprocess(root: Path, out: Path) -> int:
 
 
 def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) -> None:
-    """Identity and camera are those of the name; labels, 0 in both splits, are not identities."""
-    wanted = [
+    """Identity and camera come from the name; labels, 0 in both splits, are not identities."""
+    expected = [
         ("train", "visible", "train_vis", [(1, 3), (9, 351)]),
         ("train", "infrared", "train_nir", [(6, 3), (2, 351)]),
         ("test", "visible", "test_vis", [(3, 4)]),
@@ -53,13 +53,13 @@ def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) ->
     ]
     assert read_records(root) == [
         Record(1, split, modality, line.split()[0], camera, identity)
-        for split, modality, name, pairs in wanted
+        for split, modality, name, pairs in expected
         for line, (camera, identity) in zip(LINES[name], pairs, strict=True)
     ]
 
 
 def test_windows_line_ends_and_blanks_are_harmless(root: Path) -> None:
-    """CRLF, blanks and tabs around a line, and empty lines give the same records."""
+    """CRLF, blanks and tabs around a line, and empty lines do not change the records."""
     before = read_records(root)
     for path in (root / "idx").iterdir():
         lines = [line.replace(" ", " \t ") for line in path.read_text().splitlines()]
@@ -82,7 +82,7 @@ def test_windows_line_ends_and_blanks_are_harmless(root: Path) -> None:
     ],
 )
 def test_broken_lines_are_named(root: Path, name: str, line: str, complaint: str) -> None:
-    """A line that is malformed, comes twice, or contradicts its image is named by its number."""
+    """A malformed or repeated line, or one that contradicts its image, is named by its number."""
     path = root / f"idx/{name}.txt"
     path.write_text(path.read_text() + line + "\n")
     number = len(LINES[name]) + 1
@@ -91,7 +91,7 @@ def test_broken_lines_are_named(root: Path, name: str, line: str, complaint: str
 
 
 def test_an_identity_in_training_and_test_is_refused(root: Path) -> None:
-    """Other images of a training identity may not be tested on, whatever their label is."""
+    """Other images of a training identity must not be used for testing, whatever their label."""
     path = root / "idx/test_nir.txt"
     path.write_text("nir/0351/0351_c04_s1_f1_nir.jpg 7\n")
     (root / "nir/0351/0351_c04_s1_f1_nir.jpg").touch()
@@ -100,7 +100,7 @@ def test_an_identity_in_training_and_test_is_refused(root: Path) -> None:
 
 
 def test_missing_files_are_named(root: Path, tmp_path: Path) -> None:
-    """A missing image, split file or data set is named, with the layout and the source."""
+    """A missing image, split file or data set is named, together with the layout and the source."""
     with pytest.raises(SalcrError, match=r"no LLCM at .*none(.|\n)*idx/(.|\n)*ZYK100/LLCM"):
         read_records(tmp_path / "none")
     gone = root / LINES["test_nir"][0].split()[0]
@@ -112,8 +112,8 @@ def test_missing_files_are_named(root: Path, tmp_path: Path) -> None:
         read_records(root)
 
 
-def test_a_file_that_is_no_text_is_named(root: Path) -> None:
-    """A split file of other bytes is named instead of a decoding error."""
+def test_a_file_that_is_not_text_is_named(root: Path) -> None:
+    """The message names a split file that is not text, instead of reporting a decoding error."""
     (root / "idx/train_vis.txt").write_bytes(b"\xff\xfe\x00v")
     with pytest.raises(SalcrError, match=r"train_vis\.txt: is not a text file"):
         read_records(root)
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_text_is_named(root: Path) -> None:
 def test_an_empty_image_is_named_and_nothing_is_written(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A zero-byte infrared image stops preprocess, which leaves no visible array either."""
+    """A zero-byte infrared image stops preprocess, which does not leave a visible array either."""
     path = root / LINES["train_nir"][1].split()[0]
     path.write_bytes(b"")
     assert preprocess(root, tmp_path / "out") == 1
@@ -131,7 +131,7 @@ def test_an_empty_image_is_named_and_nothing_is_written(
 
 
 def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
-    """A gray-scale infrared image is stored with its gray in each of three channels."""
+    """A grayscale infrared image is stored with its gray value in each of three channels."""
     Image.new("L", (8, 16), 33).save(root / LINES["test_nir"][0].split()[0])
     assert preprocess(root, tmp_path / "out") == 0
     infrared = np.load(tmp_path / "out/infrared.npy")
@@ -139,8 +139,8 @@ def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> Non
     assert [bool((image == 33).all()) for image in infrared] == [False, False, True]
 
 
-def test_drawn_people_are_read(tmp_path: Path) -> None:
-    """Half of the people test; everybody is seen by two to four cameras a modality."""
+def test_synthetic_people_are_read(tmp_path: Path) -> None:
+    """Half of the people are for testing; two to four cameras per modality see each person."""
     sizes = {"num_identities": 9, "images_per_identity": 4, "num_trials": 1, "seed": 5}
     synthesize(tmp_path / "d", layout="llcm", **sizes, height=48, width=32)
     records = read_records(tmp_path / "d")

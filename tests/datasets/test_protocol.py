@@ -1,4 +1,4 @@
-"""Evaluation protocols: what galleries are drawn, and what a query may see."""
+"""Evaluation protocols: how galleries are sampled, and which images a query may see."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import tiny
 
 @pytest.fixture
 def images(rng: np.random.Generator) -> Annotations:
-    """Return 400 images of 12 identities and 5 cameras; some places have a single image."""
+    """Return 400 images of 12 identities and 5 cameras; some pairs of them have a single image."""
     return Annotations(rng.integers(12, size=400), rng.choice([1, 2, 4, 5, 6], size=400))
 
 
@@ -24,42 +24,42 @@ def images(rng: np.random.Generator) -> Annotations:
 def test_a_gallery_has_the_shots_of_each_identity_and_camera(
     images: Annotations, shots: int
 ) -> None:
-    """Each place gives `shots` different images, all where it has fewer, none of other cameras."""
+    """Each pair gives `shots` different images, or all if it has fewer; other cameras give none."""
     setting = Setting("s", "infrared", "visible", cameras=(1, 2, 4), shots=shots)
-    drawn = sample_gallery(setting, images, draw=3)
-    assert len(set(drawn)) == len(drawn) and (np.diff(drawn) > 0).all()
+    sample = sample_gallery(setting, images, draw=3)
+    assert len(set(sample)) == len(sample) and (np.diff(sample) > 0).all()
     for identity in range(12):
         for camera in (1, 2, 4, 5, 6):
-            place = (images.identity == identity) & (images.camera == camera)
-            wanted = min(shots, place.sum()) if camera in (1, 2, 4) else 0
-            assert place[drawn].sum() == wanted
+            mask = (images.identity == identity) & (images.camera == camera)
+            expected = min(shots, mask.sum()) if camera in (1, 2, 4) else 0
+            assert mask[sample].sum() == expected
 
 
 def test_draws_differ_and_repeat(images: Annotations) -> None:
-    """Ten draws are ten galleries; each is the same whenever it is drawn."""
+    """Ten draws are ten different galleries; each draw is reproducible."""
     setting = Setting("s", "infrared", "visible", shots=1, draws=10)
     galleries = [tuple(sample_gallery(setting, images, draw)) for draw in range(10)]
     assert len(set(galleries)) == 10
     assert galleries[4] == tuple(sample_gallery(setting, images, 4))
 
 
-def test_every_image_of_a_place_is_drawn_sometimes() -> None:
-    """A draw is uniform: over many draws each of five images comes up about equally often."""
+def test_sampling_is_uniform() -> None:
+    """Sampling is uniform: over many draws each of five images occurs about equally often."""
     images = Annotations(np.zeros(5, np.int64), np.ones(5, np.int64))
     setting = Setting("s", "infrared", "visible", shots=1)
     counts = np.bincount([sample_gallery(setting, images, draw)[0] for draw in range(2000)])
     assert len(counts) == 5 and counts.min() > 320
 
 
-def test_without_shots_all_images_answer(images: Annotations) -> None:
-    """RegDB's gallery is every image of the other modality, and hides nothing."""
+def test_without_shots_the_gallery_has_all_images(images: Annotations) -> None:
+    """RegDB's gallery is every image of the other modality, and excludes nothing."""
     for setting in READERS["regdb"].settings:
         assert np.array_equal(sample_gallery(setting, images, 0), np.arange(400))
         assert setting.excludes is None and not setting.identity_once and setting.draws == 1
 
 
-def test_sysu_hides_camera_2_from_camera_3() -> None:
-    """METHOD 4.2: for a query of camera 3 the gallery of camera 2 is left out, nothing else."""
+def test_sysu_excludes_camera_2_for_camera_3() -> None:
+    """METHOD 4.2: for a query of camera 3, only the gallery of camera 2 is excluded."""
     query = Annotations(np.array([1, 1]), np.array([3, 6]))
     gallery = Annotations(np.array([1, 2, 1, 2]), np.array([2, 2, 1, 5]))
     for setting in READERS["sysu"].settings:
@@ -71,9 +71,9 @@ def test_sysu_hides_camera_2_from_camera_3() -> None:
 
 
 def test_sysu_settings_are_the_published_four() -> None:
-    """All search has cameras 1, 2, 4, 5, indoor 1 and 2; single- and multi-shot."""
-    found = {s.name: (s.cameras, s.shots) for s in READERS["sysu"].settings}
-    assert found == {
+    """All search uses cameras 1, 2, 4 and 5, indoor search 1 and 2; single-shot and multi-shot."""
+    settings = {s.name: (s.cameras, s.shots) for s in READERS["sysu"].settings}
+    assert settings == {
         "all": ((1, 2, 4, 5), 1),
         "indoor": ((1, 2), 1),
         "all multi-shot": ((1, 2, 4, 5), 10),
@@ -81,8 +81,8 @@ def test_sysu_settings_are_the_published_four() -> None:
     }
 
 
-def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
-    """METHOD 4.2: gallery images with the query's identity and camera are left out."""
+def test_llcm_excludes_the_query_identity_in_its_own_camera() -> None:
+    """METHOD 4.2: gallery images with the query's identity and camera are excluded."""
     query = Annotations(np.array([7]), np.array([3]))
     gallery = Annotations(np.array([7, 7, 8]), np.array([3, 4, 3]))
     for setting in READERS["llcm"].settings:
@@ -91,7 +91,7 @@ def test_llcm_hides_the_query_identity_in_its_own_camera() -> None:
 
 
 def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:
-    """Hold the pictures of a ranking list against METHOD 4.2: none that the query must not see."""
+    """Check the images of a ranking list against METHOD 4.2: none may be excluded for the query."""
     manifest = pd.read_csv(data / "manifest.csv").drop_duplicates(["modality", "row"])
     camera = manifest.set_index(["modality", "row"])["camera"]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
@@ -113,7 +113,7 @@ def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -
 
 @pytest.mark.parametrize("layout", ["sysu", "llcm"])
 def test_other_layouts_run_to_their_metrics(tmp_path: Path, layout: str) -> None:
-    """Stage one trains on drawn SYSU-MM01 and LLCM, and every setting has its ten draws."""
+    """Stage one trains on synthetic SYSU-MM01 and LLCM, and every setting has its ten draws."""
     words = ["--layout", layout, "--out", tmp_path / "raw", *tiny.SYNTHESIZE]
     assert tiny.run("synthesize", *words) == 0
     words = ["--root", tmp_path / "raw", "--layout", layout, "--out", tmp_path / "data"]
@@ -121,15 +121,15 @@ def test_other_layouts_run_to_their_metrics(tmp_path: Path, layout: str) -> None
     data = tmp_path / "data"
     assert tiny.pretrain(data, tmp_path) == 0
     assert tiny.evaluate(data, tmp_path, 0) == 0
-    found = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
-    assert list(found) == [setting.name for setting in READERS[layout].settings]
+    settings = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
+    assert list(settings) == [setting.name for setting in READERS[layout].settings]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
     assert_rankings_keep_the_protocol(data, tmp_path / "round00/rankings.json", layout)
-    for rankings in found.values():
+    for rankings in settings.values():
         draws = rankings["none"]
         assert len(draws) == 10
         for scores in draws:
-            # The CMC counts each identity once: it is complete at the number of identities.
+            # The CMC counts each identity once, so its length is the number of identities.
             assert len(scores["cmc"]) <= lines["identity"].nunique()
             assert scores["cmc"][-1] == pytest.approx(1)
             assert 0 < scores["minp"] <= 1 and 0 < scores["map"] <= 1

@@ -1,4 +1,4 @@
-"""RegDB's layout: what is read from split files that were written by hand."""
+"""RegDB's layout: what is read from split files written by hand."""
 
 from __future__ import annotations
 
@@ -36,28 +36,28 @@ def test_records_are_the_lines_of_the_split_files(root: Path) -> None:
 
 
 def test_a_missing_split_file_is_named(root: Path) -> None:
-    """If one of a trial's four files is gone, it is named."""
+    """If one of a trial's four files is missing, the message names it."""
     (root / "idx/test_thermal_3.txt").unlink()
     with pytest.raises(SalcrError, match=r"test_thermal_3\.txt: cannot be read"):
         read_records(root)
 
 
 def test_labels_must_pair_up(root: Path) -> None:
-    """Labels that only one modality has would make identities without a match."""
+    """Labels that only one modality has would create identities without a match."""
     (root / "idx/train_thermal_3.txt").write_text("Thermal/7/a b.bmp 4\n")
     with pytest.raises(SalcrError, match="its labels are not those of train_visible_3"):
         read_records(root)
 
 
 def test_an_empty_split_file_is_named(root: Path) -> None:
-    """A split file without a line is refused."""
+    """A split file without any line is rejected."""
     (root / "idx/train_visible_3.txt").write_text("\n\n")
     with pytest.raises(SalcrError, match=r"train_visible_3\.txt: does not list an image"):
         read_records(root)
 
 
 def test_a_person_in_training_and_test_is_refused(root: Path) -> None:
-    """Two images of one folder, one to train and one to test, are one person on both sides."""
+    """Two images in one folder, one for training and one for testing, show the same person."""
     (root / "Thermal/7/c.bmp").touch()
     (root / "idx/test_thermal_3.txt").write_text("Thermal/7/c.bmp 0\n")
     with pytest.raises(SalcrError, match=r"test_thermal_3\.txt: 1 identities .* and test: 7;"):
@@ -65,7 +65,7 @@ def test_a_person_in_training_and_test_is_refused(root: Path) -> None:
 
 
 def test_an_image_named_twice_is_refused_with_both_lines(root: Path) -> None:
-    """A path that comes again, however it is spelled, is refused with its line numbers."""
+    """A path that is repeated, however it is spelled, is rejected with its line numbers."""
     path = root / "idx/train_thermal_3.txt"
     path.write_text("Thermal/7/a b.bmp 0\n\nThermal//7/./a b.bmp 0\n")
     with pytest.raises(SalcrError, match=r"train_thermal_3\.txt, line 3: .* again, after line 1"):
@@ -73,7 +73,7 @@ def test_an_image_named_twice_is_refused_with_both_lines(root: Path) -> None:
 
 
 def test_an_image_of_both_modalities_is_refused(root: Path) -> None:
-    """A thermal split file that names a visible image is refused, with the other file."""
+    """A thermal split file that names a visible image is rejected, naming the other file."""
     (root / "idx/train_thermal_3.txt").write_text("Visible/7/a b.bmp 0\n")
     with pytest.raises(SalcrError, match=r"train_thermal_3.*which train_visible_3\.txt lists too"):
         read_records(root)

@@ -1,4 +1,4 @@
-"""Drawn people: RegDB's layout, reproducible, and what each modality shows."""
+"""Synthetic people: RegDB's layout, reproducibility, and what each modality shows."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def make(out: Path, **changes: int) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return the images of a folder by name."""
+    """Return the images in a folder by name."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*.bmp")}
 
 
 def test_the_layout_is_regdbs(tmp_path: Path) -> None:
-    """The reader of RegDB accepts it: images of both modalities, half of the people to train."""
+    """RegDB's reader accepts it: images of both modalities, half of the people for training."""
     records = read_records(make(tmp_path / "d"))
     assert len(records) == 2 * 5 * 2 * 2
     first = [record for record in records if record.trial == 1]
@@ -47,7 +47,7 @@ def test_one_label_is_one_person_in_both_modalities(tmp_path: Path) -> None:
 
 
 def test_trials_split_differently(tmp_path: Path) -> None:
-    """Each trial draws its halves anew."""
+    """Each trial samples its halves independently."""
     records = read_records(make(tmp_path / "d", num_identities=20))
     halves = [
         {r.file for r in records if (r.trial, r.split) == (trial, "train")} for trial in (1, 2)
@@ -56,7 +56,7 @@ def test_trials_split_differently(tmp_path: Path) -> None:
 
 
 def test_images_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
-    """More people and more images leave the others as they were; another seed does not."""
+    """More people or images leave the existing images unchanged; another seed changes them."""
     small, large = (
         contents(make(tmp_path / "a")),
         contents(make(tmp_path / "b", num_identities=7, images_per_identity=3)),
@@ -66,7 +66,7 @@ def test_images_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
 
 
 def test_infrared_is_gray_and_visible_is_not(tmp_path: Path) -> None:
-    """Thermal images have three equal channels, visible ones color."""
+    """Thermal images have three equal channels; visible images are colored."""
     root = make(tmp_path / "d")
     thermal = np.asarray(Image.open(root / "Thermal/1/thermal_00001.bmp")).astype(int)
     visible = np.asarray(Image.open(root / "Visible/1/visible_00001.bmp")).astype(int)
@@ -76,37 +76,37 @@ def test_infrared_is_gray_and_visible_is_not(tmp_path: Path) -> None:
 
 
 def test_bare_skin_is_the_warmest() -> None:
-    """In infrared the brightest pixels are skin: brighter than any cloth can be."""
+    """In infrared the brightest pixels are skin, brighter than any clothing can be."""
     for seed in range(5):
         person = sample_person(np.random.default_rng(seed))
         image = render(person, modality="infrared", rng=np.random.default_rng(seed))
         assert image.max() > 215 and np.median(image[:4]) < 80
 
 
-def test_hardness_frees_the_visible_brightness_only() -> None:
-    """Hardness does not change infrared; at 1 a person's visible brightness is another."""
+def test_hardness_affects_only_the_visible_brightness() -> None:
+    """Hardness does not change infrared; at 1 a person's visible brightness differs."""
     person = sample_person(np.random.default_rng(4))
 
-    def drawn(modality: str, hardness: float) -> np.ndarray:
+    def rendered(modality: str, hardness: float) -> np.ndarray:
         rng = np.random.default_rng(0)
         return render(person, modality=modality, rng=rng, hardness=hardness).astype(float)
 
-    assert np.array_equal(drawn("infrared", 0), drawn("infrared", 1))
-    assert np.abs(drawn("visible", 0) - drawn("visible", 1)).max() > 40
+    assert np.array_equal(rendered("infrared", 0), rendered("infrared", 1))
+    assert np.abs(rendered("visible", 0) - rendered("visible", 1)).max() > 40
 
 
 @pytest.mark.parametrize(
     "change", [{"num_identities": 3}, {"images_per_identity": 1}, {"num_trials": 0}]
 )
 def test_too_few_of_anything_is_refused(tmp_path: Path, change: dict[str, int]) -> None:
-    """Fewer identities, images or trials than a split needs are refused, nothing is written."""
+    """Fewer identities, images or trials than a split needs are rejected; nothing is written."""
     with pytest.raises(ValueError, match="at least 4 identities, 2 images of each and 1 trial"):
         make(tmp_path / "d", **change)
     assert not (tmp_path / "d").exists()
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
-    """A folder that holds something is left alone."""
+    """A folder that is not empty is left alone."""
     (tmp_path / "file").touch()
     with pytest.raises(SalcrError, match="is not empty"):
         make(tmp_path)
@@ -114,23 +114,23 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layout", ["sysu", "llcm"])
 def test_images_of_any_layout_depend_on_seed_and_number_alone(tmp_path: Path, layout: str) -> None:
-    """More people and images leave an image and its camera as they were; LLCM's may move."""
+    """More people or images leave an image and its camera unchanged; LLCM's may move."""
 
-    def drawn(name: str, num_identities: int, images: int, seed: int) -> dict[str, bytes]:
+    def synthesized(name: str, num_identities: int, images: int, seed: int) -> dict[str, bytes]:
         sizes = {"num_identities": num_identities, "images_per_identity": images, "seed": seed}
         root = tmp_path / name
         synthesize(root, layout=layout, num_trials=1, **sizes, height=48, width=32)
-        # In LLCM's layout the folder tells whether an image trains or tests.
+        # In LLCM's layout the folder determines whether an image is for training or testing.
         keep = (lambda p: p.name) if layout == "llcm" else (lambda p: str(p.relative_to(root)))
         return {keep(path): path.read_bytes() for path in root.rglob("*.jpg")}
 
-    small, large = drawn("a", 4, 2, 1), drawn("b", 6, 3, 1)
+    small, large = synthesized("a", 4, 2, 1), synthesized("b", 6, 3, 1)
     assert len(small) == 16 and small.items() <= large.items()
-    assert not small.items() & drawn("c", 4, 2, 2).items()
+    assert not small.items() & synthesized("c", 4, 2, 2).items()
 
 
 def test_cameras_differ_mildly(tmp_path: Path) -> None:
-    """The mean brightness of the same drawn scene moves with the camera, by a few per cent."""
+    """The mean brightness of the same scene varies with the camera by a few percent."""
     from salcr.datasets.synthetic.generate import _through_camera
 
     gray = np.full((8, 8, 3), 128, dtype=np.uint8)
@@ -141,10 +141,10 @@ def test_cameras_differ_mildly(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["regdb", "sysu", "llcm"])
-def test_a_drawn_folder_is_replaced_and_a_mixed_one_is_spared(
+def test_a_synthetic_folder_is_replaced_and_a_mixed_one_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
 ) -> None:
-    """Drawing again replaces what was drawn; one image with a real data set's name stops it."""
+    """Synthesizing again replaces the images; one with the name of a real data set prevents it."""
     words = ["--out", tmp_path / "d", *tiny.SYNTHESIZE]
     assert tiny.run("synthesize", *words, "--layout", layout) == 0
     assert tiny.run("synthesize", *words, "--layout", "regdb") == 0

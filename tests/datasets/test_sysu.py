@@ -1,4 +1,4 @@
-"""SYSU-MM01's layout: what is read from folders and split files, and what is refused."""
+"""SYSU-MM01's layout: what is read from folders and split files, and what is rejected."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IMAGES = [
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a data set: 7 trains, 12 validates, 30 is tested on, 444 belongs to no split."""
+    """Return a data set: 7 for training, 12 for validation, 30 for testing, 444 in no split."""
     folder = tmp_path / "sysu"
     for name in IMAGES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def preprocess(root: Path, out: Path) -> int:
 
 
 def test_records_are_the_images_of_the_identities(root: Path) -> None:
-    """Train and val train, test tests; cameras 3 and 6 are infrared; others are not used."""
+    """Train and val are for training, test for testing; cameras 3 and 6 are infrared; no others."""
     assert read_records(root) == [
         Record(1, "train", "visible", "cam1/0007/0001.jpg", 1, 7),
         Record(1, "train", "visible", "cam1/0007/0002.jpg", 1, 7),
@@ -58,7 +58,7 @@ def test_records_are_the_images_of_the_identities(root: Path) -> None:
 
 @pytest.mark.parametrize("text", [b"7,444\r\n", b" 7 , 444 ,  \r\n\r\n", b"\xef\xbb\xbf444,7"])
 def test_windows_line_ends_and_blanks_are_harmless(root: Path, text: bytes) -> None:
-    """CRLF, blanks, a last comma and Windows' mark at the beginning of a file mean nothing."""
+    """CRLF, blanks, a trailing comma and a byte order mark at the start have no effect."""
     (root / "exp/train_id.txt").write_bytes(text)
     trained = {record.identity for record in read_records(root) if record.split == "train"}
     assert trained == {7, 12, 444}
@@ -77,21 +77,21 @@ def test_windows_line_ends_and_blanks_are_harmless(root: Path, text: bytes) -> N
     ],
 )
 def test_broken_split_files_are_named(root: Path, word: str, text: str, complaint: str) -> None:
-    """What is no identity, comes twice, has no image, or trains and tests is refused."""
+    """Not an identity, repeated, without images, or for both training and testing: rejected."""
     (root / f"exp/{word}_id.txt").write_text(text)
     with pytest.raises(SalcrError, match=complaint):
         read_records(root)
 
 
 def test_a_missing_split_file_is_named(root: Path) -> None:
-    """Without val_id.txt a quarter of the training images would be left out: refused."""
+    """Without val_id.txt, a quarter of the training images would be missing: this is rejected."""
     (root / "exp/val_id.txt").unlink()
     with pytest.raises(SalcrError, match=r"val_id\.txt: cannot be read .* restore it"):
         read_records(root)
 
 
 def test_a_missing_folder_is_explained(root: Path, tmp_path: Path) -> None:
-    """Without the folder, its split files or a camera, the layout and the source are told."""
+    """If the folder, its split files or a camera is missing, layout and source are explained."""
     with pytest.raises(SalcrError, match=r"no SYSU-MM01 at .*none(.|\n)*cam1 \.\. cam6(.|\n)*isee"):
         read_records(tmp_path / "none")
     (root / "cam4").rename(root / "four")
@@ -101,7 +101,7 @@ def test_a_missing_folder_is_explained(root: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["cam7", "Cam1", "cam03"])
 def test_a_wrong_camera_is_refused(root: Path, name: str) -> None:
-    """A folder that looks like a camera and is none would be left out silently: refused."""
+    """A folder that resembles a camera but is not one would be silently left out: rejected."""
     (root / name).mkdir()
     with pytest.raises(SalcrError, match=f"{name} is not a camera of SYSU-MM01"):
         read_records(root)
@@ -111,7 +111,7 @@ def test_a_wrong_camera_is_refused(root: Path, name: str) -> None:
 def test_an_unreadable_image_is_named_and_nothing_is_written(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
 ) -> None:
-    """An empty, foreign or truncated infrared image leaves no visible array either."""
+    """An empty, foreign or truncated infrared image does not leave a visible array either."""
     path = root / "cam6/0030/0001.jpg"
     path.write_bytes(path.read_bytes()[:-300] if content is None else content)
     assert preprocess(root, tmp_path / "out") == 1
@@ -122,7 +122,7 @@ def test_an_unreadable_image_is_named_and_nothing_is_written(
 
 
 def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> None:
-    """A gray-scale jpg is stored as color is, each channel its gray; others keep their color."""
+    """A grayscale jpg is stored like a color image with three equal channels; others keep color."""
     Image.new("L", (8, 16), 90).save(root / "cam3/0030/0001.jpg")
     assert preprocess(root, tmp_path / "out") == 0
     infrared = np.load(tmp_path / "out/infrared.npy")
@@ -132,8 +132,8 @@ def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> Non
     assert np.abs(infrared[names.index("cam3/0007/0001.jpg")][0, 0] - [200.0, 100, 50]).max() < 4
 
 
-def test_drawn_people_are_read(tmp_path: Path) -> None:
-    """Half of the people test, each with all images, by cameras of both modalities."""
+def test_synthetic_people_are_read(tmp_path: Path) -> None:
+    """Half of the people are for testing, each with all images, from cameras of both modalities."""
     sizes = {"num_identities": 9, "images_per_identity": 4, "num_trials": 1, "seed": 5}
     synthesize(tmp_path / "d", layout="sysu", **sizes, height=48, width=32)
     records = read_records(tmp_path / "d")
@@ -141,7 +141,7 @@ def test_drawn_people_are_read(tmp_path: Path) -> None:
     for record in records:
         people.setdefault((record.split, record.modality), []).append(record.identity)
         assert record.file.startswith(f"cam{record.camera}/{record.identity:04d}/")
-    assert {key: len(found) for key, found in people.items()} == {
+    assert {key: len(members) for key, members in people.items()} == {
         ("train", "visible"): 16, ("train", "infrared"): 16,
         ("test", "visible"): 20, ("test", "infrared"): 20,
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every command that the documentation shows exists, with its flags and its keys."""
+"""Every command shown in the documentation exists, with its flags and its keys."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ WITH_VALUE = {"--cores", "--resources", "--profile", "--forcerun", "--until", "-
 
 
 def shown(program: str) -> list[Any]:
-    """Return every command of a program in the documentation as a parameter of a test."""
+    """Return every command of a program in the documentation as a test parameter."""
     lines = {line.strip(): page for page, text in TEXTS.items() for line in commands(text, program)}
     return [pytest.param(line, id=f"{page}: {line}"[:80]) for line, page in lines.items()]
 
 
 @cache
 def flags() -> dict[str, set[str]]:
-    """Return command -> its flags, from the script that completes words in bash; "" is none."""
+    """Return command -> its flags, from the bash completion script; "" is for no command."""
     words = [sys.executable, "-m", "salcr", "--print-completion", "bash"]
     script = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lists = re.findall(r"^_shtab_salcr(\w*?)_option_strings=\((.*)\)$", script, re.MULTILINE)
@@ -38,7 +38,7 @@ def flags() -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("line", shown("python -m salcr"))
 def test_commands_of_salcr(line: str) -> None:
-    """The command is in the registry, and each flag is one of its flags."""
+    """The command is in the registry, and each flag belongs to it."""
     command, *words = line.split() or [""]
     if command.startswith("--"):
         command, words = "", [command, *words]
@@ -77,7 +77,7 @@ def parsed(line: str) -> tuple[list[str], list[str], dict[str, Any]]:
 
 @pytest.mark.parametrize("line", shown("snakemake"))
 def test_commands_of_snakemake(line: str) -> None:
-    """Targets are rules or results, files exist, and values fit the schema, variants too."""
+    """Targets are rules or results, files exist, and values fit the schema, variants included."""
     targets, files, values = parsed(line)
     rules = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
     for target in targets:
@@ -90,8 +90,8 @@ def test_commands_of_snakemake(line: str) -> None:
         variant(checked, name)
 
 
-def test_commands_are_seen() -> None:
-    """Continued lines are joined, comments dropped, and both kinds of code read."""
+def test_commands_are_recognized() -> None:
+    """Continued lines are joined, comments are dropped, and both kinds of code are read."""
     text = "Run `make a`:\n\n    x && snakemake b \\\n      --c 1    # a comment\n"
     assert commands(text, "make") == [" a"]
     assert commands(text, "snakemake") == [" b --c 1"]

@@ -13,13 +13,13 @@ from docs.generate_configuration import PAGE, allowed, page
 from tests.support.markdown import ROOT
 
 
-def test_the_page_is_in_step() -> None:
-    """What the generator writes now is what the repository has."""
+def test_the_page_is_up_to_date() -> None:
+    """The repository contains exactly what the generator writes now."""
     assert PAGE.read_text() == page(), "run: python -m docs.generate_configuration"
 
 
 def test_every_default_is_on_the_page() -> None:
-    """Read independently, each key of config/default.yaml is there once, with its value."""
+    """Read independently, each key of config/default.yaml occurs once, with its value."""
     rows = re.findall(r"^\| `([\w.]+)` \| `(.+?)` \|", PAGE.read_text(), re.MULTILINE)
     shown = {key: json.loads(value) for key, value in rows}
     assert len(shown) == len(rows)
@@ -44,5 +44,5 @@ def test_every_default_is_on_the_page() -> None:
     ],
 )
 def test_ranges_in_words(schema: dict[str, Any], words: str) -> None:
-    """Bounds, choices, alternatives and lists are shown."""
+    """Bounds, choices, alternatives and lists are described."""
     assert allowed(schema) == words

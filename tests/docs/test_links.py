@@ -14,13 +14,13 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
 def headings(path: Path) -> list[str]:
-    """Return the fragments that GitHub gives the headings of a page."""
+    """Return the fragments that GitHub assigns to the headings of a page."""
     titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
 
 
 def test_the_readme_is_short() -> None:
-    """At most 150 lines; the size of the environment and what the demo is not come at the top."""
+    """At most 150 lines; the size of the environment and the limits of the demo come at the top."""
     lines = (ROOT / "README.md").read_text().splitlines()
     assert len(lines) <= 150
     first_screen = "\n".join(lines[:40])
@@ -30,7 +30,7 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_relative_links_resolve(name: str) -> None:
-    """Each link that is not to another server leads to a file, and its fragment to a heading."""
+    """Each link within the repository leads to a file, and its fragment to a heading."""
     page = ROOT / name
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if not re.match(r"https?://", target):
@@ -40,15 +40,15 @@ def test_relative_links_resolve(name: str) -> None:
             assert not fragment or fragment in headings(linked), target
 
 
-def test_links_are_seen() -> None:
-    """The pattern finds links and headings that are known to be there."""
+def test_links_are_recognized() -> None:
+    """The pattern finds links and headings that are known to exist."""
     assert len(re.findall(r"\]\((docs/[^)]+)\)", (ROOT / "README.md").read_text())) > 10
     assert "312-cross-modality-feature-propagation" in headings(ROOT / "docs/METHOD.md")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_named_files_exist(name: str) -> None:
-    """Every file or folder of the repository that a page names as code is there."""
+    """Every file or folder of the repository that a page names as code exists."""
     folders = "salcr|tests|config|docs|workflow|profiles|benchmarks"
     spans = code_spans((ROOT / name).read_text())
     named = [span for span in spans if re.fullmatch(rf"(?:{folders})/[\w./-]*", span)]
@@ -56,7 +56,7 @@ def test_named_files_exist(name: str) -> None:
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """The site shows all pages in docs/ and those that it takes from elsewhere."""
+    """The site contains all pages in docs/ and those that it includes from elsewhere."""
     text = (ROOT / "mkdocs.yml").read_text()
     shown = set(re.findall(r"[\w-]+\.md\b", text[text.index("nav:") :]))
     hooks = (ROOT / "docs/site_hooks.py").read_text()
@@ -65,8 +65,8 @@ def test_every_page_is_in_the_navigation() -> None:
     assert yaml.safe_load(text)["theme"]["font"] is False
 
 
-def test_pictures_are_small() -> None:
-    """Each picture has less than 150 KB, all together less than 600 KB."""
+def test_images_are_small() -> None:
+    """Each image is smaller than 150 KB, and all of them together are smaller than 600 KB."""
     sizes = [path.stat().st_size for path in ROOT.glob("docs/images/*")]
     assert max(sizes) < 150_000
     assert sum(sizes) < 600_000

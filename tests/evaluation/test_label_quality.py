@@ -13,27 +13,27 @@ from tests.support.helpers import close
 
 def test_label_quality_by_hand():
     """Six images, three identities, one outlier: every count can be checked on paper."""
-    found = label_quality(
+    quality = label_quality(
         np.array([0, 0, 1]), np.array([0, 1, -1]), np.array([5, 5, 6]), np.array([5, 5, 7])
     )
     # Visible-infrared pairs with one label: (v0, r0), (v1, r0) right and (v2, r1) wrong.
-    # Pairs of one identity: v0, v1 with r0, r1, four in all.
-    close([found["pair_precision"], found["pair_recall"]], [2 / 3, 2 / 4], rtol=1e-12)
-    assert found["num_clusters"] == 2
-    close(found["outliers"], 1 / 6, rtol=1e-12)
+    # Pairs of one identity: v0, v1 with r0, r1, four in total.
+    close([quality["pair_precision"], quality["pair_recall"]], [2 / 3, 2 / 4], rtol=1e-12)
+    assert quality["num_clusters"] == 2
+    close(quality["outliers"], 1 / 6, rtol=1e-12)
     # Of the ten pairs of labeled images, 4 share a label, 6 an identity, 3 both.
     expected_index = 4 * 6 / 10
-    close(found["ari"], (3 - expected_index) / ((4 + 6) / 2 - expected_index), rtol=1e-9)
-    close(found["fmi"], 3 / np.sqrt(4 * 6), rtol=1e-9)
+    close(quality["ari"], (3 - expected_index) / ((4 + 6) / 2 - expected_index), rtol=1e-9)
+    close(quality["fmi"], 3 / np.sqrt(4 * 6), rtol=1e-9)
 
 
 @given(st.integers(0, 10**6), st.integers(0, 40), st.integers(1, 40))
 def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, num_infrared):
-    """Scores are scikit-learn's on the labeled images; pairs are counted one by one."""
+    """Scores on the labeled images equal scikit-learn's; pairs are counted one by one."""
     rng = np.random.default_rng(seed)
     label = [rng.integers(-1, 4, n) for n in (num_visible, num_infrared)]
     identity = [rng.integers(3, 9, n) for n in (num_visible, num_infrared)]
-    found = label_quality(*label, *identity)
+    quality = label_quality(*label, *identity)
     labels, identities = np.concatenate(label), np.concatenate(identity)
     kept = labels >= 0
     expected = {"outliers": np.mean(labels == -1), "num_clusters": len(set(labels[kept]))}
@@ -49,12 +49,12 @@ def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, nu
             counts += [l1 == l2 >= 0, i1 == i2, l1 == l2 >= 0 and i1 == i2]
     expected["pair_precision"] = counts[2] / max(counts[0], 1)
     expected["pair_recall"] = counts[2] / max(counts[1], 1)
-    close([found[name] for name in expected], list(expected.values()), rtol=1e-9)
+    close([quality[name] for name in expected], list(expected.values()), rtol=1e-9)
 
 
 def test_outliers_alone_score_zero():
-    """Where nothing is labeled all scores are 0 and every image is an outlier."""
+    """If nothing is labeled, all scores are 0 and every image is an outlier."""
     outliers = np.full(4, -1)
-    found = label_quality(outliers, outliers, np.arange(4), np.arange(4))
-    assert found.pop("outliers") == 1
-    assert len(found) == 7 and set(found.values()) == {0.0}
+    quality = label_quality(outliers, outliers, np.arange(4), np.arange(4))
+    assert quality.pop("outliers") == 1
+    assert len(quality) == 7 and set(quality.values()) == {0.0}

@@ -16,14 +16,14 @@ HALF = np.float16
 
 
 def squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return squared Euclidean distances, pair by pair."""
+    """Return pairwise squared Euclidean distances."""
     return np.array([[((a.astype(float) - b) ** 2).sum() for b in second] for a in first])
 
 
 def two_modalities(
     rng: np.random.Generator, num_queries: int, num_images: int, width: int = 8
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return query and gallery features of the same few people, one modality off the other."""
+    """Return query and gallery features of the same few people, with one modality shifted."""
     size = max(num_queries, num_images)
     people = np.repeat(rng.standard_normal((-(-size // 4), width)), 4, axis=0)
     sides = []
@@ -47,8 +47,8 @@ def slow_aim(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int) -> np.nda
     kept = [cut(cosines(image)) for image in gallery]
     means = []
     for image in gallery:
-        near = order(-np.array([cosines(image)]))[0][:k2]
-        means.append(sum(kept[j] for j in near) / len(near))
+        nearest = order(-np.array([cosines(image)]))[0][:k2]
+        means.append(sum(kept[j] for j in nearest) / len(nearest))
     distance = np.empty((len(query), len(gallery)))
     for i, j in np.ndindex(*distance.shape):
         row = cut(cosines(query[i]))
@@ -58,32 +58,32 @@ def slow_aim(query: np.ndarray, gallery: np.ndarray, k1: int, k2: int) -> np.nda
 
 
 def order(distance: np.ndarray) -> Ranks:
-    """Return the columns of each row from near to far."""
+    """Return the columns of each row, the closest first."""
     return [sorted(range(len(row)), key=row.tolist().__getitem__) for row in distance]
 
 
 def slow_encodings(
     distance: np.ndarray, forward: Ranks, backward: Ranks, columns: Ranks, rows: Ranks, k: int
 ) -> np.ndarray:
-    """Return float16 weights on expanded sets, averaged over `rows`, from CMRR (METHOD 4.3)."""
+    """Return CMRR's float16 weights (METHOD 4.3) on expanded sets, averaged over `rows`."""
     weights = np.zeros(distance.shape)
     half = round(k / 2) + 1
     for i in range(len(distance)):
-        near = {c for c in forward[i][: k + 1] if i in backward[c][: k + 1]}
-        expanded = set(near)
-        for c in near:
+        reciprocal = {c for c in forward[i][: k + 1] if i in backward[c][: k + 1]}
+        expanded = set(reciprocal)
+        for c in reciprocal:
             own = {d for d in columns[c][:half] if c in columns[d][:half]}
-            if 3 * len(own & near) > 2 * len(own):
+            if 3 * len(own & reciprocal) > 2 * len(own):
                 expanded |= own
         for c in expanded:
             weights[i, c] = np.exp(-distance[i, c])
         weights[i] /= weights[i].sum() or 1
     weights = weights.astype(HALF).astype(float)
-    return np.stack([weights[near].mean(axis=0) for near in rows]).astype(HALF)
+    return np.stack([weights[nearest].mean(axis=0) for nearest in rows]).astype(HALF)
 
 
 def slow_jaccard(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return 1 - m / (2 - m) of every pair of encodings, each step rounded to float16."""
+    """Return 1 - m / (2 - m) for every pair of encodings, each step rounded to float16."""
     jaccard = np.empty((len(first), len(second)), HALF)
     for i, j in np.ndindex(*jaccard.shape):
         shared = HALF(0)
@@ -94,15 +94,17 @@ def slow_jaccard(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def scaled(distance: np.ndarray) -> np.ndarray:
-    """Return the matrix divided by its column maxima, a column of zeros as it is."""
+    """Return the matrix divided by its column maxima, with a column of zeros unchanged."""
     return distance / np.array([max(column) or 1 for column in distance.T])
 
 
 def slow_within(distance: np.ndarray, k: int) -> Ranks:
-    """Return the ranks of one modality after Zhong et al.'s re-ranking, k2 = 6, lambda = 0.3."""
+    """Return ranks within one modality after Zhong et al.'s re-ranking, k2 = 6, lambda = 0.3."""
     transposed = scaled(distance).T
     ranks = order(transposed)
-    encodings = slow_encodings(transposed, ranks, ranks, ranks, [near[:6] for near in ranks], k)
+    encodings = slow_encodings(
+        transposed, ranks, ranks, ranks, [nearest[:6] for nearest in ranks], k
+    )
     jaccard = slow_jaccard(encodings, encodings) * HALF(0.7)
     return order(jaccard.astype(float) + 0.3 * transposed)
 
@@ -122,7 +124,7 @@ def slow_cmrr(query: np.ndarray, gallery: np.ndarray, k: int, eta: float) -> np.
     for x in sides:
         both: list[Any] = []
         for y in sides:
-            own = [near[:k] for near in ranks[x + x]]
+            own = [nearest[:k] for nearest in ranks[x + x]]
             both.append(
                 slow_encodings(
                     distance[x + y], ranks[x + y], ranks[y + x], ranks[y + y], own, k
@@ -136,30 +138,30 @@ def slow_cmrr(query: np.ndarray, gallery: np.ndarray, k: int, eta: float) -> np.
 
 @pytest.mark.parametrize(("k1", "k2"), [(4, 1), (8, 2)])
 def test_aim_matches_the_released_code(golden, k1, k2):
-    """Distances at both published settings are those of the released code."""
+    """Distances at both published settings equal those of the released code."""
     data = golden("rerank")
-    found = aim(data["visible"], data["infrared"], k1=k1, k2=k2)
-    assert found.dtype == np.float32
-    close(found, data[f"aim_k1_{k1}_k2_{k2}"])
+    distance = aim(data["visible"], data["infrared"], k1=k1, k2=k2)
+    assert distance.dtype == np.float32
+    close(distance, data[f"aim_k1_{k1}_k2_{k2}"])
 
 
 def test_cmrr_matches_the_released_code(golden):
-    """Distances of infrared queries are those of the released code, up to float16."""
+    """Distances of infrared queries equal those of the released code, up to float16."""
     data = golden("rerank")
-    found = cmrr(data["infrared"], data["visible"], k=8)
-    assert found.dtype == np.float32
-    close(found, data["cmrr_infrared_query_k8_eta01"], rtol=0, atol=5e-3)
+    distance = cmrr(data["infrared"], data["visible"], k=8)
+    assert distance.dtype == np.float32
+    close(distance, data["cmrr_infrared_query_k8_eta01"], rtol=0, atol=5e-3)
 
 
 def test_cmfp_is_the_distance_of_the_released_features(golden):
-    """CMFP's distances are those between the features that the released code propagates."""
+    """CMFP's distances are those between the features propagated by the released code."""
     data = golden("cmfp")
     visible, infrared = np.split(data["propagated"], [len(data["visible"])])
-    found = cmfp(data["visible"], data["infrared"], k=int(data["k"]))
-    assert found.dtype == np.float32
-    close(found, squared(visible, infrared), atol=1e-4)
+    distance = cmfp(data["visible"], data["infrared"], k=int(data["k"]))
+    assert distance.dtype == np.float32
+    close(distance, squared(visible, infrared), atol=1e-4)
     turned = cmfp(data["infrared"], data["visible"], k=int(data["k"]))
-    close(turned, found.T, atol=1e-4)
+    close(turned, distance.T, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_cmfp_is_the_distance_of_the_released_features(golden):
     [(7, 12, 4, 1), (12, 7, 3, 2), (9, 9, 5, 4), (6, 5, 30, 9), (1, 6, 2, 2), (4, 1, 3, 3)],
 )
 def test_aim_matches_a_loop(rng, num_queries, num_images, k1, k2):
-    """Cutting, averaging and scaling follow METHOD 4.3, also with fewer than k1 gallery images."""
+    """Truncating, averaging and scaling follow METHOD 4.3, also with fewer than k1 images."""
     query, gallery = two_modalities(rng, num_queries, num_images)
     close(aim(query, gallery, k1=k1, k2=k2), slow_aim(query, gallery, k1, k2))
 
@@ -180,28 +182,28 @@ def test_aim_matches_a_loop(rng, num_queries, num_images, k1, k2):
 def test_cmrr_matches_a_loop_over_sets(rng, num_queries, num_images, k, eta):
     """The sparse algebra equals the sets of METHOD 4.3, also with fewer images than k on a side."""
     query, gallery = two_modalities(rng, num_queries, num_images)
-    found = cmrr(query, gallery, k=k, eta=eta)
-    close(found, slow_cmrr(query, gallery, k, eta), rtol=0, atol=1.5e-3)
+    actual = cmrr(query, gallery, k=k, eta=eta)
+    close(actual, slow_cmrr(query, gallery, k, eta), rtol=0, atol=1.5e-3)
 
 
 def test_aim_keeps_ties():
-    """Entries as large as the k1-th stay as well: copies of an image are at the same distance."""
+    """Entries equal to the k1-th are kept as well: copies of an image have the same distance."""
     gallery = np.eye(3, dtype=np.float32)[[0, 1, 1, 2]]
     query = np.array([[0.8, 0.6, 0]], np.float32)
-    # A is (0.8, 0.6, 0.6, 0) of length sqrt(1.36), B's rows lie on the copies.
+    # A is (0.8, 0.6, 0.6, 0) of length sqrt(1.36); B's rows are equal to the copies.
     shared = np.array([0.8, 0.6 * np.sqrt(2), 0.6 * np.sqrt(2), 0]) / np.sqrt(1.36)
     close(aim(query, gallery, k1=2, k2=1)[0], -shared - np.array([0.8, 0.6, 0.6, 0]))
 
 
-def test_aim_looks_at_each_query_alone(rng):
-    """Another query changes nothing: AIM knows only the gallery."""
+def test_aim_treats_each_query_independently(rng):
+    """Another query changes nothing: AIM depends on the gallery only."""
     query, gallery = two_modalities(rng, 10, 12)
     together = aim(query, gallery, k1=4, k2=2)
     close(aim(query[3:4], gallery, k1=4, k2=2), together[3:4])
 
 
 def test_cmrr_without_reranking_is_the_plain_distance(rng):
-    """At eta 1 squared Euclidean distances remain; at eta 0 a Jaccard distance in [0, 1]."""
+    """At eta 1 squared Euclidean distances remain; at eta 0 Jaccard distances in [0, 1]."""
     query, gallery = two_modalities(rng, 14, 11)
     close(cmrr(query, gallery, k=4, eta=1), squared(query, gallery))
     jaccard = cmrr(query, gallery, k=4, eta=0)
@@ -212,7 +214,7 @@ def test_cmrr_without_reranking_is_the_plain_distance(rng):
 
 @pytest.mark.parametrize("num_images", [1, 5])
 def test_copies_of_one_image_stay_close(rng, num_images):
-    """Where all images are one, distances within are all 0 and nothing is divided by them."""
+    """If all images are equal, distances within a modality are 0; nothing is divided by them."""
     image = unit_rows(rng, 1, 6)
     query, gallery = np.repeat(image, num_images, axis=0), np.repeat(image, 3, axis=0)
     assert np.abs(cmfp(query, gallery, k=4)).max() < 1e-5
@@ -221,14 +223,14 @@ def test_copies_of_one_image_stay_close(rng, num_images):
 
 
 def test_distances_of_equal_images_are_not_negative(rng):
-    """Rounding leaves no squared distance below 0."""
+    """Rounding never makes a squared distance negative."""
     images = unit_rows(rng, 200, 64)
     assert cmfp(images, images, k=3).min() >= 0
     assert cmrr(images, images, k=3, eta=1).min() >= 0
 
 
-def test_reranking_finds_more(rng):
-    """On people seen by two noisy cameras each re-ranking has a higher mAP than the features."""
+def test_reranking_improves_retrieval(rng):
+    """On people seen by two noisy cameras, each re-ranking has a higher mAP than the features."""
     both = groups(rng, 20, 12, 16, 1.1)
     is_query = np.arange(len(both)) % 2 == 0
     identity = np.arange(len(both)) // 12

@@ -1,4 +1,4 @@
-"""Killed with -9 again and again, in every stage, the workflow ends with the undisturbed bytes."""
+"""A workflow killed with -9 in every stage, again and again, ends with the undisturbed bytes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from salcr.files import read_yaml
 from tests.support import faults, plans, tiny
 
 RESULTS = Path("results/tiny")
-# Tables, and figures that hang on every stage.
+# Tables, and figures that depend on every stage.
 SHOWN = ("losses", "distances", "cluster_centers")
 TARGETS = [RESULTS / "summary.csv", *(RESULTS / f"figures/{name}.png" for name in SHOWN)]
-SEED = 20250424  # of the moments
+SEED = 20250424  # for the moments of the kills
 
 
-def command(place: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
-    """Return the command of the workflow, one trial of one variant, in a folder."""
-    config = place / "config.yaml"
+def command(directory: Path, *words: object, targets: list[Path] = TARGETS) -> list[str]:
+    """Return the command of the workflow, with one trial of one variant, in a folder."""
+    config = directory / "config.yaml"
     values = {**read_yaml(tiny.TINY_CONFIG), "variants": {"salcr": {}}}
     values["dataset"]["trials"] = [1]
     config.write_text(yaml.safe_dump(values))
-    options = ["--configfile", config, "--directory", place, "--cores", 2, "--quiet", "rules"]
+    options = ["--configfile", config, "--directory", directory, "--cores", 2, "--quiet", "rules"]
     return [*plans.command(), *map(str, [*targets, *words, *options])]
 
 
-def started(place: Path, *words: object) -> subprocess.Popen[bytes]:
+def started(directory: Path, *words: object) -> subprocess.Popen[bytes]:
     """Start the workflow in a session of its own."""
-    with (place / "said.txt").open("ab") as out:
+    with (directory / "output.txt").open("ab") as out:
         return subprocess.Popen(
-            command(place, *words),
+            command(directory, *words),
             env=faults.ENVIRONMENT,
             stdout=out,
             stderr=out,
@@ -47,18 +47,18 @@ def started(place: Path, *words: object) -> subprocess.Popen[bytes]:
 
 def members(session: int) -> dict[int, list[str]]:
     """Return the processes of a session: number -> command line."""
-    found = {}
+    processes = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if os.getsid(int(folder.name)) == session:
-                found[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
-        except OSError:  # gone meanwhile
+                processes[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
+        except OSError:  # has ended in the meantime
             continue
-    return found
+    return processes
 
 
 def job_of(stage: str, session: int) -> int | None:
-    """Return the number of the Python process that runs a stage."""
+    """Return the ID of the Python process that runs a stage."""
     for number, words in members(session).items():
         if words[1:4] == ["-m", "salcr", stage.replace("_", "-")]:
             return number
@@ -66,7 +66,7 @@ def job_of(stage: str, session: int) -> int | None:
 
 
 def wait_for(stage: str, run: subprocess.Popen[bytes]) -> int:
-    """Return the number of the stage's process, once it is there."""
+    """Return the ID of the process of a stage as soon as it exists."""
     while (number := job_of(stage, run.pid)) is None:
         assert run.poll() is None, f"ended before {stage}"
         time.sleep(0.01)
@@ -74,7 +74,7 @@ def wait_for(stage: str, run: subprocess.Popen[bytes]) -> int:
 
 
 def wait_in(stage: str, run: subprocess.Popen[bytes], number: int, moment: float) -> bool:
-    """Wait so many seconds or until the stage's process ends; tell whether it still runs."""
+    """Wait for that time or until the process of the stage ends; return whether it still runs."""
     until = time.monotonic() + moment
     while (alive := job_of(stage, run.pid) == number) and time.monotonic() < until:
         time.sleep(0.01)
@@ -82,7 +82,7 @@ def wait_in(stage: str, run: subprocess.Popen[bytes], number: int, moment: float
 
 
 def kill(numbers: list[int]) -> None:
-    """Send SIGKILL to processes that may be gone already."""
+    """Send SIGKILL to processes that may have ended already."""
     for number in numbers:
         try:
             os.kill(number, signal.SIGKILL)
@@ -90,9 +90,9 @@ def kill(numbers: list[int]) -> None:
             continue
 
 
-def results(place: Path) -> dict[Path, bytes]:
-    """Return all results by name, without what tells of the jobs: logs, times and the like."""
-    root = place / RESULTS
+def results(directory: Path) -> dict[Path, bytes]:
+    """Return all results by name, except what describes the jobs, such as logs and times."""
+    root = directory / RESULTS
     paths = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
     return {
         path: (root / path).read_bytes()
@@ -103,24 +103,24 @@ def results(place: Path) -> dict[Path, bytes]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder in which the workflow ran to its end in peace."""
-    place = tmp_path_factory.mktemp("undisturbed")
-    assert started(place).wait() == 0, (place / "said.txt").read_text()
-    return place
+    """Return a folder in which the workflow ran to completion undisturbed."""
+    directory = tmp_path_factory.mktemp("undisturbed")
+    assert started(directory).wait() == 0, (directory / "output.txt").read_text()
+    return directory
 
 
-def seconds(place: Path, stage: str) -> float:
-    """Return how long a job of a stage took, as Snakemake measured it."""
-    times = [*(place / RESULTS / "benchmarks").rglob("*.tsv")]
+def seconds(directory: Path, stage: str) -> float:
+    """Return how long a job of a stage took, as measured by Snakemake."""
+    times = [*(directory / RESULTS / "benchmarks").rglob("*.tsv")]
     of_stage = [path for path in times if stage in (path.stem, path.parent.name)]
     return max(float(path.read_text().splitlines()[1].split("\t")[0]) for path in of_stage)
 
 
 @pytest.mark.slow
 def test_kill_minus_nine_in_every_stage_changes_no_byte(undisturbed: Path, tmp_path: Path) -> None:
-    """Each stage loses Snakemake and all its jobs at a random moment, then its own process alone.
+    """Kill Snakemake and all jobs at a random moment of each stage, then the stage's process alone.
 
-    After the first, the lock that is left is answered with what to do, `snakemake --unlock`.
+    After the first kill, the remaining lock is reported together with `snakemake --unlock`.
     """
     draw, kills = random.Random(SEED), []
     for stage in faults.STAGES:
@@ -143,30 +143,30 @@ def test_kill_minus_nine_in_every_stage_changes_no_byte(undisturbed: Path, tmp_p
             if not alive:  # finished: the next run does not start it again
                 break
     last = started(tmp_path)
-    assert last.wait() == 0, (tmp_path / "said.txt").read_text()
-    found, wanted = results(tmp_path), results(undisturbed)
-    assert found.keys() == wanted.keys()
-    assert [path for path in wanted if found[path] != wanted[path]] == []
+    assert last.wait() == 0, (tmp_path / "output.txt").read_text()
+    actual, expected = results(tmp_path), results(undisturbed)
+    assert actual.keys() == expected.keys()
+    assert [path for path in expected if actual[path] != expected[path]] == []
     assert not faults.temporaries(tmp_path)
     assert sum("after" in line for line in kills) >= len(faults.STAGES)
     assert re.search("Nothing to be done", dry_run(tmp_path))
 
 
-def unlock(place: Path) -> None:
-    """See that a locked folder is refused with the way out, and take it."""
-    if not list((place / ".snakemake/locks").glob("*")):
+def unlock(directory: Path) -> None:
+    """Check that a locked folder is refused with a message how to unlock it, and unlock it."""
+    if not list((directory / ".snakemake/locks").glob("*")):
         return
     done = subprocess.run(
-        command(place), env=faults.ENVIRONMENT, capture_output=True, text=True, check=False
+        command(directory), env=faults.ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1 and "--unlock" in done.stdout + done.stderr
-    subprocess.run(command(place, "--unlock"), env=faults.ENVIRONMENT, check=True)
+    subprocess.run(command(directory, "--unlock"), env=faults.ENVIRONMENT, check=True)
 
 
-def dry_run(place: Path) -> str:
+def dry_run(directory: Path) -> str:
     """Return what Snakemake would do."""
     done = subprocess.run(
-        command(place, "--dry-run"), env=faults.ENVIRONMENT, capture_output=True, text=True,
+        command(directory, "--dry-run"), env=faults.ENVIRONMENT, capture_output=True, text=True,
         check=True,
     )  # fmt: skip
     return done.stdout + done.stderr
@@ -174,7 +174,7 @@ def dry_run(place: Path) -> str:
 
 @pytest.mark.slow
 def test_a_second_snakemake_in_the_folder_is_refused(undisturbed: Path, tmp_path: Path) -> None:
-    """While one runs, another says that the folder is locked; the first is not disturbed."""
+    """While one runs, another one reports that the folder is locked; the first is not disturbed."""
     first = started(tmp_path)
     wait_for("synthesize", first)
     second = subprocess.run(
@@ -182,7 +182,7 @@ def test_a_second_snakemake_in_the_folder_is_refused(undisturbed: Path, tmp_path
     )
     assert first.poll() is None
     assert second.returncode == 1
-    said = second.stdout + second.stderr
-    assert "Directory cannot be locked" in said and "Traceback" not in said
+    output = second.stdout + second.stderr
+    assert "Directory cannot be locked" in output and "Traceback" not in output
     assert first.wait() == 0
     assert results(tmp_path) == results(undisturbed)

@@ -1,4 +1,4 @@
-"""Safe on what others send: words reach no shell, paths stay inside, files execute nothing."""
+"""Untrusted input is safe: text reaches no shell, paths stay inside, files execute no code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FREE = {"dataset.root", "model.weights", "pretrain.checkpoint", "transfer.checkp
 
 
 def holds_any_text(annotation: object) -> bool:
-    """Tell whether a type admits arbitrary strings, inside lists and unions too."""
+    """Return whether a type admits arbitrary strings, including inside lists and unions."""
     inside = typing.get_args(annotation) if typing.get_origin(annotation) in (
         list, typing.Union, types.UnionType,
     ) else (annotation,)  # fmt: skip
@@ -33,21 +33,21 @@ def holds_any_text(annotation: object) -> bool:
 
 
 def test_only_four_keys_hold_free_text() -> None:
-    """By the types of all keys: the rest are numbers, choices, and names without odd letters."""
-    found = set()
+    """All other keys are numbers, choices, or names without special characters, by their types."""
+    keys = set()
     for section, field in schema.Config.model_fields.items():
         model = field.annotation
         if isinstance(model, type) and issubclass(model, schema.Section):
             for key, inner in model.model_fields.items():
                 if holds_any_text(inner.annotation):
-                    found.add(f"{section}.{key}")
+                    keys.add(f"{section}.{key}")
     names = {"dataset.name", "transfer.results", "plot.variants"}  # checked below
-    assert found == FREE | names
+    assert keys == FREE | names
 
 
 @pytest.mark.parametrize("name", [ODD, "a b", "a;b", "$(b)", "../b", "a/b", "-b", ".b", "a\nb", ""])
 def test_names_have_no_odd_letters(name: str) -> None:
-    """Names of a data set or a variant become folders: letters, digits, - and _ only."""
+    """Names of data sets and variants become folders: letters, digits, - and _ only."""
     default = read_yaml(DEFAULT_CONFIG)
     for overlay in ({"dataset": {"name": name}}, {"variants": {name: {}}}):
         if "variants" in overlay:
@@ -59,7 +59,7 @@ def test_names_have_no_odd_letters(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("key", sorted(FREE))
 def test_free_text_reaches_no_shell(tmp_path: Path, key: str) -> None:
-    """A path with blanks, quotes and commands is used as it is, by Snakemake and by its shell."""
+    """A path with blanks, quotes and commands is used literally by Snakemake and its shell."""
     section, name = key.split(".")
     overlay = tmp_path / "overlay.yaml"
     values = {name: ODD, "results": "other"} if section == "transfer" else {name: ODD}
@@ -67,7 +67,7 @@ def test_free_text_reaches_no_shell(tmp_path: Path, key: str) -> None:
     other = tmp_path / "results/other/preprocess/preprocess.json"
     other.parent.mkdir(parents=True)
     other.touch()
-    if key != "dataset.root":  # a network, or a state dict, that is there under this name
+    if key != "dataset.root":  # a network or a state dict that exists under this name
         torch.save({"x": torch.zeros(1)}, tmp_path / ODD)
     until = {"dataset": "preprocess", "transfer": "transfer"}.get(section, "pretrain")
     words = [
@@ -87,9 +87,9 @@ def test_free_text_reaches_no_shell(tmp_path: Path, key: str) -> None:
     if key == "dataset.root":
         assert done.returncode == 0, done.stderr
         assert (tmp_path / ODD / "Visible/1").is_dir()
-    elif key == "transfer.checkpoint":  # its data set is looked at first
+    elif key == "transfer.checkpoint":  # its data set is checked first
         faults.the_error((tmp_path / "results/tiny/logs/transfer.log").read_text())
-    else:  # opened under its name, and no such network
+    else:  # opened under its name, but not such a network
         logs = list((tmp_path / "results/tiny/logs/pretrain").iterdir())
         assert logs and all(ODD in faults.the_error(log.read_text()) for log in logs)
 
@@ -115,7 +115,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("layout", SPLITS)
 @pytest.mark.parametrize("line", [*LEAVING, "a\0b.bmp 0"])
 def test_split_files_name_nothing_outside(datasets: Path, layout: str, line: str) -> None:
-    """Absolute, upwards, or with a null byte: refused, and the split file is named."""
+    """Absolute, with .. or with a null byte: rejected, and the split file is named."""
     path = datasets / layout / SPLITS[layout]
     before = path.read_text()
     path.write_text(f"{before}{line}\n")
@@ -127,15 +127,15 @@ def test_split_files_name_nothing_outside(datasets: Path, layout: str, line: str
 
 
 def test_links_in_the_data_folder_are_followed(datasets: Path, tmp_path: Path) -> None:
-    """Data sets often lie on another disk: who may put a link there may put an image there."""
+    """Data sets often reside on another disk; whoever can add a link can also add an image."""
     for folder in (datasets / "regdb").iterdir():
         (tmp_path / folder.name).symlink_to(folder)
-    found = READERS["regdb"].read_records(tmp_path)
-    assert found == READERS["regdb"].read_records(datasets / "regdb")
+    records = READERS["regdb"].read_records(tmp_path)
+    assert records == READERS["regdb"].read_records(datasets / "regdb")
 
 
 class Evil:
-    """Touches a file when it is unpickled by a loader that executes what it finds."""
+    """Creates a file when unpickled by a loader that executes arbitrary code."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,22 +145,22 @@ class Evil:
 
 
 def test_no_file_that_is_loaded_executes_code(
-    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    complete_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Network, optimizer's state, weights, a given checkpoint, a released one, resume.pt."""
-    place, hacked = faults.copy_run(whole, tmp_path / "copy"), tmp_path / "hacked"
-    evil, out = tmp_path / "evil.pt", place / faults.OUT
+    """Network, optimizer state, weights, a given checkpoint, a released one, resume.pt."""
+    run_copy, hacked = faults.copy_run(complete_run, tmp_path / "copy"), tmp_path / "hacked"
+    evil, out = tmp_path / "evil.pt", run_copy / faults.OUT
     torch.save({"format": 1, "key": Evil(hacked), "state_dict": {"x": Evil(hacked)}}, evil)
-    data = place / "data"
+    data = run_copy / "data"
     released = ["import-checkpoint", evil, tmp_path / "ours.pt"]
     commands: list[list[object]] = [
-        [*faults.words("associate", place), "--checkpoint", evil],
-        [*faults.words("train", place), "--checkpoint", evil],
-        [*faults.words("evaluate", place), "--checkpoint", evil],
+        [*faults.words("associate", run_copy), "--checkpoint", evil],
+        [*faults.words("train", run_copy), "--checkpoint", evil],
+        [*faults.words("evaluate", run_copy), "--checkpoint", evil],
         [*tiny.train_words(data, out, 2), "--labels", out / "round01/labels.csv",
          "--optimizer-state", evil],
-        [*faults.words("pretrain", place), "--model-weights", evil, "--weights-file", evil],
-        [*faults.words("pretrain", place), "--pretrain-checkpoint", evil,
+        [*faults.words("pretrain", run_copy), "--model-weights", evil, "--weights-file", evil],
+        [*faults.words("pretrain", run_copy), "--pretrain-checkpoint", evil,
          "--from-checkpoint", evil],
         released,
     ]  # fmt: skip
@@ -168,9 +168,9 @@ def test_no_file_that_is_loaded_executes_code(
         capsys.readouterr()
         assert tiny.run(*words) == 1
         assert str(evil) in faults.the_error(capsys.readouterr().err)
-    # A state between two epochs is a help, no input: said, and not used.
+    # A state between two epochs is optional input: it is reported, and not used.
     evil.rename(out / "round00/resume.pt")
-    assert tiny.run(*faults.words("pretrain", place)) == 0
+    assert tiny.run(*faults.words("pretrain", run_copy)) == 0
     assert "resume.pt: is damaged or not a checkpoint" in capsys.readouterr().err
-    assert faults.contents(place, "pretrain") == faults.contents(whole, "pretrain")
+    assert faults.contents(run_copy, "pretrain") == faults.contents(complete_run, "pretrain")
     assert not hacked.exists()

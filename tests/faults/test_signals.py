@@ -1,4 +1,4 @@
-"""SIGTERM ends a stage cleanly; kill -9 leaves nothing that is read; files are seen whole."""
+"""SIGTERM ends a stage cleanly; kill -9 leaves nothing that is read; files are always complete."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.support import faults, tiny
 STOPPED = "stopped by SIGTERM; run the same command to resume"
 
 
-def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int, str, float]:
-    """Run a stage; return status, words and seconds since its first imports, when SIGTERM counts.
+def timed(stage: str, run_copy: Path, stop_after: float | None = None) -> tuple[int, str, float]:
+    """Run a stage; return status, output and seconds since its first imports, when SIGTERM counts.
 
     Args:
-        stage: to run.
-        place: where.
-        stop_after: so many seconds after that it gets SIGTERM.
+        stage: Stage to run.
+        run_copy: Folder to run it in.
+        stop_after: Seconds until it gets SIGTERM.
     """
-    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words(stage, place)]
+    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words(stage, run_copy)]
     with subprocess.Popen(
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
     ) as job:
@@ -42,45 +42,47 @@ def timed(stage: str, place: Path, stop_after: float | None = None) -> tuple[int
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", faults.STAGES)
-def test_sigterm_ends_every_stage_cleanly(whole: Path, tmp_path: Path, stage: str) -> None:
-    """Status 143 and one line; every file whole or absent; then the undisturbed bytes."""
-    wanted = faults.contents(whole, stage)
-    place = faults.copy_run(whole, tmp_path / "timed", without=stage)
-    status, _, seconds = timed(stage, place)
+def test_sigterm_ends_every_stage_cleanly(complete_run: Path, tmp_path: Path, stage: str) -> None:
+    """Status 143 and one line; every file complete or absent; then the undisturbed bytes."""
+    expected = faults.contents(complete_run, stage)
+    run_copy = faults.copy_run(complete_run, tmp_path / "timed", without=stage)
+    status, _, seconds = timed(stage, run_copy)
     assert status == 0
     draw, statuses = random.Random(f"sigterm {stage}"), set()
-    # A machine that was busy with others while it was timed takes earlier signals to be in time.
+    # If the machine was busy while the stage was timed, earlier signals are accepted, too.
     for turn, span in enumerate(((0.3, 0.9), (0.2, 0.6), (0, 0.3), (0, 0.2), (0, 0.1), (0, 0.05))):
         if turn >= 3 and 143 in statuses:
             break
-        place = faults.copy_run(whole, tmp_path / str(turn), without=stage)
+        run_copy = faults.copy_run(complete_run, tmp_path / str(turn), without=stage)
         moment = 0.02 + draw.uniform(*span) * seconds
-        status, said, _ = timed(stage, place, moment)
+        status, output, _ = timed(stage, run_copy, moment)
         print(f"{stage}: SIGTERM after {moment:.2f} of {seconds:.2f} s: {status}")
         statuses.add(status)
-        found = faults.contents(place, stage)
-        assert all(found[path] in (None, wanted[path]) for path in wanted)
-        assert not faults.temporaries(place) and "Traceback" not in said
-        if status != 143:  # done before the signal came, or just then, while Python cleaned up
-            assert status in (0, -signal.SIGTERM) and found == wanted
-        assert said.count("SIGTERM") == said.count(STOPPED) == (status == 143)
-        assert tiny.run(*faults.words(stage, place)) == 0
-        assert faults.contents(place, stage) == wanted
+        actual = faults.contents(run_copy, stage)
+        assert all(actual[path] in (None, expected[path]) for path in expected)
+        assert not faults.temporaries(run_copy) and "Traceback" not in output
+        if status != 143:  # done before the signal came, or while Python was cleaning up
+            assert status in (0, -signal.SIGTERM) and actual == expected
+        assert output.count("SIGTERM") == output.count(STOPPED) == (status == 143)
+        assert tiny.run(*faults.words(stage, run_copy)) == 0
+        assert faults.contents(run_copy, stage) == expected
     assert 143 in statuses
 
 
-def test_sigterm_before_the_imports_are_done_is_reported_too(whole: Path, tmp_path: Path) -> None:
-    """A signal while torch is being imported, for seconds, ends the job in the same way."""
-    place = faults.copy_run(whole, tmp_path / "copy", without="train")
-    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", place)]
+def test_sigterm_before_the_imports_are_done_is_reported_too(
+    complete_run: Path, tmp_path: Path
+) -> None:
+    """A signal while torch is being imported, which takes seconds, ends the job in the same way."""
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without="train")
+    command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", run_copy)]
     with subprocess.Popen(
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
     ) as job:
         assert job.stderr is not None
         next(line for line in job.stderr if line.rstrip().endswith("torch._utils_internal"))
         job.send_signal(signal.SIGTERM)
-        said = job.stderr.read()
-    assert job.returncode == 143 and said.count(STOPPED) == 1 and "Traceback" not in said
+        output = job.stderr.read()
+    assert job.returncode == 143 and output.count(STOPPED) == 1 and "Traceback" not in output
 
 
 CALLBACK = """
@@ -96,7 +98,7 @@ time.sleep(20)
 
 
 def test_sigterm_where_python_swallows_exceptions_ends_the_job_too() -> None:
-    """In a callback of a weak reference exceptions are printed and forgotten, but not this one."""
+    """In a weak reference callback, exceptions are printed and ignored, but not this one."""
     done = subprocess.run(
         [sys.executable, "-c", CALLBACK], env=faults.ENVIRONMENT, capture_output=True, text=True,
         check=False,
@@ -118,8 +120,8 @@ for number in range(start, 10**9, 2):
 """
 
 
-def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
-    """Two processes replace files again and again and are killed: all that is read is whole."""
+def test_a_reader_always_sees_a_complete_file(tmp_path: Path) -> None:
+    """Two processes keep replacing files and are killed: everything that is read is complete."""
     draw = random.Random(0)
     seen: set[int] = set()
     for _ in range(2):
@@ -133,8 +135,8 @@ def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
             if (tmp_path / "a.npy").exists():
                 values = files.read_json(tmp_path / "a.json")["values"]
                 array = files.map_array(tmp_path / "a.npy")
-                for found in (values, array.tolist()):
-                    assert len(found) == 20_000 and len(set(found)) == 1
+                for numbers in (values, array.tolist()):
+                    assert len(numbers) == 20_000 and len(set(numbers)) == 1
                 seen.add(values[0])
         for writer in writers:
             writer.kill()
@@ -145,8 +147,8 @@ def test_a_reader_always_sees_a_whole_file(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.npy"}
 
 
-def test_the_temporary_of_a_living_writer_stays(tmp_path: Path) -> None:
-    """Two at once: neither takes the other's file away; a dead one's, and a folder, go."""
+def test_the_temporary_file_of_a_live_writer_remains(tmp_path: Path) -> None:
+    """Concurrent writers keep each other's files; the file of a dead one, and a folder, go."""
     path = tmp_path / "a.csv"
     with atomic_path(path) as first:
         first.write_text("first")
@@ -164,7 +166,7 @@ def test_the_temporary_of_a_living_writer_stays(tmp_path: Path) -> None:
 
 
 def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
-    """A drawn data set that was killed half-way: the next drawing clears it away."""
+    """A killed synthetic data set is left unfinished: the next synthesis deletes it."""
     left = tmp_path / ".people.unfinished-abcd1234"
     (left / "Visible/1").mkdir(parents=True)
     (left / "Visible/1/a.bmp").touch()
@@ -175,25 +177,31 @@ def test_the_folder_of_a_killed_writer_is_deleted(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_synthesize_goes_on_whatever_a_kill_left(whole: Path, tmp_path: Path) -> None:
-    """Images without a marker, a marker's temporary, nothing: drawn again, the same files."""
-    wanted = {p.relative_to(whole): p.read_bytes() for p in whole.glob("raw/*/*") if p.is_file()}
+def test_synthesize_recovers_from_any_kill(complete_run: Path, tmp_path: Path) -> None:
+    """Images without a marker, a temporary marker, or nothing: recreated, with the same files."""
+    expected = {
+        p.relative_to(complete_run): p.read_bytes()
+        for p in complete_run.glob("raw/*/*")
+        if p.is_file()
+    }
     for number, leave in enumerate(("images", "temporary", "nothing")):
-        place = faults.copy_run(whole, tmp_path / str(number))
-        (place / "raw/synthesize.json").unlink()
+        run_copy = faults.copy_run(complete_run, tmp_path / str(number))
+        (run_copy / "raw/synthesize.json").unlink()
         if leave == "temporary":
-            (place / "raw/.synthesize.json.unfinished-abcd1234.json").touch()
+            (run_copy / "raw/.synthesize.json.unfinished-abcd1234.json").touch()
         if leave == "nothing":
-            (place / "raw").rename(place / ".raw.unfinished-abcd1234")
-        assert tiny.run(*faults.words("synthesize", place)) == 0
-        found = {p.relative_to(place): p.read_bytes() for p in place.glob("raw/*/*") if p.is_file()}
-        assert found == wanted and not faults.temporaries(place)
+            (run_copy / "raw").rename(run_copy / ".raw.unfinished-abcd1234")
+        assert tiny.run(*faults.words("synthesize", run_copy)) == 0
+        actual = {
+            p.relative_to(run_copy): p.read_bytes() for p in run_copy.glob("raw/*/*") if p.is_file()
+        }
+        assert actual == expected and not faults.temporaries(run_copy)
 
 
-def test_a_training_job_has_no_children(whole: Path, tmp_path: Path) -> None:
-    """No loader processes that could be killed: threads alone, as the system lists them."""
-    place = faults.copy_run(whole, tmp_path / "copy", without="train")
-    words = [*faults.words("train", place), "--train-iterations", "1000"]
+def test_a_training_job_has_no_children(complete_run: Path, tmp_path: Path) -> None:
+    """There are no loader processes that could be killed, only threads, according to the system."""
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without="train")
+    words = [*faults.words("train", run_copy), "--train-iterations", "1000"]
     with subprocess.Popen(
         [sys.executable, "-m", "salcr", *words], env=faults.ENVIRONMENT, stderr=subprocess.PIPE,
         text=True,
@@ -223,21 +231,21 @@ sys.exit(main(sys.argv[2:]))
 @pytest.mark.parametrize("stage", ["pretrain", "associate", "train", "evaluate"])
 @pytest.mark.parametrize("megabytes", [1, 20])
 def test_a_job_without_memory_writes_nothing(
-    whole: Path, tmp_path: Path, stage: str, megabytes: int
+    complete_run: Path, tmp_path: Path, stage: str, megabytes: int
 ) -> None:
-    """With so little room beyond its imports a job fails with one line, or is done: equal bytes."""
-    place = faults.copy_run(whole, tmp_path / "copy", without=stage)
-    wanted = faults.contents(whole, stage)
+    """With so little memory beyond its imports, a job fails with one line, or gives equal bytes."""
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without=stage)
+    expected = faults.contents(complete_run, stage)
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(megabytes << 20), *faults.words(stage, place)],
+        [sys.executable, "-c", LIMITED, str(megabytes << 20), *faults.words(stage, run_copy)],
         env={**faults.ENVIRONMENT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    found = faults.contents(place, stage)
-    assert all(found[path] in (None, wanted[path]) for path in wanted)
+    actual = faults.contents(run_copy, stage)
+    assert all(actual[path] in (None, expected[path]) for path in expected)
     if done.returncode:
         message = faults.the_error(done.stderr)
         print(message)
-        assert "out of memory" in message or str(place) in message
-    assert tiny.run(*faults.words(stage, place)) == 0
-    assert faults.contents(place, stage) == wanted
+        assert "out of memory" in message or str(run_copy) in message
+    assert tiny.run(*faults.words(stage, run_copy)) == 0
+    assert faults.contents(run_copy, stage) == expected

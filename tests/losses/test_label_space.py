@@ -1,4 +1,4 @@
-"""One-directional training (paper, Table 4): which images the memories of each space see."""
+"""One-directional training (paper, Table 4): which images each space's memories see."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def entropy(rows: torch.Tensor, memory: torch.Tensor, labels: Iterable[torch.Ten
 
 
 def by_hand(
-    found, features: Features, labels: PseudoLabels[torch.Tensor], space: str
+    criterion, features: Features, labels: PseudoLabels[torch.Tensor], space: str
 ) -> tuple[float, float]:
     """Return the global and the part loss when both modalities are trained in one space only."""
     v, a, r = features.global_features.chunk(3)
@@ -35,7 +35,7 @@ def by_hand(
     else:
         joint = (torch.cat([v, a, r]), "infrared", [*in_infrared, labels.infrared])
         alone = (torch.cat([v, a]), "visible", in_visible)
-    global_ = sum(entropy(rows, found.global_memory[s], y) for rows, s, y in (joint, alone))
+    global_ = sum(entropy(rows, criterion.global_memory[s], y) for rows, s, y in (joint, alone))
 
     part = 0.0
     cross = {"visible": labels.infrared_to_visible, "infrared": labels.visible_to_infrared}[space]
@@ -46,33 +46,33 @@ def by_hand(
             groups = [p[:, index].chunk(3) for p in features[1:]]
             chosen = [g[:2] if side == "visible" else g[2:] for g in groups]
             rows = torch.cat([rows for group in chosen for rows in group])
-            memory = found.part_memory[side, s][index]
+            memory = criterion.part_memory[side, s][index]
             part += entropy(rows, memory, [y] * (len(rows) // len(y))) / features.own.shape[1]
     return global_, part
 
 
 @pytest.mark.parametrize("space", ["visible", "infrared"])
-def test_the_other_space_sees_its_own_modality_only(start, batch, space: str) -> None:  # noqa: F811
+def test_the_other_space_uses_only_its_own_modality(start, batch, space: str) -> None:  # noqa: F811
     """Losses equal a derivation by hand in which the other modality is left out of a space."""
     features, labels = batch
-    found = objective(start, mode="none", label_space=space)
-    losses = found.losses(found.normalize(features), labels)
-    wanted = by_hand(found, features, labels, space)
-    assert losses["global"].item() == pytest.approx(wanted[0], rel=1e-5)
-    assert losses["part"].item() == pytest.approx(wanted[1], rel=1e-5)
+    criterion = objective(start, mode="none", label_space=space)
+    losses = criterion.losses(criterion.normalize(features), labels)
+    expected = by_hand(criterion, features, labels, space)
+    assert losses["global"].item() == pytest.approx(expected[0], rel=1e-5)
+    assert losses["part"].item() == pytest.approx(expected[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("space", ["visible", "infrared"])
-def test_memories_are_moved_by_what_they_see(start, batch, space: str) -> None:  # noqa: F811
-    """In the space that is not joint, only clusters of the modality's own labels move."""
+def test_memories_are_updated_by_the_images_they_see(start, batch, space: str) -> None:  # noqa: F811
+    """In the space that is not joint, only clusters of the modality's own labels are updated."""
     features, labels = batch
     other = "infrared" if space == "visible" else "visible"
-    found = objective(start, label_space=space)
-    before = found.global_memory[other].clone()
-    crossing = {side: memory.clone() for side, memory in found.part_memory.items()}
-    found.update(found.normalize(features), labels, np.random.default_rng(0))
-    moved = (found.global_memory[other] != before).any(dim=1).nonzero().flatten().tolist()
-    assert moved == sorted(set(getattr(labels, other).tolist()))
+    criterion = objective(start, label_space=space)
+    before = criterion.global_memory[other].clone()
+    crossing = {side: memory.clone() for side, memory in criterion.part_memory.items()}
+    criterion.update(criterion.normalize(features), labels, np.random.default_rng(0))
+    changed = (criterion.global_memory[other] != before).any(dim=1).nonzero().flatten().tolist()
+    assert changed == sorted(set(getattr(labels, other).tolist()))
     still = ("visible", "infrared") if space == "visible" else ("infrared", "visible")
     for side, memory in crossing.items():
-        assert torch.equal(memory, found.part_memory[side]) == (side == still), side
+        assert torch.equal(memory, criterion.part_memory[side]) == (side == still), side

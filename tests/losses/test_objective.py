@@ -1,4 +1,4 @@
-"""The objective of stage two: memories at the start, losses, and updates."""
+"""The objective of stage two: initial memories, losses, and updates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PARTS, WIDTH, PAIRS = 2, 6, 4
 
 
 class InOrder:
-    """A generator whose permutations change nothing, so that samples act in batch order."""
+    """A generator whose permutations change nothing, so that samples are used in batch order."""
 
     def permutation(self, size: int) -> np.ndarray:
         """Return 0 .. size - 1."""
@@ -50,7 +50,7 @@ def objective(
 
 @pytest.fixture
 def arrays(rng):
-    """Return eval-mode global features, part blocks of no particular length, and clusters."""
+    """Return eval-mode global features, part blocks of arbitrary length, and clusters."""
     clusters = {
         "visible": np.array([0, 3, 1, -1, 2, 0, 1, 3, -1, 2]),
         "infrared": np.array([2, 0, -1, 1, 1, 0, 2]),
@@ -64,7 +64,7 @@ def arrays(rng):
 
 @pytest.fixture
 def start(arrays, device):
-    """Return the same with features as tensors on the device."""
+    """Return the same inputs with features as tensors on the device."""
     global_, parts, clusters = arrays
 
     def on_device(side: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
@@ -75,7 +75,7 @@ def start(arrays, device):
 
 @pytest.fixture
 def batch(rng, device):
-    """Return un-normalized features of four pairs and labels that leave some clusters out."""
+    """Return unnormalized features of four pairs and labels that leave some clusters out."""
 
     def draw(*shape: int) -> torch.Tensor:
         rows = rng.standard_normal((3 * PAIRS, *shape)).astype(np.float32)
@@ -98,18 +98,18 @@ def unit(rows: torch.Tensor) -> np.ndarray:
 
 def with_golden_memories(step: Any, inputs: tuple, **switches: Any) -> StageTwoObjective:
     """Return an objective whose memories are those of the golden step."""
-    found = objective(inputs, k=step.k, **switches)
-    found.global_memory, found.part_memory = step.global_memory, step.part_memory
-    found.instances, found.part_instances = step.instances, step.part_instances
-    return found
+    criterion = objective(inputs, k=step.k, **switches)
+    criterion.global_memory, criterion.part_memory = step.global_memory, step.part_memory
+    criterion.instances, criterion.part_instances = step.instances, step.part_instances
+    return criterion
 
 
 @pytest.mark.parametrize("prefix", ["", "released_"])
 def test_losses_match_the_released_code(golden, device, start, prefix):
-    """The named losses, their total and its gradient are those of the released code."""
+    """The named losses, their total and its gradient equal those of the released code."""
     data, step = golden("losses"), golden_step(device)
-    of = with_golden_memories(step, start, released=bool(prefix))
-    found = of.losses(of.normalize(step.features), step.labels)
+    criterion = with_golden_memories(step, start, released=bool(prefix))
+    losses = criterion.losses(criterion.normalize(step.features), step.labels)
     names = ("global", "part_visible", "part_infrared", "instance_global", "instance_part")
     released = {name: data[f"{prefix}loss_{name}"] for name in names}
     expected = {
@@ -119,10 +119,10 @@ def test_losses_match_the_released_code(golden, device, start, prefix):
     }
     weight = float(data["lambda_refine"])
     expected["total"] = expected["global"] + expected["part"] + weight * expected["refine"]
-    assert found.keys() == expected.keys()
+    assert losses.keys() == expected.keys()
     for name, value in expected.items():
-        close(found[name], np.float32(value))
-    found["total"].backward()
+        close(losses[name], np.float32(value))
+    losses["total"].backward()
     check_gradients(step, prefix)
 
 
@@ -138,10 +138,10 @@ def test_losses_match_the_released_code(golden, device, start, prefix):
     ],
 )
 def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kept):
-    """Each switch takes its own terms out of the total and of the report, and no others."""
+    """Each switch removes its own terms, and no others, from the total and from the report."""
     data, step = golden("losses"), golden_step(device)
-    of = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25)
-    found = of.losses(of.normalize(step.features), step.labels)
+    criterion = with_golden_memories(step, start, enabled=enabled, mode=mode, weight=0.25)
+    losses = criterion.losses(criterion.normalize(step.features), step.labels)
     expected = {"global": float(data["loss_global"])}
     if "part" in kept:
         expected["part"] = float(data["loss_part_visible"] + data["loss_part_infrared"])
@@ -150,41 +150,44 @@ def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kep
         expected["refine"] = sum(refined)
     weights = {"global": 1, "part": 1, "refine": 0.25}
     expected["total"] = sum(weights[name] * value for name, value in expected.items())
-    assert found.keys() == expected.keys()
+    assert losses.keys() == expected.keys()
     for name, value in expected.items():
-        close(found[name], np.float32(value))
+        close(losses[name], np.float32(value))
 
 
 def test_memories_start_from_the_clusters(arrays, start):
-    """Rows are mean directions of clusters; the two sides of a space start alike."""
+    """Rows are mean directions of clusters; both modalities of a space start with equal rows."""
     global_, parts, clusters = arrays
-    found = objective(start)
+    criterion = objective(start)
     for space in SPACES:
-        close(found.global_memory[space], mean_directions(global_[space], clusters[space]))
+        close(criterion.global_memory[space], mean_directions(global_[space], clusters[space]))
         for part in range(PARTS):
             expected = mean_directions(parts[space][part], clusters[space])
             for side in SPACES:
-                close(found.part_memory[side, space][part], expected)
+                close(criterion.part_memory[side, space][part], expected)
 
 
 def test_instances_are_the_clustered_images(arrays, start):
-    """Instance memories hold unit rows of all images but the outliers, in their order."""
+    """Instance memories hold unit rows of all images except the outliers, in their order."""
     global_, parts, clusters = arrays
-    found = objective(start)
+    criterion = objective(start)
     for space in SPACES:
         kept = clusters[space] >= 0
-        close(found.instances[space], global_[space][kept])
+        close(criterion.instances[space], global_[space][kept])
         rows = parts[space][:, kept]
         lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-        close(found.part_instances[space], rows / lengths)
+        close(criterion.part_instances[space], rows / lengths)
 
 
-def memories(of: StageTwoObjective) -> dict[Any, torch.Tensor]:
+def memories(criterion: StageTwoObjective) -> dict[Any, torch.Tensor]:
     """Return copies of all six cluster memories by name."""
-    return {key: value.clone() for key, value in (of.global_memory | of.part_memory).items()}
+    return {
+        key: value.clone()
+        for key, value in (criterion.global_memory | criterion.part_memory).items()
+    }
 
 
-TOUCHED = {  # of each memory, the labels in the batch
+TOUCHED = {  # for each memory, the labels in the batch
     "visible": {0, 2, 3},
     "infrared": {0, 1, 2},
     ("visible", "visible"): {0, 2},
@@ -194,15 +197,15 @@ TOUCHED = {  # of each memory, the labels in the batch
 }
 
 
-def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
-    """Exactly the rows of the labels that each memory sees move, and stay unit vectors."""
-    of = objective(start)
-    before = memories(of)
+def test_update_changes_only_the_labels_of_the_batch(start, batch, rng):
+    """Exactly the rows of the labels that each memory sees change, and remain unit vectors."""
+    criterion = objective(start)
+    before = memories(criterion)
     features, labels = batch
-    of.update(of.normalize(features), labels, rng)
-    for key, after in memories(of).items():
-        moved = (after != before[key]).any(dim=-1)
-        for part in moved.reshape(-1, moved.shape[-1]).tolist():
+    criterion.update(criterion.normalize(features), labels, rng)
+    for key, after in memories(criterion).items():
+        changed = (after != before[key]).any(dim=-1)
+        for part in changed.reshape(-1, changed.shape[-1]).tolist():
             assert {label for label, has in enumerate(part) if has} == TOUCHED[key], key
         close(after.norm(dim=-1), np.ones(after.shape[:-1]))
 
@@ -210,12 +213,12 @@ def test_update_moves_the_labels_of_the_batch_and_no_others(start, batch, rng):
 def test_update_in_batch_order_matches_a_loop(start, batch):
     """Every memory follows the sample-by-sample rule on the rows of METHOD 3.3."""
     features, labels = batch
-    of = objective(start)
-    before = {key: value.cpu().numpy() for key, value in memories(of).items()}
-    of.update(of.normalize(features), labels, InOrder())
+    criterion = objective(start)
+    before = {key: value.cpu().numpy() for key, value in memories(criterion).items()}
+    criterion.update(criterion.normalize(features), labels, InOrder())
     v, vr, r, rv = (side.cpu().numpy() for side in labels)
     group_labels = {"visible": [v, v, rv], "infrared": [vr, vr, r]}
-    after = memories(of)
+    after = memories(criterion)
     for space in SPACES:
         targets = np.concatenate(group_labels[space])
         rows = unit(features.global_features)
@@ -233,28 +236,28 @@ def test_update_in_batch_order_matches_a_loop(start, batch):
 
 
 def test_the_order_of_samples_is_random(start, batch):
-    """Equal generators give equal memories, others another order of the samples."""
-    found = []
+    """Equal generators give equal memories; different ones process samples in another order."""
+    results = []
     for seed in (1, 1, 2):
-        of = objective(start)
-        of.update(of.normalize(batch[0]), batch[1], np.random.default_rng(seed))
-        found.append(memories(of))
+        criterion = objective(start)
+        criterion.update(criterion.normalize(batch[0]), batch[1], np.random.default_rng(seed))
+        results.append(memories(criterion))
     for key in TOUCHED:
-        assert torch.equal(found[0][key], found[1][key])
-        assert not torch.equal(found[0][key], found[2][key])
+        assert torch.equal(results[0][key], results[1][key])
+        assert not torch.equal(results[0][key], results[2][key])
 
 
 def test_samples_keep_their_labels_in_random_order(start, rng, device):
-    """Where all rows of a label are equal the order cannot matter, so the loop's result holds."""
+    """If all rows of a label are equal, the order cannot matter, so the loop's result holds."""
     numbers = np.array([0, 2, 1, 0])
     rows = unit_rows(rng, 3, WIDTH)[np.tile(numbers, 3)]
     parts = torch.from_numpy(np.repeat(rows[:, None], PARTS, axis=1)).to(device)
     features = Features(torch.from_numpy(rows).to(device), parts, parts, parts)
     labels = PseudoLabels(*[torch.from_numpy(numbers).to(device)] * 4)
-    of = objective(start)
-    before = memories(of)
-    of.update(of.normalize(features), labels, rng)
-    for key, after in memories(of).items():
+    criterion = objective(start)
+    before = memories(criterion)
+    criterion.update(criterion.normalize(features), labels, rng)
+    for key, after in memories(criterion).items():
         repeats = {"visible": 6, "infrared": 3}[key[0]] if isinstance(key, tuple) else 3
         used, targets = rows[np.tile(np.arange(PAIRS), repeats)], np.tile(numbers, repeats)
         first, last = (m.reshape(-1, *m.shape[-2:])[-1].cpu().numpy() for m in (before[key], after))
@@ -262,23 +265,25 @@ def test_samples_keep_their_labels_in_random_order(start, rng, device):
 
 
 def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
-    """With the part losses off only the global memories move; instances never do."""
-    of = objective(start, enabled=False, mode="global")
-    before = memories(of)
-    instances = {s: of.instances[s].clone() for s in SPACES}
-    of.update(of.normalize(batch[0]), batch[1], rng)
-    changed = {key for key, value in memories(of).items() if not torch.equal(value, before[key])}
+    """With the part losses off, only the global memories change; instances never do."""
+    criterion = objective(start, enabled=False, mode="global")
+    before = memories(criterion)
+    instances = {s: criterion.instances[s].clone() for s in SPACES}
+    criterion.update(criterion.normalize(batch[0]), batch[1], rng)
+    changed = {
+        key for key, value in memories(criterion).items() if not torch.equal(value, before[key])
+    }
     assert changed == set(SPACES)
-    assert all(torch.equal(of.instances[s], instances[s]) for s in SPACES)
+    assert all(torch.equal(criterion.instances[s], instances[s]) for s in SPACES)
 
 
-def test_losses_leave_the_memories_alone(start, batch):
-    """Computing the losses moves no memory and no gradient reaches one."""
-    of = objective(start)
-    before = memories(of)
+def test_losses_do_not_change_the_memories(start, batch):
+    """Computing the losses changes no memory, and no gradient reaches one."""
+    criterion = objective(start)
+    before = memories(criterion)
     features, labels = batch
     features = Features(*(part.clone().requires_grad_() for part in features))
-    of.losses(of.normalize(features), labels)["total"].backward()
+    criterion.losses(criterion.normalize(features), labels)["total"].backward()
     assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in features)
-    for key, value in memories(of).items():
+    for key, value in memories(criterion).items():
         assert torch.equal(value, before[key]) and not value.requires_grad

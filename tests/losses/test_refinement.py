@@ -1,4 +1,4 @@
-"""The losses of both stages, against the released code and re-derivations with sets."""
+"""The losses of both stages, against the released code and derivations based on sets."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def nearest(feature: np.ndarray, instances: np.ndarray, k: int) -> set[int]:
 
 
 def slow_instance_mean(anchors: list[tuple[np.ndarray, set[int]]], memory: np.ndarray) -> float:
-    """Return the mean of -log(softmax mass on the positives) over anchors that have some."""
-    found = []
+    """Return the mean of -log(softmax mass on the positives) over anchors that have positives."""
+    losses = []
     for feature, positives in anchors:
         if positives:
             weights = np.exp(memory.astype(np.float64) @ feature / TAU)
-            found.append(-math.log(weights[sorted(positives)].sum() / weights.sum()))
-    return float(np.mean(found)) if found else 0.0
+            losses.append(-math.log(weights[sorted(positives)].sum() / weights.sum()))
+    return float(np.mean(losses)) if losses else 0.0
 
 
 def slow_refine_global(features: np.ndarray, instances: np.ndarray, k: int) -> float:
@@ -54,20 +54,20 @@ def slow_refine_parts(
     features: np.ndarray, instances: np.ndarray, f: dict, part_instances: np.ndarray, k: int
 ) -> float:
     """Return the part refinement loss (METHOD 3.3); f[q, m][j] is [P, C], q and m in "var"."""
-    found = []
+    losses = []
     for part, memory in enumerate(part_instances):
         anchors = []
         for q, m in itertools.product("var", "var"):
             for j, of_global in enumerate(np.split(features, 3)["var".index(q)]):
                 others = [f[q, n][j][part] for n in "var" if n != m]
-                near = nearest(others[0], memory, k) | nearest(others[1], memory, k)
-                anchors.append((f[q, m][j][part], near & nearest(of_global, instances, k)))
-        found.append(slow_instance_mean(anchors, memory))
-    return float(np.mean(found))
+                similar = nearest(others[0], memory, k) | nearest(others[1], memory, k)
+                anchors.append((f[q, m][j][part], similar & nearest(of_global, instances, k)))
+        losses.append(slow_instance_mean(anchors, memory))
+    return float(np.mean(losses))
 
 
 def random_parts(rng: np.random.Generator, pairs: int, parts: int, width: int) -> dict:
-    """Return f[q, m] of shape [S, P, C] for all queries and maps, alike within a pair."""
+    """Return f[q, m] of shape [S, P, C] for all queries and maps, similar within a pair."""
     base = rng.standard_normal((pairs, parts, width))
     noisy = {
         key: base + 0.5 * rng.standard_normal(base.shape) for key in itertools.product("var", "var")
@@ -84,7 +84,7 @@ def stacked(f: dict, *pairs: str) -> torch.Tensor:
 
 
 def parts_of(f: dict, released: bool = False) -> dict[str, torch.Tensor]:
-    """Return f as the network hands it over, in the order of METHOD 1, by side."""
+    """Return f as the network passes it on, in the order of METHOD 1, by modality."""
     return refinement.part_rows(
         stacked(f, "vv", "aa", "rr"),
         stacked(f, "vr", "ar", "rv"),
@@ -109,14 +109,16 @@ def refined_parts(
     k: int,
     tau: float = TAU,
 ) -> torch.Tensor:
-    """Return the part refinement loss of features [3S, C] and their part rows by side."""
-    near = refinement.nearest_instances(refinement.instance_logits(features, instances, tau), k)
-    return refinement.refine_parts(near, parts, part_instances, tau)
+    """Return the part refinement loss of features [3S, C] and their part rows by modality."""
+    neighbors = refinement.nearest_instances(
+        refinement.instance_logits(features, instances, tau), k
+    )
+    return refinement.refine_parts(neighbors, parts, part_instances, tau)
 
 
 @pytest.mark.parametrize("prefix", ["", "released_"])
 def test_step_matches_the_released_code(golden, device, prefix):
-    """All five losses and the gradient of their sum are those of the released code."""
+    """All five losses and the gradient of their sum equal those of the released code."""
     data, step = golden("losses"), golden_step(device)
     global_ = normalize(step.features.global_features, dim=-1)
     parts = refinement.part_rows(*step.features[1:], released=bool(prefix))
@@ -125,7 +127,7 @@ def test_step_matches_the_released_code(golden, device, prefix):
         "visible": (labels.visible, labels.visible_to_infrared),
         "infrared": (labels.infrared_to_visible, labels.infrared),
     }
-    found = {
+    losses = {
         "global": sum(
             cluster_loss(global_, step.global_memory[s], group_labels(labels, s), tau)
             for s in SPACES
@@ -138,19 +140,19 @@ def test_step_matches_the_released_code(golden, device, prefix):
     }
     for side, targets in by_side.items():
         rows = parts[side]
-        found[f"part_{side}"] = sum(
+        losses[f"part_{side}"] = sum(
             cluster_loss(rows, step.part_memory[side, s], t.repeat(rows.shape[1] // 12), tau)
             for s, t in zip(SPACES, targets, strict=True)
         )
-    for name, loss in found.items():
+    for name, loss in losses.items():
         close(loss, np.float32(data[f"{prefix}loss_{name}"]))
-    refine = found.pop("instance_global") + found.pop("instance_part")
-    (sum(found.values()) + float(data["lambda_refine"]) * refine).backward()
+    refine = losses.pop("instance_global") + losses.pop("instance_part")
+    (sum(losses.values()) + float(data["lambda_refine"]) * refine).backward()
     check_gradients(step, prefix)
 
 
 def test_memory_loss_matches_the_released_code(golden, device):
-    """Mean loss and gradient of a stage-one batch are those of the released code."""
+    """Mean loss and gradient of a stage-one batch equal those of the released code."""
     data = golden("memory")
     inputs = torch.tensor(data["inputs"], device=device).requires_grad_()
     memory = torch.tensor(data["initial"], device=device)
@@ -166,15 +168,15 @@ def test_memory_logits_match_the_released_code(golden):
     data = golden("memory")
     memory, logits = torch.tensor(data["initial"]), torch.tensor(data["logits"])
     for row, released in zip(normalize(torch.tensor(data["inputs"]), dim=1), logits, strict=True):
-        found = [
+        row_losses = [
             cluster_loss(row[None], memory, torch.tensor([label]), TAU).item()
             for label in range(len(memory))
         ]
-        close(found, -released.log_softmax(dim=0).numpy())
+        close(row_losses, -released.log_softmax(dim=0).numpy())
 
 
 def test_cluster_loss_is_a_mean_over_rows_and_parts(rng, device):
-    """Every row of every part counts the same, each part against its own memory."""
+    """Every row of every part has equal weight, and each part uses its own memory."""
     features, memory = unit_rows(rng, 2, 5, 7), unit_rows(rng, 2, 4, 7)
     labels = rng.integers(0, 4, 5)
     expected = np.mean(
@@ -195,19 +197,19 @@ def test_labels_of_groups_are_in_row_order():
 
 
 @pytest.mark.parametrize("released", [False, True])
-def test_part_rows_follow_who_asks(rng, released):
-    """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces f(a,r) alone."""
+def test_part_rows_follow_the_query(rng, released):
+    """Visible: all f(v, .) and f(a, .); infrared: all f(r, .); the slip replaces only f(a,r)."""
     f = random_parts(rng, 2, 3, 4)
-    found = parts_of(f, released)
+    rows = parts_of(f, released)
     for side, pairs in (
         ("visible", ("vv", "aa", "vr", "av" if released else "ar", "va", "av")),
         ("infrared", ("rr", "rv", "ra")),
     ):
-        close(found[side], stacked(f, *pairs).transpose(0, 1), atol=1e-6)
+        close(rows[side], stacked(f, *pairs).transpose(0, 1), atol=1e-6)
 
 
 def test_part_rows_are_normalized_part_by_part(rng):
-    """Every part of every row has length 1, whatever lengths the network gives."""
+    """Every part of every row has length 1, whatever the lengths from the network."""
     patterns = [torch.from_numpy(rng.standard_normal((6, 2, 5)) * 7) for _ in range(3)]
     for rows in refinement.part_rows(*patterns, released=False).values():
         close(rows.norm(dim=-1), np.ones(rows.shape[:-1]))
@@ -219,14 +221,14 @@ def test_global_refinement_matches_sets(rng, device, k):
     features, instances = unit_rows(rng, 12, 3), unit_rows(rng, 15, 3)
     expected = slow_refine_global(features, instances, k)
     inputs = (torch.from_numpy(a).to(device) for a in (features, instances))
-    found = refined_global(*inputs, k)
-    close(found, np.float32(expected), atol=2e-6)
+    loss = refined_global(*inputs, k)
+    close(loss, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 15), "all instances positive cost nothing, else something"
 
 
 @pytest.mark.parametrize("k", [2, 5, 14, 100])
 def test_part_refinement_matches_sets(rng, device, k):
-    """Positives follow the other two maps and the global feature, part by part."""
+    """Positives follow the other two maps and the global feature, for each part."""
     f = random_parts(rng, 4, 2, 3)
     features, instances = unit_rows(rng, 12, 3), unit_rows(rng, 14, 3)
     part_instances = unit_rows(rng, 2, 14, 3)
@@ -234,21 +236,21 @@ def test_part_refinement_matches_sets(rng, device, k):
     arrays = (torch.from_numpy(a).to(device) for a in (features, instances, part_instances))
     global_, memory, part_memory = arrays
     parts = {side: rows.to(device) for side, rows in parts_of(f).items()}
-    found = refined_parts(global_, memory, parts, part_memory, k)
-    close(found, np.float32(expected), atol=2e-6)
+    loss = refined_parts(global_, memory, parts, part_memory, k)
+    close(loss, np.float32(expected), atol=2e-6)
     assert (expected > 0.01) == (k < 14), "all instances positive cost nothing, else something"
 
 
-def test_no_positive_costs_nothing(device):
+def test_no_positive_gives_zero_loss(device):
     """Groups without a common neighbor give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(3, device=device)
-    features = torch.eye(3, device=device).requires_grad_()  # v, a and r each near another one
+    features = torch.eye(3, device=device).requires_grad_()  # v, a and r: different nearest ones
     loss = refined_global(features, instances, 1)
     loss.backward()
     assert loss.item() == 0 and torch.equal(features.grad, torch.zeros_like(features))
 
 
-def test_no_part_positive_costs_nothing(device):
+def test_no_part_positive_gives_zero_loss(device):
     """Part anchors without a positive give a loss of exactly 0 and a gradient of zeros."""
     instances = torch.eye(2, 4, device=device)
     global_ = instances[[0, 0, 0]]
@@ -261,7 +263,7 @@ def test_no_part_positive_costs_nothing(device):
 
 
 def test_anchors_without_a_positive_get_no_gradient(rng):
-    """In a mixed batch only anchors with a positive move, and by the mean over those alone."""
+    """In a mixed batch, only anchors with a positive get a gradient, of the mean over them."""
     logits = (unit_tensor(rng, 3, 6) / TAU).requires_grad_()
     positives = torch.tensor([[1, 0, 0, 1, 0, 0], [0] * 6, [0, 0, 1, 0, 0, 0]]).bool()
     candidates = torch.tensor([[5, 0, 3], [1, 2, 3], [4, 2, 0]])
@@ -274,17 +276,17 @@ def test_anchors_without_a_positive_get_no_gradient(rng):
     close(logits.grad, expected, atol=1e-6)
 
 
-def test_nearest_are_no_more_than_there_are(rng):
-    """The k largest of a row are those of a full sort, all where there are fewer."""
+def test_nearest_instances_equal_a_sort(rng):
+    """The k largest of a row are those of a full sort, or all if there are fewer."""
     logits = unit_tensor(rng, 2, 5, 9)
     for k in (1, 4, 9, 20):
-        wanted = np.argsort(-logits.numpy(), axis=-1)[..., :k]
-        assert np.array_equal(np.sort(refinement.nearest_instances(logits, k)), np.sort(wanted))
+        expected = np.argsort(-logits.numpy(), axis=-1)[..., :k]
+        assert np.array_equal(np.sort(refinement.nearest_instances(logits, k)), np.sort(expected))
 
 
-def test_among_is_membership_row_by_row():
-    """Each index is looked for in the other list of its own row."""
-    found = refinement.isin_rows(
+def test_isin_rows_is_membership_row_by_row():
+    """Each index is searched for in the other list of its own row."""
+    membership = refinement.isin_rows(
         torch.tensor([[3, 1], [3, 1]]), torch.tensor([[1, 5, 7], [3, 0, 1]])
     )
-    assert found.tolist() == [[False, True], [True, True]]
+    assert membership.tolist() == [[False, True], [True, True]]

@@ -42,7 +42,7 @@ def released_state(golden) -> dict[str, Tensor]:
 
 
 def released_network(state: dict[str, Tensor], device: Any) -> Network:
-    """Return the ResNet-50 network with that state; every parameter must be in it."""
+    """Return the ResNet-50 network with that state, which must contain every parameter."""
     network = Network(backbone="resnet50", width=64, num_parts=3)
     network.load_state_dict(state, strict=True)
     return network.to(device)
@@ -56,7 +56,7 @@ def golden_images(golden: Any) -> list[Tensor]:
 
 @torch.no_grad()
 def test_inference_matches_the_released_code(golden, device, released_state):
-    """Both eval-mode features of both modalities are those of the released code."""
+    """Both eval-mode features of both modalities equal those of the released code."""
     data, network = golden("network"), released_network(released_state, device).eval()
     images = golden_images(golden)[0].to(device)
     for modality in ("visible", "infrared"):
@@ -67,21 +67,21 @@ def test_inference_matches_the_released_code(golden, device, released_state):
 
 @torch.no_grad()
 def test_training_matches_the_released_code(golden, released_state):
-    """The train-mode features of an aligned batch are those of the released code.
+    """The train-mode features of an aligned batch equal those of the released code.
 
-    Only on the CPU: batch norm over six nearly equal rows magnifies rounding a thousandfold, so
-    that single entries move with the number of threads; their mean error is held tighter.
+    On the CPU only: batch norm over six almost equal rows magnifies rounding a thousandfold, so
+    that single entries vary with the number of threads; the tolerance of their mean is tighter.
     """
     data = golden("network") | golden("network_cross")
     network = released_network(released_state, "cpu").train()
-    found = network.forward_aligned(*golden_images(golden)[1:])
+    features = network.forward_aligned(*golden_images(golden)[1:])
     rows = {"visible": slice(0, 4), "infrared": slice(4, 6)}
     for modality, kept in rows.items():
         expected = {"global": data[f"train_global_{modality}"]}
-        actual = {"global": found.global_features[kept]}
+        actual = {"global": features.global_features[kept]}
         for name, field in CROSS.items():
             expected[name] = data[f"train_{name}_{modality}"][:, : 3 * 2048]
-            actual[name] = getattr(found, field)[kept].flatten(1)
+            actual[name] = getattr(features, field)[kept].flatten(1)
         for name, values in expected.items():
             close(actual[name], values, atol=2e-3)
             assert np.square(actual[name].numpy() - values).mean() ** 0.5 < 2e-4
@@ -98,14 +98,14 @@ def slow_global(feature_map: np.ndarray) -> np.ndarray:
 
 
 def slow_stripes(feature_map: np.ndarray, num_parts: int) -> list[list[np.ndarray]]:
-    """Return of every image the P stripes, arrays [T, C] of tokens read row by row."""
-    found = []
+    """Return the P stripes of every image as arrays [T, C] of tokens read row by row."""
+    stripes = []
     for image in feature_map.astype(np.float64):
         _, height, width = image.shape
         tokens = [image[:, y, x] for y in range(height) for x in range(width)]
         length = len(tokens) // num_parts
-        found.append([np.stack(tokens[p * length : (p + 1) * length]) for p in range(num_parts)])
-    return found
+        stripes.append([np.stack(tokens[p * length : (p + 1) * length]) for p in range(num_parts)])
+    return stripes
 
 
 def slow_query(stripe: np.ndarray, token: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def slow_norm(rows: np.ndarray, neck: nn.BatchNorm1d) -> np.ndarray:
 
 @pytest.fixture
 def small(device) -> Network:
-    """Return a small network with large tokens and necks that have a shift."""
+    """Return a small network with large tokens, and necks that have a shift."""
     torch.manual_seed(1)
     network = Network(backbone="resnet18", width=8, num_parts=3)
     with torch.no_grad():
@@ -142,16 +142,16 @@ def small(device) -> Network:
 
 @torch.no_grad()
 def test_aligned_batch_matches_the_equations(small, device):
-    """Own and cross patterns follow METHOD 1, token by token; spare tokens drop out."""
+    """Own and cross patterns follow METHOD 1, token by token; remaining tokens are dropped."""
     small.train()
     v, a, r = torch.randn(3, 4, 3, 64, 32, device=device)
-    found = small.forward_aligned(v, a, r)
+    features = small.forward_aligned(v, a, r)
     joint_map = small.trunk(
         torch.cat([small.visible_stem(torch.cat([v, a])), small.infrared_stem(r)])
     )
     maps = joint_map.cpu().numpy()
     assert maps.shape[2] * maps.shape[3] == 8, "three stripes must leave two tokens over"
-    close(found.global_features, slow_norm(slow_global(maps), small.global_neck), atol=1e-3)
+    close(features.global_features, slow_norm(slow_global(maps), small.global_neck), atol=1e-3)
     stripes, tokens = slow_stripes(maps, 3), small.part_tokens.cpu().numpy()
     row = {"v": 0, "a": 4, "r": 8}
     for field, pairs in {
@@ -164,25 +164,25 @@ def test_aligned_batch_matches_the_equations(small, device):
             queries = map(slow_query, stripes[row[q] + j], tokens)
             blocks.append(np.concatenate([*map(slow_attention, queries, stripes[row[m] + j])]))
         expected = slow_norm(np.stack(blocks), small.part_neck)
-        close(getattr(found, field).flatten(1), expected, atol=1e-3)
+        close(getattr(features, field).flatten(1), expected, atol=1e-3)
 
 
 def test_prototypes_survive_sigmoids_too_small_for_floats(device):
-    """At p.x = -1000 or so a sigmoid is e^(p.x): weights are a softmax, gradients finite."""
+    """At p.x near -1000 a sigmoid is e^(p.x): weights are a softmax, gradients finite."""
     products = torch.tensor([-1000.0, -1001.0, -999.5], device=device)
     stripe = torch.stack([products, torch.tensor([1.0, 5.0, -2.0], device=device)], dim=1)
     token = torch.tensor([[1.0, 0.0]], device=device, requires_grad=True)
-    found = prototypes(stripe[None, None], token)
+    actual = prototypes(stripe[None, None], token)
     weights = np.exp(np.array([-0.5, -1.5, 0.0]))
     expected = weights / weights.sum() @ stripe.cpu().numpy()
-    close(found, expected[None, None].astype(np.float32))
-    found.sum().backward()
+    close(actual, expected[None, None].astype(np.float32))
+    actual.sum().backward()
     assert torch.isfinite(token.grad).all()
 
 
 @torch.no_grad()
 def test_single_modality_passes_are_rows_of_the_joint_pass(small, device):
-    """In eval mode all entry points agree on global and own part features, stem by stem."""
+    """In eval mode all entry points agree on global and own part features, for each stem."""
     small.eval()
     v, a, r = torch.randn(3, 2, 3, 64, 32, device=device)
     joint = small.forward_aligned(v, a, r)
@@ -195,7 +195,7 @@ def test_single_modality_passes_are_rows_of_the_joint_pass(small, device):
 
 
 def test_batch_statistics_are_of_the_right_rows(small, device):
-    """One pass of each stem, trunk and global neck, three of the part neck."""
+    """One pass through each stem, trunk and global neck, three through the part neck."""
     small.train().forward_aligned(*torch.randn(3, 2, 3, 64, 32, device=device))
     passes = {
         name.removesuffix(".num_batches_tracked"): int(value)
@@ -206,8 +206,8 @@ def test_batch_statistics_are_of_the_right_rows(small, device):
     assert len(passes) > 20 and set(passes.values()) == {1}
 
 
-def test_new_parts_leave_the_rest_alone():
-    """At the start of stage two only tokens and part neck are drawn anew, as specified."""
+def test_new_parts_do_not_change_the_rest():
+    """At the start of stage two, only tokens and part neck are reinitialized, as specified."""
     torch.manual_seed(3)
     network = Network(backbone="resnet18", width=64, num_parts=3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -233,7 +233,7 @@ def test_necks_start_without_a_shift():
 
 
 def test_stems_start_alike_but_apart():
-    """Both stems start with equal weights and do not share them."""
+    """Both stems start with equal weights but do not share them."""
     network = Network(backbone="resnet18", width=8, num_parts=2)
     visible, infrared = network.visible_stem.conv1.weight, network.infrared_stem.conv1.weight
     assert torch.equal(visible, infrared) and visible.data_ptr() != infrared.data_ptr()

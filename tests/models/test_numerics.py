@@ -1,4 +1,4 @@
-"""The ways to compute the network: faster ones change results by no more than their rounding."""
+"""Faster ways to compute the network change results by no more than their rounding."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def computed(device: torch.device, **changes: object) -> tuple[Features, Tensor]
     return features, network.visible_stem.conv1.weight.grad
 
 
-def largest_error(found: Tensor, wanted: Tensor) -> float:
-    """Return the root mean square error in units of the values' own size."""
-    found, wanted = found.detach(), wanted.detach()
-    return float((found - wanted).square().mean().sqrt() / wanted.square().mean().sqrt())
+def largest_error(actual: Tensor, expected: Tensor) -> float:
+    """Return the root mean square error relative to the size of the values."""
+    actual, expected = actual.detach(), expected.detach()
+    return float((actual - expected).square().mean().sqrt() / expected.square().mean().sqrt())
 
 
 @pytest.mark.parametrize(
@@ -41,23 +41,23 @@ def largest_error(found: Tensor, wanted: Tensor) -> float:
         ({"compile": True}, 5e-3),
     ],
 )
-def test_features_agree_with_the_plain_way(
+def test_features_agree_with_plain_float32(
     device: torch.device,
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, object],
     tolerance: float,
 ) -> None:
-    """Features and a gradient are those of plain float32, within the rounding of each way."""
-    # What is compiled is taken from the trace as it is: no C++ compiler is needed for the test.
+    """Features and a gradient equal those of plain float32, within the rounding of each option."""
+    # The trace of the compiler runs as it is, so that the test needs no C++ compiler.
     monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
-    wanted, wanted_gradient = computed(device)
-    found, gradient = computed(device, **changes)
-    for one, other in zip(found, wanted, strict=True):
+    expected, expected_gradient = computed(device)
+    features, gradient = computed(device, **changes)
+    for one, other in zip(features, expected, strict=True):
         assert one.dtype == torch.float32
         assert largest_error(one, other) < tolerance
-    assert largest_error(gradient, wanted_gradient) < 2 * tolerance
+    assert largest_error(gradient, expected_gradient) < 2 * tolerance
     if changes.get("autocast") == "always":
-        assert not torch.equal(found.global_features, wanted.global_features)
+        assert not torch.equal(features.global_features, expected.global_features)
 
 
 def compile_eagerly(module: nn.Module) -> None:
@@ -65,9 +65,9 @@ def compile_eagerly(module: nn.Module) -> None:
     module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
 
 
-def test_autocast_is_for_gpus_unless_told(device: torch.device) -> None:
+def test_autocast_is_for_gpus_by_default(device: torch.device) -> None:
     """`auto` computes in bfloat16 on a GPU only."""
     network = Network(backbone="resnet18", width=8, num_parts=1)
-    for choice, wanted in (("auto", device.type == "cuda"), ("always", True), ("never", False)):
+    for choice, expected in (("auto", device.type == "cuda"), ("always", True), ("never", False)):
         to_device(network, device, Numerics(**{**PLAIN, "autocast": choice}))
-        assert network.autocast is wanted
+        assert network.autocast is expected

@@ -17,7 +17,7 @@ from tests.support.helpers import close
 
 @pytest.mark.parametrize("backbone", list(ARCHITECTURES))
 def test_parameters_are_those_of_torchvision(backbone):
-    """Names and shapes are torchvision's, for every backbone, but for the classifier."""
+    """For every backbone, names and shapes equal torchvision's, except for the classifier."""
     with torch.device("meta"):
         oracle = torchvision.models.get_model(backbone, weights=None).state_dict()
         ours = Stem(64).state_dict() | Trunk(backbone, 64).state_dict()
@@ -49,13 +49,13 @@ def test_feature_maps_are_those_of_torchvision(backbone, device):
     images = torch.randn(2, 3, 64, 32)
     layers = list(oracle.children())[:-2]  # without pooling and classifier
     expected = nn.Sequential(*layers)(images)
-    found = trunk.to(device)(stem.to(device)(images.to(device)))
-    assert found.shape == (2, trunk.num_channels, 4, 2)
-    close(found / expected.abs().max().item(), expected / expected.abs().max(), rtol=1e-3)
+    feature_map = trunk.to(device)(stem.to(device)(images.to(device)))
+    assert feature_map.shape == (2, trunk.num_channels, 4, 2)
+    close(feature_map / expected.abs().max().item(), expected / expected.abs().max(), rtol=1e-3)
 
 
 def test_convolutions_start_as_in_torchvision():
-    """Weights are centered with He's standard deviation of the fan out, without a bias."""
+    """Weights are centered, with He's standard deviation of the fan-out, and without a bias."""
     torch.manual_seed(0)
     network = Network(backbone="resnet18", width=32, num_parts=2)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]

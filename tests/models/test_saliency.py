@@ -1,4 +1,4 @@
-"""Where a network looks: part attention and Grad-CAM, against the network and by differences."""
+"""Part attention and Grad-CAM, against the network and finite differences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from salcr.models.saliency import compute_heat_maps, grad_cam, part_attention
 
 @pytest.mark.parametrize("parts", [1, 3, 4])
 def test_attention_is_that_of_the_part_features(parts: int) -> None:
-    """Each stripe's weights sum to 1 and give the network's f(x, x); what is left over has 0."""
+    """Each stripe's weights sum to 1 and give the network's f(x, x); positions left over have 0."""
     torch.manual_seed(0)
     feature_map, tokens = torch.randn(2, 8, 5, 3), torch.randn(parts, 8)
     attention = part_attention(feature_map, tokens)
@@ -23,8 +23,8 @@ def test_attention_is_that_of_the_part_features(parts: int) -> None:
     assert torch.allclose(weights.sum(dim=2), torch.ones(2, parts), atol=1e-6)
     assert (attention.flatten(1)[:, parts * length :] == 0).all()
     stripes = split_stripes(feature_map, parts)
-    wanted = attend(prototypes(stripes, tokens), stripes)
-    assert torch.allclose(torch.einsum("bpt,bptc->bpc", weights, stripes), wanted, atol=1e-6)
+    expected = attend(prototypes(stripes, tokens), stripes)
+    assert torch.allclose(torch.einsum("bpt,bptc->bpc", weights, stripes), expected, atol=1e-6)
 
 
 def test_grad_cam_is_that_of_finite_differences() -> None:
@@ -39,21 +39,21 @@ def test_grad_cam_is_that_of_finite_differences() -> None:
         return (pooled * partner).sum(axis=1) / np.linalg.norm(pooled, axis=1)
 
     weights, step = np.zeros((2, 4)), 1e-6
-    for place in np.ndindex(4, 3, 2):
-        moved = np.zeros_like(feature_map)
-        moved[(slice(None), *place)] = step
-        slope = (cosine(feature_map + moved) - cosine(feature_map - moved)) / (2 * step)
-        weights[:, place[0]] += slope / 6
-    wanted = np.maximum(np.einsum("bc,bchw->bhw", weights, feature_map), 0)
+    for index in np.ndindex(4, 3, 2):
+        offset = np.zeros_like(feature_map)
+        offset[(slice(None), *index)] = step
+        slope = (cosine(feature_map + offset) - cosine(feature_map - offset)) / (2 * step)
+        weights[:, index[0]] += slope / 6
+    expected = np.maximum(np.einsum("bc,bchw->bhw", weights, feature_map), 0)
     tensor = torch.tensor(feature_map, requires_grad=True)
     global_ = generalized_mean(tensor) * torch.tensor(scale)
     similarity = (F.normalize(global_, dim=1) * torch.tensor(partner)).sum(dim=1)
-    found = grad_cam(tensor, similarity)
-    assert (wanted > 0).any() and np.allclose(found.numpy(), wanted, atol=1e-6)
+    heat_map = grad_cam(tensor, similarity)
+    assert (expected > 0).any() and np.allclose(heat_map.numpy(), expected, atol=1e-6)
 
 
-def test_look_differentiates_the_cosine_by_the_last_map(device: torch.device) -> None:
-    """The whole network, taken apart by hand: stem and trunk, then pooling, neck and cosine."""
+def test_heat_maps_differentiate_the_cosine_by_the_last_map(device: torch.device) -> None:
+    """The whole network, decomposed by hand: stem and trunk, then pooling, neck and cosine."""
     torch.manual_seed(2)
     network = Network(backbone="resnet18", width=4, num_parts=3)
     torch.nn.init.uniform_(network.global_neck.running_mean, 0, 0.2)
@@ -68,12 +68,12 @@ def test_look_differentiates_the_cosine_by_the_last_map(device: torch.device) ->
     leaf.requires_grad_()
     global_ = network.global_neck(generalized_mean(leaf))
     assert torch.allclose(global_, expected, atol=1e-5)
-    wanted = torch.cosine_similarity(global_, partners, dim=1)
-    wanted.sum().backward()
+    expected_cosine = torch.cosine_similarity(global_, partners, dim=1)
+    expected_cosine.sum().backward()
     assert leaf.grad is not None
     slopes = leaf.grad.mean(dim=(2, 3))
     heat = torch.einsum("bc,bchw->bhw", slopes, leaf.detach()).clamp(min=0)
     assert heat.shape == (2, 6, 3) and np.allclose(cam, heat.cpu().numpy(), atol=1e-5)
-    assert np.allclose(cosine, wanted.detach().cpu().numpy(), atol=1e-5)
+    assert np.allclose(cosine, expected_cosine.detach().cpu().numpy(), atol=1e-5)
     assert np.allclose(attention.reshape(2, 3, 6).sum(axis=2), 1, atol=1e-5)
     assert all(parameter.grad is None for parameter in network.trunk.parameters())

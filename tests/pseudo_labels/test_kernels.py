@@ -20,24 +20,24 @@ from tests.support.helpers import groups
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_number_of_threads_changes_nothing(seed) -> None:
-    """Bit for bit the same neighbors, distances and propagated features with one and more."""
+    """Neighbors, distances and propagated features are bitwise equal with one and more threads."""
     rng = np.random.default_rng(seed)
     visible, infrared = groups(rng, 60, 10, 32, 0.8), groups(rng, 40, 9, 32, 0.8)
-    found = []
+    results = []
     before = torch.get_num_threads()
     for threads in (1, min(3, numba.config.NUMBA_NUM_THREADS)):
         torch.set_num_threads(threads)
         distance = jaccard_distance(visible, k1=20, k2=6, at_most=0.7)
-        found.append([distance.data, distance.indices, *propagate(visible, infrared, k=8)])
+        results.append([distance.data, distance.indices, *propagate(visible, infrared, k=8)])
         for side in (nearest_within(visible, 9), *nearest_between(visible, infrared, 9)):
-            found[-1] += side
+            results[-1] += side
     torch.set_num_threads(before)
-    for one, more in zip(*found, strict=True):
+    for one, more in zip(*results, strict=True):
         np.testing.assert_array_equal(one, more)
 
 
 def test_kernels_leave_the_threads_of_torch_alone() -> None:
-    """In a fresh process, the first kernel does not change how many threads torch computes with."""
+    """In a fresh process, the first kernel does not change the number of threads used by torch."""
     code = (
         "import numpy as np, torch; from salcr.pseudo_labels.neighbors import nearest_within;"
         "torch.set_num_threads(1); nearest_within(np.eye(9, dtype=np.float32), 3);"
@@ -52,14 +52,14 @@ def test_kernels_leave_the_threads_of_torch_alone() -> None:
 
 
 def test_without_a_folder_for_compiled_code_kernels_still_run(monkeypatch) -> None:
-    """Where numba finds no folder that can be written, a kernel is compiled for this process."""
+    """If numba has no writable folder, a kernel is compiled for the current process."""
     monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", "ZipCacheLocator")
 
     def doubled(values):  # type: ignore[no-untyped-def]
-        found = np.empty_like(values)
-        for place in numba.prange(len(values)):
-            found[place] = 2 * values[place]
-        return found
+        result = np.empty_like(values)
+        for index in numba.prange(len(values)):
+            result[index] = 2 * values[index]
+        return result
 
     with pytest.raises(RuntimeError, match="no locator"):
         numba.njit(cache=True)(doubled)

@@ -26,22 +26,22 @@ SIZES = [(4, 4), (5, 3), (3, 5), (7, 2), (2, 7), (6, 1), (1, 6), (1, 1), (6, 4),
 def slow_rounds(cost: np.ndarray) -> tuple[list[int], list[int]]:
     """Return the PGM labels (METHOD 5) of the [K, L] matrix's rows and columns, K >= L."""
     num_rows, num_columns = cost.shape
-    found: dict[int, int] = {}
+    partners: dict[int, int] = {}
     first: dict[int, int] = {}
-    while len(found) < num_rows:
-        left = [row for row in range(num_rows) if row not in found]
+    while len(partners) < num_rows:
+        left = [row for row in range(num_rows) if row not in partners]
         size = max(len(left), num_columns)
         square = np.zeros((size, size))
         square[: len(left), :num_columns] = cost[left]
         best = min(permutations(range(size)), key=lambda p: square[range(size), p].sum())
         matched = {r: c for r, c in zip(left, best, strict=False) if c < num_columns}
         first = first or {column: row for row, column in matched.items()}
-        found |= matched
-    return [found[row] for row in range(num_rows)], [first[c] for c in range(num_columns)]
+        partners |= matched
+    return [partners[row] for row in range(num_rows)], [first[c] for c in range(num_columns)]
 
 
 def slow_copies(cost: np.ndarray, copies: int) -> list[int]:
-    """Return each row's column at the least total cost, a column used `copies` times at most."""
+    """Return each row's column at minimum total cost, using a column at most `copies` times."""
     num_rows, num_columns = cost.shape
     allowed = (
         chosen
@@ -52,14 +52,14 @@ def slow_copies(cost: np.ndarray, copies: int) -> list[int]:
 
 
 def squared(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return squared Euclidean distances, pair by pair."""
+    """Return pairwise squared Euclidean distances."""
     return np.array([[float(((a - b) ** 2).sum()) for b in second] for a in first])
 
 
 def run(
     data: dict[str, np.ndarray], method: str, *, cmfp_k: int | None = None
 ) -> PseudoLabels[Integers]:
-    """Return the association of a golden file's inputs."""
+    """Return the association of the inputs in a golden file."""
     inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
     return associate(*inputs, cmfp_k=cmfp_k, strength=5.0, relabel_own_modality=True, method=method)
 
@@ -67,27 +67,29 @@ def run(
 @pytest.mark.parametrize("role", ["visible_to_infrared", "infrared_to_visible"])
 @pytest.mark.parametrize("method", ["pgm", "mbccm"])
 def test_matchings_match_the_released_code(golden, method, role):
-    """Cross labels of PGM and MBCCM are those of the released code; own labels are DBSCAN's."""
+    """Cross labels of PGM and MBCCM equal those of the released code; own labels are DBSCAN's."""
     data = golden("other_associations")
-    found = run(data, method)
-    np.testing.assert_array_equal(getattr(found, role), data[f"{method}_{role}"])
-    np.testing.assert_array_equal(found.visible, data["visible_cluster"])
-    np.testing.assert_array_equal(found.infrared, data["infrared_cluster"])
+    association = run(data, method)
+    np.testing.assert_array_equal(getattr(association, role), data[f"{method}_{role}"])
+    np.testing.assert_array_equal(association.visible, data["visible_cluster"])
+    np.testing.assert_array_equal(association.infrared, data["infrared_cluster"])
 
 
 def test_otla_is_half_of_the_transport_of_the_released_code(golden):
-    """OTLA's infrared images get the transported label without CMFP; nothing goes the other way."""
+    """OTLA's infrared images get transported labels without CMFP; visible images get none."""
     data = golden("association")
-    found = run(data, "otla")
-    np.testing.assert_array_equal(found.infrared_to_visible, data["plain_infrared_to_visible"])
-    assert set(found.visible_to_infrared) == {-1}
-    np.testing.assert_array_equal(found.visible, data["visible_cluster"])
-    np.testing.assert_array_equal(found.infrared, data["infrared_cluster"])
-    assert len(shared_labels(found)[0]) > 0 and len(shared_labels(found)[1]) == 0
+    association = run(data, "otla")
+    np.testing.assert_array_equal(
+        association.infrared_to_visible, data["plain_infrared_to_visible"]
+    )
+    assert set(association.visible_to_infrared) == {-1}
+    np.testing.assert_array_equal(association.visible, data["visible_cluster"])
+    np.testing.assert_array_equal(association.infrared, data["infrared_cluster"])
+    assert len(shared_labels(association)[0]) > 0 and len(shared_labels(association)[1]) == 0
 
 
 def test_dagl_is_the_default(golden):
-    """Without a method the labels are DAGL's; one that does not exist is an error."""
+    """Without a method the labels are DAGL's; an unknown method is an error."""
     data = golden("association")
     inputs = [data[f"{m}{kind}"] for kind in ("", "_cluster") for m in ("visible", "infrared")]
     default = associate(*inputs, cmfp_k=8, strength=5.0, relabel_own_modality=True)
@@ -100,7 +102,7 @@ def test_dagl_is_the_default(golden):
 
 @pytest.mark.parametrize("method", ["pgm", "mbccm", "otla"])
 def test_other_associations_do_not_propagate(golden, method):
-    """The switches of DAGL leave the others alone, on data where CMFP changes DAGL's labels."""
+    """The switches of DAGL do not affect the others, on data where CMFP changes DAGL's labels."""
     data = golden("other_associations")
     for plain, propagated in zip(run(data, method), run(data, method, cmfp_k=8), strict=True):
         np.testing.assert_array_equal(plain, propagated)
@@ -110,45 +112,45 @@ def test_other_associations_do_not_propagate(golden, method):
 
 @pytest.mark.parametrize(("num_visible", "num_infrared"), SIZES)
 def test_rounds_match_a_search(rng, num_visible, num_infrared):
-    """PGM takes the best of all padded assignments in every round, whichever side is larger."""
+    """PGM uses the best of all padded assignments in every round, whichever side is larger."""
     for _ in range(5):
         visible, infrared = unit_rows(rng, num_visible, 3), unit_rows(rng, num_infrared, 3)
         cost = np.exp(-(visible.astype(np.float64) @ infrared.T))
-        found = match_progressively(visible, infrared)
+        matching = match_progressively(visible, infrared)
         swapped = num_visible < num_infrared
         rows, columns = slow_rounds(cost.T if swapped else cost)
-        assert found.infrared_of_visible.tolist() == (columns if swapped else rows)
-        assert found.visible_of_infrared.tolist() == (rows if swapped else columns)
+        assert matching.infrared_of_visible.tolist() == (columns if swapped else rows)
+        assert matching.visible_of_infrared.tolist() == (rows if swapped else columns)
 
 
 @pytest.mark.parametrize(("num_visible", "num_infrared"), SIZES)
 def test_repetition_matches_a_search(rng, num_visible, num_infrared):
-    """MBCCM is the best assignment with K // L + 1 infrared copies, and back with just enough."""
+    """MBCCM is the best assignment with K // L + 1 infrared copies; backward, with just enough."""
     for _ in range(5):
         visible, infrared = unit_rows(rng, num_visible, 3), unit_rows(rng, num_infrared, 3)
         cost = squared(visible, infrared)
-        found = match_with_repetition(visible, infrared)
+        matching = match_with_repetition(visible, infrared)
         copies = num_visible // num_infrared + 1
-        assert found.infrared_of_visible.tolist() == slow_copies(cost, copies)
+        assert matching.infrared_of_visible.tolist() == slow_copies(cost, copies)
         enough = next(n for n in range(1, 10) if n * num_visible >= num_infrared)
-        assert found.visible_of_infrared.tolist() == slow_copies(cost.T, enough)
+        assert matching.visible_of_infrared.tolist() == slow_copies(cost.T, enough)
 
 
 def test_progressive_rounds_by_hand():
-    """Five visible clusters and two infrared ones: three rounds, the partner is the first."""
+    """Five visible clusters and two infrared ones: three rounds, the first partner counts."""
     degrees = {"visible": [0, 10, 25, 90, 80], "infrared": [1, 88]}
     visible, infrared = (
         np.stack([np.cos(np.deg2rad(d)), np.sin(np.deg2rad(d))], axis=1).astype(np.float32)
         for d in degrees.values()
     )
-    found = match_progressively(visible, infrared)
-    assert found.visible_of_infrared.tolist() == [0, 3]
-    # Round 2 gives 10 and 80 degrees their nearest, round 3 the one left, 25 degrees, its own.
-    assert found.infrared_of_visible.tolist() == [0, 0, 0, 1, 1]
+    matching = match_progressively(visible, infrared)
+    assert matching.visible_of_infrared.tolist() == [0, 3]
+    # Round 2 gives 10 and 80 degrees their nearest; round 3 gives 25 degrees, left over, its own.
+    assert matching.infrared_of_visible.tolist() == [0, 0, 0, 1, 1]
 
 
 def test_progressive_rounds_compare_exponentials():
-    """The sum of exp(-cos) decides, also where the sum of cosines prefers another assignment."""
+    """The sum of exp(-cos) decides, even where the sum of cosines prefers another assignment."""
     cosine = np.array([[0.8, 0.48], [0.48, 0.2]])
     visible = np.eye(4, dtype=np.float32)[:2]
     rest = np.diag(np.sqrt(1 - (cosine**2).sum(axis=0)))
@@ -159,11 +161,11 @@ def test_progressive_rounds_compare_exponentials():
 
 @pytest.mark.parametrize("method", ["pgm", "mbccm"])
 def test_images_follow_their_cluster(rng, method):
-    """Images take their cluster's partner, found with centroids that are scaled to length 1."""
+    """Images get the partner of their cluster, matched by centroids scaled to length 1."""
     for _ in range(20):
         visible, infrared = unit_rows(rng, 15, 3), unit_rows(rng, 12, 3)
         visible_cluster, infrared_cluster = rng.permutation(15) % 5, rng.permutation(12) % 4
-        found = associate(
+        association = associate(
             visible,
             infrared,
             visible_cluster,
@@ -180,20 +182,20 @@ def test_images_follow_their_cluster(rng, method):
         else:
             cost = squared(visible_mean, infrared_mean)
             rows, columns = slow_copies(cost, 2), slow_copies(cost.T, 1)
-        assert found.visible_to_infrared.tolist() == [rows[c] for c in visible_cluster]
-        assert found.infrared_to_visible.tolist() == [columns[c] for c in infrared_cluster]
+        assert association.visible_to_infrared.tolist() == [rows[c] for c in visible_cluster]
+        assert association.infrared_to_visible.tolist() == [columns[c] for c in infrared_cluster]
 
 
 def test_otla_takes_the_means_as_they_are(rng):
-    """OTLA's costs are to means that are not normalized, and its strength is the caller's."""
+    """OTLA's costs use unnormalized means, and its strength is the caller's."""
     visible, infrared = unit_rows(rng, 12, 3), unit_rows(rng, 200, 3)
     cluster = rng.permutation(12) % 4
     means = np.stack([visible[cluster == c].mean(axis=0) for c in range(4)])
-    wanted = sinkhorn(squared(infrared, means), strength=20).argmax(axis=1).tolist()
+    expected = sinkhorn(squared(infrared, means), strength=20).argmax(axis=1).tolist()
     other_means = sinkhorn(squared(infrared, mean_directions(visible, cluster)), strength=20)
     other_strength = sinkhorn(squared(infrared, means), strength=5)
-    assert all(plan.argmax(axis=1).tolist() != wanted for plan in (other_means, other_strength))
-    found = associate(
+    assert all(plan.argmax(axis=1).tolist() != expected for plan in (other_means, other_strength))
+    association = associate(
         visible,
         infrared,
         cluster,
@@ -203,12 +205,12 @@ def test_otla_takes_the_means_as_they_are(rng):
         relabel_own_modality=False,
         method="otla",
     )
-    assert found.infrared_to_visible.tolist() == wanted
+    assert association.infrared_to_visible.tolist() == expected
 
 
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 40))
 def test_every_cluster_gets_a_partner(seed, num_visible, num_infrared):
-    """At any sizes each cluster has one partner, and none has more than its share."""
+    """For any sizes, each cluster has one partner, and none is used more than its share."""
     rng = np.random.default_rng(seed)
     visible, infrared = unit_rows(rng, num_visible, 4), unit_rows(rng, num_infrared, 4)
     for match in (match_progressively, match_with_repetition):
@@ -224,7 +226,7 @@ def test_every_cluster_gets_a_partner(seed, num_visible, num_infrared):
 
 @pytest.mark.parametrize("match", [match_progressively, match_with_repetition])
 def test_a_side_without_clusters_is_an_error(rng, match):
-    """Where one side has no cluster there is no partner; it is said, not looped over."""
+    """If one side has no cluster, there is no partner: an error, not an endless loop."""
     some, none = unit_rows(rng, 3, 4), np.empty((0, 4), np.float32)
     for visible, infrared in ((some, none), (none, some)):
         with pytest.raises(ValueError, match="no match"):
@@ -232,11 +234,11 @@ def test_a_side_without_clusters_is_an_error(rng, match):
 
 
 def test_transport_follows_squared_distances(rng):
-    """Images go where the plan over squared distances is largest, the strength included."""
+    """Images get the largest entry of the plan over squared distances, with the given strength."""
     features, means = unit_rows(rng, 12, 3), 0.5 * unit_rows(rng, 3, 3) + 0.2
     means = means.astype(np.float32)
     labels = {s: sinkhorn(squared(features, means), strength=s).argmax(axis=1) for s in (0.1, 50)}
     assert (labels[0.1] != labels[50]).any()
     for strength, expected in labels.items():
-        found = transport_to_clusters(features, means, strength=strength)
-        assert found.tolist() == expected.tolist()
+        assigned = transport_to_clusters(features, means, strength=strength)
+        assert assigned.tolist() == expected.tolist()

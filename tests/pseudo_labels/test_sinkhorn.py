@@ -1,4 +1,4 @@
-"""Sinkhorn's iteration, against the released code, a loop and its mathematics."""
+"""Sinkhorn iteration, against the released code, a loop and its mathematical properties."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def slow_sinkhorn(cost: np.ndarray, strength: float, limit: int = 500) -> tuple[
 
 
 def test_plan_matches_the_released_code(golden):
-    """The plan, with its stopping rule, is that of the released code."""
+    """The plan, including its stopping rule, equals that of the released code."""
     data = golden("sinkhorn")
     plan = sinkhorn(data["cost"], strength=float(data["reg_lambda"]))
     close(plan, data["plan"], atol=1e-9)
@@ -48,7 +48,7 @@ def test_plan_matches_the_released_code(golden):
     [(1, 5, 0.001, 0), (1, 5, 1, 10), (1, 200, 1, 110), (19, 40, 1, 30), (315, 40, 1, 40)],
 )
 def test_plan_matches_a_loop(seed, strength, spread, last_step):
-    """Whether it stops at once or at a later look, the plan is the loop's."""
+    """Whether it stops at the first or a later check, the plan equals the loop's."""
     cost = np.random.default_rng(seed).random((12, 5)) * spread
     expected, stopped = slow_sinkhorn(cost, strength)
     assert stopped == last_step, "the example does not reach the step that it is here for"
@@ -56,7 +56,7 @@ def test_plan_matches_a_loop(seed, strength, spread, last_step):
 
 
 def test_iteration_ends_after_step_500():
-    """Where nearly separate blocks hold unequal masses, the plan is that of the last step."""
+    """If almost separate blocks have unequal masses, the plan is that of the last step."""
     cost = np.kron(1 - np.eye(2), np.ones((6, 1)))[2:] * 300
     expected, stopped = slow_sinkhorn(cost, 1)
     previous, _ = slow_sinkhorn(cost, 1, limit=499)
@@ -68,9 +68,9 @@ costs = st.tuples(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 9))
 
 
 @given(costs)
-def test_marginals_are_nearly_uniform(drawn):
-    """Each cluster receives 1/K, each image gives nearly 1/N, and the whole mass is 1."""
-    seed, num_images, num_clusters = drawn
+def test_marginals_are_nearly_uniform(sizes):
+    """Each cluster receives 1/K, each image gives almost 1/N, and the total mass is 1."""
+    seed, num_images, num_clusters = sizes
     cost = np.random.default_rng(seed).uniform(0, 2, (num_images, num_clusters))
     plan = sinkhorn(cost, strength=5)
     assert plan.min() > 0
@@ -80,9 +80,9 @@ def test_marginals_are_nearly_uniform(drawn):
 
 
 @given(costs)
-def test_only_relative_costs_of_an_image_count(drawn):
-    """A constant on an image's costs changes nothing, nor do units shared with the strength."""
-    seed, num_images, num_clusters = drawn
+def test_only_relative_costs_of_an_image_count(sizes):
+    """A constant added to an image's costs has no effect; nor do units shared with the strength."""
+    seed, num_images, num_clusters = sizes
     rng = np.random.default_rng(seed)
     cost = rng.uniform(0, 2, (num_images, num_clusters))
     plan = sinkhorn(cost, strength=5)
@@ -91,13 +91,13 @@ def test_only_relative_costs_of_an_image_count(drawn):
 
 
 def test_balance_wins_over_the_nearest_cluster():
-    """Where all images prefer one cluster, those that lose least move to the other."""
+    """If all images prefer one cluster, those that lose least move to the other."""
     cost = np.array([[0, 0.9], [0, 0.8], [0, 0.3], [0, 0.2]])
     assert sinkhorn(cost, strength=20).argmax(axis=1).tolist() == [0, 0, 1, 1]
 
 
 def test_float32_costs_are_carried_in_double_precision():
-    """The plan is float64 even for float32 costs, so large costs do not underflow."""
+    """The plan is float64 even for float32 costs, so that large costs do not underflow."""
     cost = np.array([[0, 30], [30, 0]], np.float32)
     plan = sinkhorn(cost, strength=5)
     assert plan.dtype == np.float64
@@ -105,8 +105,8 @@ def test_float32_costs_are_carried_in_double_precision():
     assert plan[0, 1] > 0
 
 
-def test_nothing_is_transported_to_nowhere():
-    """No image, no cluster, or a cost that is no number is refused."""
+def test_empty_and_invalid_costs_are_refused():
+    """No images, no clusters, or a cost that is not a number are rejected."""
     for shape in ((0, 3), (3, 0)):
         with pytest.raises(ValueError, match=f"no transport from {shape[0]} images"):
             sinkhorn(np.zeros(shape), strength=5)
@@ -115,7 +115,7 @@ def test_nothing_is_transported_to_nowhere():
 
 
 def test_costs_are_not_changed():
-    """The plan is made in place, but not in the caller's array."""
+    """The plan is computed in place, but not in the caller's array."""
     cost = np.random.default_rng(3).random((6, 4))
     before = cost.copy()
     sinkhorn(cost, strength=5)

@@ -1,4 +1,4 @@
-"""Makes a folder of reference values like tests/golden, of any seed and sizes, with slow_*.py."""
+"""Creates a folder of reference values like tests/golden, with any seed and sizes, by slow_*.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLOW: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """All numbers that a golden folder is free in."""
+    """All sizes that can be chosen for a golden folder."""
 
     identities: int
     """In jaccard.npz and in the modalities' features; those have as many visible clusters."""
@@ -66,7 +66,7 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     visible, infrared = _modalities(rng, sizes)
-    drawn = {
+    generated = {
         "jaccard": _jaccard(rng, sizes),
         "sinkhorn": {
             "cost": rng.uniform(0, 4, sizes.plan) ** rng.uniform(1, 3, sizes.plan) / 16,
@@ -81,27 +81,27 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
         "metrics": _metrics(rng, sizes),
         "rerank": {"visible": visible[0], "infrared": infrared[0]},
     }
-    for name, inputs in drawn.items():
-        # Inputs are rounded first: the results must belong to what the file holds.
+    for name, inputs in generated.items():
+        # Inputs are rounded first, because the results must match what the file contains.
         inputs = {key: _stored(value) for key, value in inputs.items()}
         named = dict.fromkeys(_rerankings(sizes)) if name == "rerank" else {}
-        found = SLOW[name](inputs | named)
-        np.savez(folder / f"{name}.npz", **inputs, **{k: _stored(v) for k, v in found.items()})
+        results = SLOW[name](inputs | named)
+        np.savez(folder / f"{name}.npz", **inputs, **{k: _stored(v) for k, v in results.items()})
     seeds = {"weight_seed": seed + 1, "image_seed": seed + 2}
     shapes = slow_network.released_shapes(sizes.parts)
     (folder / "reference_state_dict.json").write_text(json.dumps(shapes))
-    found = slow_network.forward(seeds, shapes)
-    np.savez(folder / "network.npz", **seeds, **{k: _stored(v) for k, v in found.items()})
+    results = slow_network.forward(seeds, shapes)
+    np.savez(folder / "network.npz", **seeds, **{k: _stored(v) for k, v in results.items()})
 
 
 def _stored(value: Any) -> Array:
-    """Return matrices as float32; numbers, lists of them and labels as they are."""
+    """Return matrices as float32; numbers, lists of numbers and labels unchanged."""
     array = np.asarray(value)
     return array.astype(np.float32) if array.ndim > 1 and array.dtype.kind == "f" else array
 
 
 def _people(rng: np.random.Generator, sizes: Sizes) -> tuple[Array, Array]:
-    """Return noisy unit rows around a direction an identity, and the identities."""
+    """Return noisy unit rows around one direction per identity, and the identities."""
     centers = rng.standard_normal((sizes.identities, sizes.width))
     counts = rng.integers(3, sizes.images + 1, sizes.identities)
     identity = rng.permutation(np.repeat(np.arange(sizes.identities), counts))
@@ -110,10 +110,10 @@ def _people(rng: np.random.Generator, sizes: Sizes) -> tuple[Array, Array]:
 
 
 def _modalities(rng: np.random.Generator, sizes: Sizes) -> Any:
-    """Return (features, clusters) of each modality, apart by a direction of their own."""
+    """Return (features, clusters) of each modality, each shifted in its own direction."""
     features, identity = _people(rng, sizes)
     halves = rng.permutation(len(features)) % 2 == 0
-    # every identity in both, so that every visible cluster has an image
+    # every identity is in both, so that every visible cluster has an image
     for one in range(sizes.identities):
         halves[np.flatnonzero(identity == one)[:2]] = (True, False)
     shift = rng.standard_normal((2, sizes.width)) * 0.5 / np.sqrt(sizes.width)
@@ -155,39 +155,39 @@ def _memory(rng: np.random.Generator, sizes: Sizes) -> Arrays:
 
 
 def _losses(rng: np.random.Generator, sizes: Sizes) -> Arrays:
-    found: Arrays = {
+    arrays: Arrays = {
         "k": sizes.refine_k, "temperature": sizes.temperature,
         "lambda_refine": sizes.refine_weight, "parts": sizes.parts,
     }  # fmt: skip
-    # What the three views of a position share lets some of their neighbors be the same.
+    # What the three views of a position have in common gives them some common neighbors.
     names = ("global", "part_self", "part_pg1", "part_pg2")
     for name in names:
         width = sizes.width * (1 if name == "global" else sizes.parts)
         shared = rng.standard_normal((sizes.batch, width))
         views = [shared + 0.7 * rng.standard_normal(shared.shape) for _ in range(3)]
-        found[f"in_{name}_visible"] = np.concatenate(views[:2])
-        found[f"in_{name}_infrared"] = views[2]
+        arrays[f"in_{name}_visible"] = np.concatenate(views[:2])
+        arrays[f"in_{name}_infrared"] = views[2]
     for space, clusters, instances in zip(
         slow_losses.SPACES, sizes.clusters, sizes.instances, strict=True
     ):
-        wanted = {f"global_{space}": clusters, f"instance_global_{space}": instances}
+        expected = {f"global_{space}": clusters, f"instance_global_{space}": instances}
         for part in range(sizes.parts):
-            wanted[f"instance_part_{space}_{part}"] = instances
+            expected[f"instance_part_{space}_{part}"] = instances
             for side in slow_losses.SPACES:
-                wanted[f"{side}_pattern_{space}_space_{part}"] = clusters
-        for name, size in wanted.items():
-            found[f"memory_{name}"] = unit(rng.standard_normal((size, sizes.width)))
+                expected[f"{side}_pattern_{space}_space_{part}"] = clusters
+        for name, size in expected.items():
+            arrays[f"memory_{name}"] = unit(rng.standard_normal((size, sizes.width)))
         other = "infrared" if space == "visible" else "visible"
-        found[f"{space}_label"] = rng.integers(0, clusters, sizes.batch)
-        found[f"{other}_cross_label"] = rng.integers(0, clusters, sizes.batch)
-    return found
+        arrays[f"{space}_label"] = rng.integers(0, clusters, sizes.batch)
+        arrays[f"{other}_cross_label"] = rng.integers(0, clusters, sizes.batch)
+    return arrays
 
 
 def _metrics(rng: np.random.Generator, sizes: Sizes) -> Arrays:
     gallery_id = rng.permutation(np.arange(sizes.gallery) % sizes.gallery_identities)
     query_id = rng.integers(0, sizes.gallery_identities - 1, sizes.queries)
     gallery_camera = rng.choice([1, 2, 4, 5], sizes.gallery)
-    # Under every rule each query keeps a match: an image of camera 1, which none of them hides.
+    # Under every rule each query keeps a match: an image of camera 1, which none of them excludes.
     for one in range(sizes.gallery_identities):
         gallery_camera[np.flatnonzero(gallery_id == one)[0]] = 1
     match = query_id[:, None] == gallery_id

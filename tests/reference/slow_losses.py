@@ -24,12 +24,12 @@ Patterns = dict[tuple[str, str], list[Rows]]
 
 
 def tensor(values: Any) -> Tensor:
-    """Return numbers as float64."""
+    """Return numbers as a float64 tensor."""
     return torch.tensor(np.asarray(values), dtype=torch.float64)
 
 
 def normalized(row: Tensor) -> Tensor:
-    """Return a vector of length 1."""
+    """Return the vector scaled to length 1."""
     return row / row.square().sum().sqrt()
 
 
@@ -40,13 +40,13 @@ def cross_entropy(row: Tensor, entries: Tensor, label: int, temperature: float) 
 
 
 def mean(values: Iterable[Tensor]) -> Tensor:
-    """Return the mean of scalars, 0 of none."""
+    """Return the mean of scalars, or 0 if there are none."""
     values = list(values)
     return torch.stack(values).mean() if values else torch.zeros((), dtype=torch.float64)
 
 
 def memory(data: Arrays) -> Arrays:
-    """Return memory.npz's results."""
+    """Return the results in memory.npz."""
     inputs = tensor(data["inputs"]).requires_grad_()
     initial, tau = tensor(data["initial"]), float(data["temperature"])
     targets = [int(target) for target in data["targets"]]
@@ -67,8 +67,8 @@ def memory(data: Arrays) -> Arrays:
 
 
 def losses(data: Arrays) -> Arrays:
-    """Return losses.npz's five losses and all gradients, as meant and as released."""
-    found: Arrays = {}
+    """Return the five losses and all gradients in losses.npz, as intended and as released."""
+    results: Arrays = {}
     for prefix in ("", "released_"):
         inputs = {
             name.removeprefix("in_"): tensor(values).requires_grad_()
@@ -79,16 +79,16 @@ def losses(data: Arrays) -> Arrays:
         refine = five["instance_global"] + five["instance_part"]
         total = five["global"] + five["part_visible"] + five["part_infrared"]
         (total + float(data["lambda_refine"]) * refine).backward()
-        found |= {f"{prefix}loss_{name}": loss.item() for name, loss in five.items()}
-        found |= {f"{prefix}grad_{name}": _gradient(values) for name, values in inputs.items()}
-    return found
+        results |= {f"{prefix}loss_{name}": loss.item() for name, loss in five.items()}
+        results |= {f"{prefix}grad_{name}": _gradient(values) for name, values in inputs.items()}
+    return results
 
 
 def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[str, Tensor]:
     num_parts, k, tau = int(data["parts"]), int(data["k"]), float(data["temperature"])
     global_ = _groups(inputs, "global")
     patterns = _patterns(inputs, num_parts)
-    if released:  # the augmented images look at the visible map where the infrared one is meant
+    if released:  # augmented images use the visible map where the infrared one is intended
         patterns["a", "r"] = patterns["a", "v"]
     labels = {
         ("visible", "visible"): data["visible_label"],
@@ -100,12 +100,12 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
     def of_group(group: str, space: str) -> Array:
         return labels["infrared" if group == "r" else "visible", space]
 
-    found = dict.fromkeys(
+    totals = dict.fromkeys(
         ("global", "part_visible", "part_infrared", "instance_global", "instance_part"), tensor(0)
     )
     for space in SPACES:
         entries = tensor(data[f"memory_global_{space}"])
-        found["global"] = found["global"] + mean(
+        totals["global"] = totals["global"] + mean(
             cross_entropy(row, entries, label, tau)
             for group in GROUPS
             for row, label in zip(global_[group], of_group(group, space), strict=True)
@@ -119,11 +119,11 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
                     if (group == "r") == (side == "infrared")
                     for row, label in zip(parts[part], of_group(group, space), strict=True)
                 )
-                found[f"part_{side}"] = found[f"part_{side}"] + loss / num_parts
+                totals[f"part_{side}"] = totals[f"part_{side}"] + loss / num_parts
         instances = tensor(data[f"memory_instance_global_{space}"])
-        near = {group: _nearest(rows, instances, k) for group, rows in global_.items()}
-        shared = [v & a & r for v, a, r in zip(*near.values(), strict=True)]
-        found["instance_global"] = found["instance_global"] + mean(
+        nearest = {group: _nearest(rows, instances, k) for group, rows in global_.items()}
+        shared = [v & a & r for v, a, r in zip(*nearest.values(), strict=True)]
+        totals["instance_global"] = totals["instance_global"] + mean(
             _refined(row, instances, positives, tau)
             for rows in global_.values()
             for row, positives in zip(rows, shared, strict=True)
@@ -131,9 +131,9 @@ def _five(data: Arrays, inputs: dict[str, Tensor], *, released: bool) -> dict[st
         )
         for part in range(num_parts):
             instances = tensor(data[f"memory_instance_part_{space}_{part}"])
-            loss = mean(_refined_parts(patterns, part, instances, near, k, tau))
-            found["instance_part"] = found["instance_part"] + loss / num_parts
-    return found
+            loss = mean(_refined_parts(patterns, part, instances, nearest, k, tau))
+            totals["instance_part"] = totals["instance_part"] + loss / num_parts
+    return totals
 
 
 def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
@@ -148,16 +148,16 @@ def _groups(inputs: dict[str, Tensor], name: str) -> dict[str, Rows]:
 
 
 def _patterns(inputs: dict[str, Tensor], num_parts: int) -> Patterns:
-    """Return (query group, map group) -> for every part the rows of length 1."""
-    found = {}
+    """Return (query group, map group) -> for every part, the rows scaled to length 1."""
+    patterns = {}
     for name, pairs in CROSSED.items():
         groups = _groups(inputs, f"part_{name}")
         for query, looked_at in pairs:
             blocks = [row.chunk(num_parts) for row in groups[query]]
-            found[query, looked_at] = [
+            patterns[query, looked_at] = [
                 [normalized(block[part]) for block in blocks] for part in range(num_parts)
             ]
-    return found
+    return patterns
 
 
 def _nearest(rows: Rows, instances: Tensor, k: int) -> list[set[int]]:
@@ -166,7 +166,7 @@ def _nearest(rows: Rows, instances: Tensor, k: int) -> list[set[int]]:
 
 
 def _refined(row: Tensor, instances: Tensor, positives: set[int], temperature: float) -> Tensor:
-    """Return -log of the softmax shares of the positives together."""
+    """Return -log of the combined softmax share of the positives."""
     logits = instances @ row / temperature
     return logits.logsumexp(0) - logits[sorted(positives)].logsumexp(0)
 
@@ -175,21 +175,21 @@ def _refined_parts(
     patterns: Patterns,
     part: int,
     instances: Tensor,
-    near_global: dict[str, list[set[int]]],
+    nearest_global: dict[str, list[set[int]]],
     k: int,
     temperature: float,
 ) -> Iterable[Tensor]:
     """Yield the loss of every f(query, map) that has a positive."""
-    near = {pair: _nearest(parts[part], instances, k) for pair, parts in patterns.items()}
+    nearest = {pair: _nearest(parts[part], instances, k) for pair, parts in patterns.items()}
     for (query, looked_at), parts in patterns.items():
-        first, second = (near[query, other] for other in GROUPS if other != looked_at)
+        first, second = (nearest[query, other] for other in GROUPS if other != looked_at)
         for i, row in enumerate(parts[part]):
-            positives = near_global[query][i] & (first[i] | second[i])
+            positives = nearest_global[query][i] & (first[i] | second[i])
             if positives:
                 yield _refined(row, instances, positives, temperature)
 
 
 def _gradient(inputs: Tensor) -> Array:
     assert inputs.grad is not None
-    found: Array = inputs.grad.numpy()
-    return found
+    gradient: Array = inputs.grad.numpy()
+    return gradient

@@ -1,8 +1,8 @@
-"""Clustering, association and metrics a second time: slow, float64, loop after loop.
+"""Clustering, association and metrics reimplemented: slow, in float64, with plain loops.
 
-Written from docs/METHOD.md, sections 2.2, 2.3, 3.1, 4.1 and 5. Nothing here comes from salcr.
-`slow_golden.py` makes reference values of other seeds and sizes with it, so an error would have to
-be made twice to go unseen.
+Written from docs/METHOD.md, sections 2.2, 2.3, 3.1, 4.1 and 5. Nothing here is imported from salcr.
+`slow_golden.py` uses it to create reference values with other seeds and sizes, so an error would
+have to be made twice to remain undetected.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ def squared_distance(rows: Array, columns: Array) -> Array:
 
 
 def mutual(there: Array, back: Array, row: int, count: int) -> set[int]:
-    """Return the first `count` neighbors of a row that have it among their own first `count`."""
+    """Return those of a row's first `count` neighbors that have it among their first `count`."""
     return {int(other) for other in there[row, :count] if row in back[other, :count]}
 
 
-def expanded(near: set[int], halves: list[set[int]]) -> list[int]:
-    """Return a reciprocal set with the half-size sets that lie to more than 2/3 in it."""
-    found = set(near)
-    for member in near:
-        if 3 * len(halves[member] & near) > 2 * len(halves[member]):
-            found |= halves[member]
-    return sorted(found)
+def expanded(reciprocal: set[int], halves: list[set[int]]) -> list[int]:
+    """Return a reciprocal set with the half-size sets of which more than 2/3 are in it."""
+    union = set(reciprocal)
+    for member in reciprocal:
+        if 3 * len(halves[member] & reciprocal) > 2 * len(halves[member]):
+            union |= halves[member]
+    return sorted(union)
 
 
 def overlap_distance(left: Array, right: Array) -> Array:
-    """Return 1 - m / (2 - m), m the sum of minima of a row on the left and one on the right."""
+    """Return 1 - m / (2 - m), where m is the sum of minima of a left and a right row."""
     distance = np.empty((len(left), len(right)))
     for i, row in enumerate(left):
         shared = np.minimum(row, right).sum(axis=1)
@@ -59,32 +59,32 @@ def overlap_distance(left: Array, right: Array) -> Array:
 def jaccard_distance(features: Array, k1: int, k2: int) -> Array:
     """Return the distance of METHOD 2.2."""
     cosine = unit(features) @ unit(features).T
-    near = ranking(-cosine)
+    ranks = ranking(-cosine)
     images = range(len(features))
-    halves = [mutual(near, near, image, round(k1 / 2) + 1) for image in images]
+    halves = [mutual(ranks, ranks, image, round(k1 / 2) + 1) for image in images]
     encodings = np.zeros_like(cosine)
     for image in images:
-        members = expanded(mutual(near, near, image, k1), halves)
+        members = expanded(mutual(ranks, ranks, image, k1), halves)
         weights = np.exp(-(2 - 2 * cosine[image, members]))
         encodings[image, members] = weights / weights.sum()
-    averaged = np.stack([encodings[near[image, :k2]].mean(axis=0) for image in images])
+    averaged = np.stack([encodings[ranks[image, :k2]].mean(axis=0) for image in images])
     return overlap_distance(averaged, averaged)
 
 
 def dbscan(distance: Array, eps: float, min_samples: int) -> Array:
-    """Return labels, -1 for outliers; a border point belongs to the first cluster to reach it."""
-    near = [np.flatnonzero(row <= eps) for row in distance]
+    """Return labels, -1 for outliers; a border point joins the first cluster that reaches it."""
+    neighbors = [np.flatnonzero(row <= eps) for row in distance]
     labels = np.full(len(distance), -1)
     cluster = 0
     for start in range(len(distance)):
-        if labels[start] >= 0 or len(near[start]) < min_samples:
+        if labels[start] >= 0 or len(neighbors[start]) < min_samples:
             continue
         labels[start], waiting = cluster, [start]
         while waiting:
             point = waiting.pop()
-            if len(near[point]) < min_samples:
+            if len(neighbors[point]) < min_samples:
                 continue
-            for other in near[point]:
+            for other in neighbors[point]:
                 if labels[other] < 0:
                     labels[other] = cluster
                     waiting.append(int(other))
@@ -93,16 +93,16 @@ def dbscan(distance: Array, eps: float, min_samples: int) -> Array:
 
 
 def clustering(data: Arrays) -> Arrays:
-    """Return jaccard.npz's results."""
+    """Return the results in jaccard.npz."""
     distance = jaccard_distance(data["features"], int(data["k1"]), int(data["k2"]))
-    # Rounded as it is stored, since distances may lie on eps: 6 averaged encodings of which 4 are
+    # Rounded as it is stored, because distances may equal eps: 6 averaged encodings of which 4 are
     # shared make 0.5.
     distance = distance.astype(np.float32)
-    found: Arrays = {"distance": distance}
+    results: Arrays = {"distance": distance}
     for eps in data["dbscan_eps"]:
         labels = dbscan(distance, float(eps), int(data["dbscan_min_samples"]))
-        found[f"labels_eps{eps:g}".replace(".", "")] = labels
-    return found
+        results[f"labels_eps{eps:g}".replace(".", "")] = labels
+    return results
 
 
 def plan(cost: Array, strength: float) -> Array:
@@ -119,7 +119,7 @@ def plan(cost: Array, strength: float) -> Array:
 
 
 def transport(data: Arrays) -> Arrays:
-    """Return sinkhorn.npz's result."""
+    """Return the result in sinkhorn.npz."""
     return {"plan": plan(data["cost"], float(data["reg_lambda"]))}
 
 
@@ -140,35 +140,35 @@ def propagated(visible: Array, infrared: Array, k: int) -> Array:
 
 
 def propagation(data: Arrays) -> Arrays:
-    """Return cmfp.npz's result."""
+    """Return the result in cmfp.npz."""
     return {"propagated": propagated(data["visible"], data["infrared"], int(data["k"]))}
 
 
 def cluster_means(features: Array, clusters: Array) -> Array:
-    """Return the mean feature of every cluster, as long as it comes out."""
+    """Return the mean feature of every cluster, without normalization."""
     features = np.asarray(features, np.float64)
     return np.stack([features[clusters == name].mean(axis=0) for name in range(max(clusters) + 1)])
 
 
 def association(data: Arrays) -> Arrays:
-    """Return association.npz's labels in four roles, with and without CMFP."""
+    """Return the labels in association.npz in four roles, with and without CMFP."""
     num_visible, strength = len(data["visible"]), float(data["reg_lambda"])
     mixed = propagated(data["visible"], data["infrared"], int(data["k"]))
     versions = {
         "cmfp": (mixed[:num_visible], mixed[num_visible:]),
         "plain": tuple(np.array(data[name], np.float64) for name in ("visible", "infrared")),
     }
-    found: Arrays = {}
+    results: Arrays = {}
     for prefix, (visible, infrared) in versions.items():
         of_visible = cluster_means(visible, data["visible_cluster"])
         of_infrared = cluster_means(infrared, data["infrared_cluster"])
         to_infrared = plan(squared_distance(visible, of_infrared), strength)
         to_visible = plan(squared_distance(infrared, of_visible), strength)
-        found[f"{prefix}_visible"] = (visible @ of_visible.T).argmax(axis=1)
-        found[f"{prefix}_infrared"] = (infrared @ of_infrared.T).argmax(axis=1)
-        found[f"{prefix}_visible_to_infrared"] = to_infrared.argmax(axis=1)
-        found[f"{prefix}_infrared_to_visible"] = to_visible.argmax(axis=1)
-    return found
+        results[f"{prefix}_visible"] = (visible @ of_visible.T).argmax(axis=1)
+        results[f"{prefix}_infrared"] = (infrared @ of_infrared.T).argmax(axis=1)
+        results[f"{prefix}_visible_to_infrared"] = to_infrared.argmax(axis=1)
+        results[f"{prefix}_infrared_to_visible"] = to_visible.argmax(axis=1)
+    return results
 
 
 def matched_in_rounds(cost: Array) -> tuple[Array, Array]:
@@ -179,16 +179,16 @@ def matched_in_rounds(cost: Array) -> tuple[Array, Array]:
         left = np.flatnonzero(of_rows < 0)
         square = np.zeros((len(left), max(num_columns, len(left))))
         square[:, :num_columns] = cost[left]
-        for place, column in zip(*linear_sum_assignment(square), strict=True):
+        for position, column in zip(*linear_sum_assignment(square), strict=True):
             if column < num_columns:
-                of_rows[left[place]] = column
+                of_rows[left[position]] = column
                 if of_columns[column] < 0:
-                    of_columns[column] = left[place]
+                    of_columns[column] = left[position]
     return of_rows, of_columns
 
 
 def other_associations(data: Arrays) -> Arrays:
-    """Return other_associations.npz's labels; at least as many visible clusters for MBCCM."""
+    """Return the labels in other_associations.npz; MBCCM needs no fewer visible clusters."""
     visible = unit(cluster_means(data["visible"], data["visible_cluster"]))
     infrared = unit(cluster_means(data["infrared"], data["infrared_cluster"]))
     cost = np.exp(-(visible @ infrared.T))
@@ -196,7 +196,7 @@ def other_associations(data: Arrays) -> Arrays:
         to_infrared, to_visible = matched_in_rounds(cost)
     else:
         to_visible, to_infrared = matched_in_rounds(cost.T)
-    found = {
+    results = {
         "pgm_visible_to_infrared": to_infrared[data["visible_cluster"]],
         "pgm_infrared_to_visible": to_visible[data["infrared_cluster"]],
     }
@@ -204,41 +204,41 @@ def other_associations(data: Arrays) -> Arrays:
     repeated = np.tile(distance, len(visible) // len(infrared) + 1)
     to_infrared = linear_sum_assignment(repeated)[1] % len(infrared)
     to_visible = linear_sum_assignment(distance.T)[1]
-    found["mbccm_visible_to_infrared"] = to_infrared[data["visible_cluster"]]
-    found["mbccm_infrared_to_visible"] = to_visible[data["infrared_cluster"]]
-    return found
+    results["mbccm_visible_to_infrared"] = to_infrared[data["visible_cluster"]]
+    results["mbccm_infrared_to_visible"] = to_visible[data["infrared_cluster"]]
+    return results
 
 
 def retrieval(data: Arrays) -> Arrays:
-    """Return metrics.npz's curves and means under three rules."""
-    found: Arrays = {}
+    """Return the curves and means in metrics.npz under three rules."""
+    results: Arrays = {}
     for rules in ("regdb", "sysu", "llcm"):
         rows = [_one_query(data, query, rules) for query in range(len(data["query_id"]))]
         first, precision, inverse = (np.array(column) for column in zip(*rows, strict=True))
         num_identities = len(set(data["gallery_id"].tolist()))
         num_ranks = 20 if rules == "regdb" else min(20, num_identities)
         curve = [(first <= rank).mean() for rank in range(1, num_ranks + 1)]
-        found[f"{rules}_cmc"] = np.array(curve)
-        found[f"{rules}_map"], found[f"{rules}_minp"] = precision.mean(), inverse.mean()
-    return found
+        results[f"{rules}_cmc"] = np.array(curve)
+        results[f"{rules}_map"], results[f"{rules}_minp"] = precision.mean(), inverse.mean()
+    return results
 
 
 def _one_query(data: Arrays, query: int, rules: str) -> tuple[int, float, float]:
-    """Return the rank of the first match, the average precision and the last match's precision."""
+    """Return the first match's rank, the average precision and the last match's precision."""
     identity = data["query_id"][query]
-    before: list[int] = []  # identities met, each image or, where it counts once, each name
-    first, places, place = 0, [], 0
+    before: list[int] = []  # identities before: per image or, if counted once, per name
+    first, match_ranks, rank = 0, [], 0
     for image in ranking(data["distance"][query : query + 1])[0]:
         other, camera = int(data["gallery_id"][image]), data["gallery_camera"][image]
         if rules == "sysu" and data["query_camera"][query] == 3 and camera == 2:
             continue
         if rules == "llcm" and other == identity and camera == data["llcm_query_camera"][query]:
             continue
-        place += 1
+        rank += 1
         if rules == "regdb" or other not in before:
             before.append(other)
         if other == identity:
-            places.append(place)
+            match_ranks.append(rank)
             first = first or len(before)
-    precisions = [(count + 1) / place for count, place in enumerate(places)]
+    precisions = [(count + 1) / rank for count, rank in enumerate(match_ranks)]
     return first, sum(precisions) / len(precisions), precisions[-1]

@@ -1,4 +1,4 @@
-"""The re-rankings AIM and CMRR (METHOD 4.3) a second time, slowly; see slow_method.py."""
+"""The re-rankings AIM and CMRR (METHOD 4.3) reimplemented slowly; see slow_method.py."""
 
 from __future__ import annotations
 
@@ -16,67 +16,67 @@ from tests.reference.slow_method import (
 
 
 def aim(query: Array, gallery: Array, k1: int, k2: int) -> Array:
-    """Return AIM's distances."""
+    """Return the distances of AIM."""
     query, gallery = unit(query), unit(gallery)
     to_gallery, within = _largest(query @ gallery.T, k1), _largest(gallery @ gallery.T, k1)
-    near = ranking(-(gallery @ gallery.T))[:, :k2]
-    averaged = np.stack([within[rows].mean(axis=0) for rows in near])
+    nearest = ranking(-(gallery @ gallery.T))[:, :k2]
+    averaged = np.stack([within[rows].mean(axis=0) for rows in nearest])
     return -(unit(to_gallery) @ unit(averaged).T) - query @ gallery.T
 
 
 def _largest(similarity: Array, count: int) -> Array:
     kept = np.zeros_like(similarity)
-    for row, near in enumerate(ranking(-similarity)[:, :count]):
-        kept[row, near] = similarity[row, near]
+    for row, columns in enumerate(ranking(-similarity)[:, :count]):
+        kept[row, columns] = similarity[row, columns]
     return kept
 
 
 def cmrr(query: Array, gallery: Array, k: int, eta: float) -> Array:
-    """Return CMRR's distances; encodings and overlaps are rounded to float16 as released."""
+    """Return the distances of CMRR; encodings and overlaps are rounded to float16, as released."""
     sides = {"q": query, "g": gallery}
     raw = {x + y: squared_distance(sides[x], sides[y]) for x in sides for y in sides}
     distance = {pair: values / values.max(axis=0) for pair, values in raw.items()}
-    near = {pair: ranking(distance[pair]) for pair in ("qg", "gq")}
-    near |= {pair: ranking(_within(distance[pair], k)) for pair in ("qq", "gg")}
+    ranks = {pair: ranking(distance[pair]) for pair in ("qg", "gq")}
+    ranks |= {pair: ranking(_within(distance[pair], k)) for pair in ("qq", "gg")}
     stacked = {}
     for x in sides:
-        blocks = [_encoding(distance[x + y], near, x, y, k) for y in sides]
+        blocks = [_encoding(distance[x + y], ranks, x, y, k) for y in sides]
         rows = np.concatenate(blocks, axis=1)
         stacked[x] = rows / rows.sum(axis=1, keepdims=True)
     overlap = _overlap_distance(stacked["q"], stacked["g"])
     return (1 - eta) * overlap + eta * raw["qg"]
 
 
-def _encoding(distance: Array, near: dict[str, Array], x: str, y: str, k: int) -> Array:
+def _encoding(distance: Array, ranks: dict[str, Array], x: str, y: str, k: int) -> Array:
     """Return the encodings of row set x over column set y."""
-    there, back, within = near[x + y], near[y + x], near[y + y]
+    there, back, within = ranks[x + y], ranks[y + x], ranks[y + y]
     halves = [mutual(within, within, one, round(k / 2) + 1) for one in range(len(within))]
     encodings = np.zeros_like(distance)
     for row in range(len(distance)):
         members = expanded(mutual(there, back, row, k + 1), halves)
         weights = np.exp(-distance[row, members])
-        if members:  # across modalities nobody may be mutual
+        if members:  # across modalities there may be no mutual ones
             encodings[row, members] = np.float16(weights / weights.sum())
-    return np.stack([encodings[rows].mean(axis=0) for rows in near[x + x][:, :k]])
+    return np.stack([encodings[rows].mean(axis=0) for rows in ranks[x + x][:, :k]])
 
 
 def _within(distance: Array, k1: int, k2: int = 6, share: float = 0.3) -> Array:
-    """Return the k-reciprocal re-ranking of Zhong et al. inside one modality."""
+    """Return the k-reciprocal re-ranking of Zhong et al. within one modality."""
     distance = (distance / distance.max(axis=0)).T
-    near = ranking(distance)
+    ranks = ranking(distance)
     rows = range(len(distance))
-    halves = [mutual(near, near, row, round(k1 / 2) + 1) for row in rows]
+    halves = [mutual(ranks, ranks, row, round(k1 / 2) + 1) for row in rows]
     encodings = np.zeros(distance.shape, np.float16)
     for row in rows:
-        members = expanded(mutual(near, near, row, k1 + 1), halves)
+        members = expanded(mutual(ranks, ranks, row, k1 + 1), halves)
         weights = np.exp(-distance[row, members])
         encodings[row, members] = weights / weights.sum()
-    averaged = np.stack([encodings[near[row, :k2]].mean(axis=0) for row in rows])
+    averaged = np.stack([encodings[ranks[row, :k2]].mean(axis=0) for row in rows])
     return np.float16(1 - share) * _overlap_distance(averaged, averaged) + share * distance
 
 
 def _overlap_distance(left: Array, right: Array) -> Array:
-    """Return 1 - m / (2 - m), every step rounded to float16."""
+    """Return 1 - m / (2 - m), with every step rounded to float16."""
     left, right = np.float16(left), np.float16(right)
     distance = np.empty((len(left), len(right)), np.float16)
     for i, row in enumerate(left):
@@ -88,14 +88,14 @@ def _overlap_distance(left: Array, right: Array) -> Array:
 
 
 def rerankings(data: Arrays) -> Arrays:
-    """Return rerank.npz's results under the names that `data` holds, sizes included."""
+    """Return the results in rerank.npz under the names in `data`, which include the sizes."""
     visible, infrared = data["visible"], data["infrared"]
-    found: Arrays = {}
+    results: Arrays = {}
     for name in data:
         words = name.split("_")
         if words[0] == "aim":
-            found[name] = aim(visible, infrared, k1=int(words[2]), k2=int(words[4]))
+            results[name] = aim(visible, infrared, k1=int(words[2]), k2=int(words[4]))
         elif words[0] == "cmrr":
             k, eta = words[3].removeprefix("k"), words[4].removeprefix("eta")
-            found[name] = cmrr(infrared, visible, int(k), float(f"{eta[:1]}.{eta[1:]}"))
-    return found
+            results[name] = cmrr(infrared, visible, int(k), float(f"{eta[:1]}.{eta[1:]}"))
+    return results

@@ -1,4 +1,4 @@
-"""What figures show: every line, mark and picture is the number or image that it represents."""
+"""Contents of figures: every line, mark and image represents the right number or image."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def print_style() -> Iterator[None]:
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    """Return a function that writes a table and returns it as a figure's only source."""
+    """Return a function that writes a table and returns it as the only source of a figure."""
 
     def write(rows: list[tuple[object, ...]], columns: str) -> Sources:
         pd.DataFrame(rows, columns=columns.split()).to_csv(tmp_path / "table.csv", index=False)
@@ -42,13 +42,13 @@ def made(tmp_path: Path) -> Made:
 
 
 def lines_of(figure: Figure, panel: int = 0) -> dict[str, list[list[float]]]:
-    """Return the points of every line of a panel, by its label."""
+    """Return the points of every line in a panel, by label."""
     axes = figure.axes[panel]
     return {str(line.get_label()): line.get_xydata().tolist() for line in axes.get_lines()}
 
 
 def test_cmc_is_the_share_of_the_table(made: Made) -> None:
-    """Ranks and shares as they are, the end and the network before stage two; no re-ranking."""
+    """Ranks and shares as in the table, at the end and before stage two; no re-ranking."""
     rows = [
         ("salcr", stage, "v", rerank, rank, 50.0 + gain + rank)
         for stage, gain in (("pretrain", 0), ("salcr", 20))
@@ -56,12 +56,12 @@ def test_cmc_is_the_share_of_the_table(made: Made) -> None:
         for rank in (1, 2)
     ]
     figure = curves.plot_cmc(made(rows, "variant stage setting rerank rank mean"))
-    wanted = {"before stage two": [[1, 51], [2, 52]], "salcr": [[1, 71], [2, 72]]}
-    assert lines_of(figure) == wanted
+    expected = {"before stage two": [[1, 51], [2, 52]], "salcr": [[1, 71], [2, 72]]}
+    assert lines_of(figure) == expected
 
 
 def test_map_and_losses_are_means_with_their_deviation(made: Made) -> None:
-    """Of both trials: the mean as a line, one sample deviation up and down as the band."""
+    """Over both trials: the mean as a line, one sample deviation above and below as the band."""
     rows = [
         ("salcr", "v", "none", round_, trial, 99.0, 40.0 + 4 * round_ + trial * (1 + round_))
         for round_ in (0, 1)
@@ -97,13 +97,13 @@ def test_distances_are_the_shares_of_each_kind(tmp_path: Path) -> None:
         for patch in axes.patches
         if patch.get_label()  # not the filling below it
     }
-    wanted = {"positive pairs": ([75, 25], "#0072b2"), "negative pairs": ([20, 80], ORANGE)}
-    assert shown == wanted
+    expected = {"positive pairs": ([75, 25], "#0072b2"), "negative pairs": ([20, 80], ORANGE)}
+    assert shown == expected
     assert [line.get_xdata()[0] for line in axes.get_lines()] == [0.3, 0.9]
 
 
 def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> None:
-    """Green right, orange wrong, gray without a counterpart; the share of right ones above."""
+    """Green if right, orange if wrong, gray without a counterpart; the share of right ones."""
     rows = [
         (when, modality, identity, nearest, x, 0.0)
         for when in ("before", "after")
@@ -125,7 +125,7 @@ def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> N
 
 @pytest.fixture
 def images(tmp_path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return stored images, modality -> uint8 [5, 8, 4, 3], that a figure finds."""
+    """Return stored images, modality -> uint8 [5, 8, 4, 3], that a figure can read."""
     arrays = {m: rng.integers(0, 255, (5, 8, 4, 3), np.uint8) for m in ("visible", "infrared")}
     for modality, array in arrays.items():
         np.save(tmp_path / f"{modality}.npy", array)
@@ -135,7 +135,7 @@ def images(tmp_path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
 def test_a_ranking_shows_its_images_and_marks(
     tmp_path: Path, images: dict[str, np.ndarray]
 ) -> None:
-    """The query's and the gallery's own pixels, in order; a green tick if right, else a cross."""
+    """The pixels of query and gallery images, in order; a green tick if right, else a cross."""
     queries = [{"query": 2, "gallery": [4, 0, 1], "right": [True, False, True]}] * 2
     setting = {"query_modality": "visible", "gallery_modality": "infrared", "queries": queries}
     for name in "ab":
@@ -144,17 +144,17 @@ def test_a_ranking_shows_its_images_and_marks(
     figure = pictures.plot_ranking(Sources(paths, ["a", "b"], tmp_path, []))
     rows = np.array(figure.axes).reshape(-1, 4)
     assert [row[0].get_ylabel() for row in rows] == ["a", "b"] * (len(rows) // 2)
-    for query, *found in rows:
+    for query, *gallery_axes in rows:
         assert np.array_equal(query.get_images()[0].get_array(), images["visible"][2])
-        for axes, place, right in zip(found, (4, 0, 1), (True, False, True), strict=True):
-            assert np.array_equal(axes.get_images()[0].get_array(), images["infrared"][place])
+        for axes, index, right in zip(gallery_axes, (4, 0, 1), (True, False, True), strict=True):
+            assert np.array_equal(axes.get_images()[0].get_array(), images["infrared"][index])
             assert axes.get_title() == ("✓" if right else "✗")
             frame = to_hex(axes.spines["left"].get_edgecolor())
             assert frame == to_hex(axes.title.get_color()) == (GREEN if right else ORANGE)
 
 
 def test_attention_lies_over_its_own_image(tmp_path: Path, images: dict[str, np.ndarray]) -> None:
-    """Below each image its Grad-CAM and parts, over the same image in gray."""
+    """Below each image are its Grad-CAM and parts, over the same image in gray."""
     shown = [
         {"modality": modality, "identity": 7, "row": row,
          "grad_cam": [[row, 0.0], [0.0, 1.0]], "attention": [[0.0, row], [2.0, 0.0]]}
@@ -169,6 +169,6 @@ def test_attention_lies_over_its_own_image(tmp_path: Path, images: dict[str, np.
         for row, key in ((1, "grad_cam"), (2, "attention")):
             below, heat = (layer.get_array() for layer in rows[row, column].get_images())
             assert np.allclose(below, pixels.mean(axis=2), atol=1), json.dumps(key)
-            wanted = np.array(image[key])
+            expected = np.array(image[key])
             corners = np.asarray(heat)[[0, 0, -1, -1], [0, -1, 0, -1]]
-            assert np.argmax(corners) == np.argmax(wanted.ravel())
+            assert np.argmax(corners) == np.argmax(expected.ravel())

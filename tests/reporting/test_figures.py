@@ -1,4 +1,4 @@
-"""Figures: planned where there are results, plotted from small files alone, in both formats."""
+"""Figures: planned where results exist, plotted from small files alone, in both formats."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SWEEP = {
 
 
 def sources_of(figure: str, root: Path) -> list[object]:
-    """Return the words that name the files of a figure of the finished workflow."""
+    """Return the arguments that name the files of a figure of the finished workflow."""
     table = {"map": "trials"}.get(figure, figure)
     if figure in ("cmc", "map", "losses", "label_quality"):
         return ["--sources", root / f"{table}.csv"]
@@ -56,37 +56,37 @@ def plot(figure: str, sources: list[object], data: Path, to: Path, *extra: objec
     ["losses", "label_quality", "cmc", "map", "ranking", "distances", "tsne", "cluster_centers",
      "attention"],
 )  # fmt: skip
-def test_pictures_are_of_print_size_and_equal_bytes(
-    finished: Path, tmp_path: Path, figure: str
+def test_images_have_print_size_and_equal_bytes(
+    finished_run: Path, tmp_path: Path, figure: str
 ) -> None:
-    """One or two columns wide, fonts embedded, not blank; the bytes that the workflow wrote."""
-    root = finished / ROOT
+    """One or two columns wide, fonts embedded, not blank; the same bytes as from the workflow."""
+    root = finished_run / ROOT
     assert plot(figure, sources_of(figure, root), root / "preprocess", tmp_path) == 0
     for form in ("png", "pdf"):
         name = f"{figure}.{form}"
         assert (tmp_path / name).read_bytes() == (root / "figures" / name).read_bytes()
     picture = Image.open(tmp_path / f"{figure}.png")
-    assert picture.width in (680, 1360) and picture.height <= 1800  # 3.4 or 6.8, at most 9 inches
+    assert picture.width in (680, 1360) and picture.height <= 1800  # 3.4 or 6.8 inches, at most 9
     assert np.asarray(picture.convert("L")).std() > 5
     pdf = (tmp_path / f"{figure}.pdf").read_bytes()
     assert pdf.startswith(b"%PDF") and b"/FontFile2" in pdf and b"/Type3" not in pdf
 
 
 def test_plotting_needs_no_torch() -> None:
-    """Restyling starts without the library that computes, whose import takes seconds."""
+    """Restyling starts without torch, whose import takes seconds."""
     code = "import sys, salcr.stages.plot; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_lines_differ_in_gray() -> None:
-    """The first four lines differ in dashes and markers, so that gray print is readable."""
+    """The first four lines differ in dashes and markers, so that they are readable in gray."""
     styles = [style.line_style(number) for number in range(6)]
     assert len({(one["linestyle"], one["marker"]) for one in styles}) == 6
     assert len({one["color"] for one in styles}) == 6
 
 
 def test_a_sweep_is_what_differs_in_one_key() -> None:
-    """The plain method and variants that overlay this key only; equal values once."""
+    """The plain method and variants that override only this key; equal values occur once."""
     values = merge(read_yaml(DEFAULT_CONFIG), SWEEP)
     config = validate(values)
     assert swept(config, "gpcr", "weight") == {"salcr": 0.5, "lambda_0": 0.0, "lambda_2": 2.0}
@@ -94,8 +94,8 @@ def test_a_sweep_is_what_differs_in_one_key() -> None:
     assert swept(config, "fgsal", "parts") == {"salcr": 3}
 
 
-def test_a_sweep_shows_means_deviations_and_what_is_published(tmp_path: Path) -> None:
-    """The points of the lines are the summary's last rows; published ones match by their value."""
+def test_a_sweep_shows_means_deviations_and_published_values(tmp_path: Path) -> None:
+    """The points are the summary's last rows; published figures are matched by their value."""
     key = ["variant", "stage", "setting", "rerank"]
     rows = [
         (name, stage, "visible-to-thermal", "none", rank1, 1.0, rank1 - 5, 0.5)
@@ -129,7 +129,7 @@ def test_a_sweep_shows_means_deviations_and_what_is_published(tmp_path: Path) ->
 
 
 def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
-    """Each panel has a line per wanted variant, the mean over trials, and no other."""
+    """Each panel has a line for each requested variant, the mean over trials, and no others."""
     rows = [
         (variant, round_, trial, space, *(score + round_ + trial,) * 4)
         for variant, score in (("salcr", 0.0), ("dagl", 0.1), ("third", 0.2))
@@ -155,15 +155,15 @@ def figures_in(output: str) -> set[str]:
     return set(re.findall(r"figures/(\w+)\.pdf", output))
 
 
-def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) -> None:
-    """Without stage two no labels and centers; sweeps where variants sweep; CMFP where it is on."""
+def test_only_figures_with_results_are_planned(tmp_path: Path) -> None:
+    """No labels and centers without stage two; sweeps where variants sweep; CMFP where it is on."""
     common = {"cmc", "map", "ranking", "tsne", "attention", "distances", "losses"}
     sweep = tmp_path / "sweep.yaml"
     sweep.write_text(
         "variants:\n  lambda_0: {gpcr: {weight: 0.0}}\n  gpcr_k_4: {gpcr: {k: 4}}\n"
         "  gpcr_k_5: {gpcr: {k: 5}}\nassociate: {cmfp: false}\n"
     )
-    for words, wanted in (
+    for words, expected in (
         (["--config", "rounds=0"], common),
         (["--configfile", tiny.TINY_CONFIG, sweep],
          common | {"label_quality", "refinement_weight", "refinement_k"}),
@@ -171,18 +171,18 @@ def test_only_figures_that_there_is_something_for_are_planned(tmp_path: Path) ->
         words = ["--configfile", tiny.TINY_CONFIG, *words] if "--config" in words else words
         done = snakemake(tmp_path, "figures", "--dry-run", *words)
         assert done.returncode == 0, done.stdout
-        assert figures_in(done.stdout) == wanted
+        assert figures_in(done.stdout) == expected
 
 
-def test_the_target_figures_plans_no_provenance(place: Path) -> None:
-    """`snakemake figures` asks for the pictures alone."""
+def test_the_target_figures_plans_no_provenance(run_copy: Path) -> None:
+    """`snakemake figures` produces only the figures."""
     for name in ("provenance.csv", "figures/cmc.png"):
-        (place / ROOT / name).unlink()
-    assert planned(place, repository=place, target="figures") == {"plot": 1, "figures": 1}
+        (run_copy / ROOT / name).unlink()
+    assert planned(run_copy, repository=run_copy, target="figures") == {"plot": 1, "figures": 1}
 
 
 def test_an_unknown_variant_is_one_message() -> None:
-    """A name in plot.variants that is none of the variants is named."""
+    """A name in plot.variants that is not a variant is named."""
     values = merge(read_yaml(DEFAULT_CONFIG), {"plot": {"variants": ["slacr"]}})
     with pytest.raises(SalcrError, match=r"plot.variants: 'slacr' is not one of the variants"):
         validate(values)

@@ -1,4 +1,4 @@
-"""Which figures are planned and from what, on expectations written by hand."""
+"""Which figures are planned and from which files, against expectations written by hand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def plan(**overlay: Any) -> Plan:
 
 
 def test_single_networks_are_those_of_the_first_variant_and_trial() -> None:
-    """Before stage two and at its end; distances also of the other variants at their ends."""
+    """Before stage two and at its end; distances also at the end of the other variants."""
     ours = plan(variants={"salcr": {}, "dagl": {"gpcr": {"mode": "none"}, "rounds": 2}})
     figures = figure_inputs(ours, {}, [])
     assert figures.keys() == ALWAYS | {"losses", "label_quality", "cluster_centers"}
@@ -43,7 +43,7 @@ def test_single_networks_are_those_of_the_first_variant_and_trial() -> None:
     assert figures["cluster_centers"].files == [f"{ROOT}/salcr/trial02/round03/cluster_centers.csv"]
 
 
-def test_stage_ones_of_several_variants_are_told_apart() -> None:
+def test_stage_ones_of_several_variants_are_distinguished() -> None:
     """The second is named after its variant, which trained it with other settings."""
     variants = {"salcr": {}, "long": {"pretrain": {"epochs": 50}}}
     names = figure_inputs(plan(variants=variants), {}, [])["distances"].names
@@ -66,15 +66,15 @@ def test_figures_without_results_are_not_planned(overlay: dict[str, Any], more: 
 
 
 def test_a_given_network_is_shown_once_under_its_own_name() -> None:
-    """Where nothing is trained, the network before stage two is the one at the end."""
+    """If nothing is trained, the network before stage two is also the final one."""
     ours = plan(rounds=0, pretrain={"checkpoint": "given.pt"})
     assert figure_inputs(ours, {}, [])["tsne"] == Inputs(
         [f"{ROOT}/salcr/trial02/round00/tsne.csv"], ["as given"]
     )
 
 
-def test_a_sweep_is_planned_where_two_values_of_a_key_are_there() -> None:
-    """No refinement counts as weight 0; published figures are added where they compare."""
+def test_a_sweep_is_planned_for_two_values_of_a_key() -> None:
+    """No refinement counts as weight 0; published figures are added if they are comparable."""
     variants = {"salcr": {}, "w": {"gpcr": {"weight": 2.0}}, "off": {"gpcr": {"mode": "none"}}}
     matches = {"fig6": {"lambda=0": ["off", "salcr"]}}
     figures = figure_inputs(plan(variants=variants), matches, ["published.csv"])
@@ -85,7 +85,7 @@ def test_a_sweep_is_planned_where_two_values_of_a_key_are_there() -> None:
 
 
 def test_seconds_of_rerankings_are_those_of_the_last_round_of_every_trial() -> None:
-    """Of the variant in the row `none` of Table 6; none where no variant is in it."""
+    """For the variant in the row `none` of Table 6; none if it contains no variant."""
     assert timed_jobs(plan(), {"6": {"none": ["salcr", "salcr"]}}) == [
         f"{ROOT}/salcr/trial02/round03/jobs/evaluate.json",
         f"{ROOT}/salcr/trial05/round03/jobs/evaluate.json",
@@ -93,13 +93,13 @@ def test_seconds_of_rerankings_are_those_of_the_last_round_of_every_trial() -> N
     assert timed_jobs(plan(), {"5": {"none": ["salcr", "salcr"]}}) == []
 
 
-def test_closing_lines_say_what_is_there(tmp_path: Path) -> None:
-    """Table and places of what exists; a table that fills the screen is left out."""
+def test_closing_lines_list_what_exists(tmp_path: Path) -> None:
+    """A table and the locations of what exists; a table that would fill the screen is omitted."""
     results = tmp_path / "demo"
     assert list(closing_lines(results)) == []
     (results / "figures").mkdir(parents=True)
     (results / "summary.txt").write_text("the table\n")
-    title, table, place = closing_lines(results)
-    assert "demo" in title and table == "the table\n" and place == f"figures: {results}/figures"
+    title, table, location = closing_lines(results)
+    assert "demo" in title and table == "the table\n" and location == f"figures: {results}/figures"
     (results / "summary.txt").write_text("line\n" * (LONGEST_TABLE + 1))
-    assert list(closing_lines(results)) == [place]
+    assert list(closing_lines(results)) == [location]

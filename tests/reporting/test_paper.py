@@ -1,4 +1,4 @@
-"""Which of our variants is in which row of the paper, and how large the networks are."""
+"""Which of our variants belongs to which row of the paper, and how large the networks are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONFIGS = REPOSITORY / "config"
 
 
 def configured(*names: str, **overlay: Any) -> Config:
-    """Return configurations laid over the defaults, one over the other."""
+    """Return configurations overlaid on the defaults, one after another."""
     values = read_yaml(DEFAULT_CONFIG)
     for name in names:
         values = merge(values, read_yaml(CONFIGS / f"{name}.yaml"))
@@ -48,12 +48,12 @@ def matches(*names: str, **overlay: Any) -> dict[str, dict[str, list[str]]]:
 def test_the_shipped_configurations_fill_their_tables(
     names: tuple[str, ...], sources: tuple[str, ...]
 ) -> None:
-    """Every row of a data set's tables that this project computes has a variant of ours."""
-    found = matches(*names)
+    """Every row of a data set's tables that this project computes has a matching variant."""
+    matched = matches(*names)
     for table in paper.TABLES:
         if table.source in sources:
             rows = [row for row, ours in table.rows.items() if isinstance(ours, paper.Ours)]
-            assert list(found[table.source]) == rows
+            assert list(matched[table.source]) == rows
     evaluate = validate(merge(read_yaml(DEFAULT_CONFIG), read_yaml(CONFIGS / f"{names[-1]}.yaml")))
     asked = {f"cmfp k={k} (transductive)" for k in evaluate.evaluate.cmfp_k}
     asked |= {f"cmrr k={k} (transductive)" for k in evaluate.evaluate.cmrr_k}
@@ -67,7 +67,7 @@ def test_the_shipped_configurations_fill_their_tables(
 
 
 def test_names_of_the_ablation_are_those_of_its_rows() -> None:
-    """The row of Table 3 says with its own words what its variant is called."""
+    """The words in a row of Table 3 are the name of its variant."""
     rows = matches("ablation")["3"]
     for row, (name, stage) in rows.items():
         if row in ("SALCR", "B (stage one)"):
@@ -78,38 +78,38 @@ def test_names_of_the_ablation_are_those_of_its_rows() -> None:
 
 
 def test_a_name_in_two_configurations_means_the_same() -> None:
-    """So that they can be laid over each other, and none is trained twice."""
+    """Configurations can thus be combined, and no variant is trained twice."""
     files = [read_yaml(CONFIGS / f"{name}.yaml")["variants"] for name in ("ablation", "tables")]
     files.append(read_yaml(CONFIGS / "tables_sysu.yaml")["variants"])
     known: dict[str, Any] = {}
     for variants in files:
         for name, overlay in variants.items():
             assert known.setdefault(name, overlay) == overlay
-    del known["baseline"]  # stage one, with no round of its own
+    del known["baseline"]  # stage one, which has no rounds itself
     assert len({json.dumps(overlay, sort_keys=True) for overlay in known.values()}) == len(known)
 
 
 def test_settings_decide_and_not_names() -> None:
-    """A `dagl` that has CMFP is in the row DAGL+CMFP, a `k_8` with another k in none."""
+    """A `dagl` with CMFP is in the row DAGL+CMFP; a `k_8` with another k is in no row."""
     cmfp = {"fgsal": {"enabled": False}, "gpcr": {"mode": "none"}}
-    found = matches(variants={"dagl": cmfp, "k_8": {"associate": {"cmfp_k": 9}}})
-    assert found["3"]["DAGL+CMFP"] == ["dagl", "salcr"] and "DAGL" not in found["3"]
-    assert found["12"] == {"k_train=8": ["salcr", "salcr"]}
-    found = matches(associate={"cmfp": False}, variants={"salcr": {}})
-    assert "SALCR" not in found["3"] and found["3"]["DAGL+FGSAL+GPCR"] == ["salcr", "salcr"]
+    matched = matches(variants={"dagl": cmfp, "k_8": {"associate": {"cmfp_k": 9}}})
+    assert matched["3"]["DAGL+CMFP"] == ["dagl", "salcr"] and "DAGL" not in matched["3"]
+    assert matched["12"] == {"k_train=8": ["salcr", "salcr"]}
+    matched = matches(associate={"cmfp": False}, variants={"salcr": {}})
+    assert "SALCR" not in matched["3"] and matched["3"]["DAGL+FGSAL+GPCR"] == ["salcr", "salcr"]
 
 
 def test_a_given_checkpoint_is_not_stage_one() -> None:
-    """Evaluated alone it is in the method's row; with rounds, its stage one is in none."""
+    """Evaluated alone, it is in the row of the method; with rounds, its stage one is in no row."""
     given = {"pretrain": {"checkpoint": "given.pt"}}
-    found = matches(**given, rounds=0)
-    assert found["3"] == {"SALCR": ["salcr", "pretrain"]}
+    matched = matches(**given, rounds=0)
+    assert matched["3"] == {"SALCR": ["salcr", "pretrain"]}
     assert matches(**given)["3"] == {"SALCR": ["salcr", "salcr"]}
     assert matches(rounds=0)["3"] == {"B (stage one)": ["salcr", "pretrain"]}
 
 
 def test_the_shipped_configurations_are_the_paper_s() -> None:
-    """No setting departs, nor where a data set has no published figures; the tables' neither."""
+    """No setting differs, even where a data set or table has no published figures."""
     for names in ((), ("ablation", "tables"), ("sysu",), ("sysu", "tables_sysu"), ("llcm",)):
         assert paper.departures(configured(*names)) == [], names
 
@@ -122,7 +122,7 @@ def test_the_shipped_configurations_are_the_paper_s() -> None:
         ({"model": {"weights": "random"}}, ["model.weights random instead of imagenet"]),
         ({"model": {"weights": "a_file.pth"}, "seed": 3}, []),
         ({"pretrain": {"epochs": 1}}, ["pretrain.epochs 1 instead of 40"]),
-        # Stage one alone has no stage two; a given network nothing that trained it.
+        # Stage one alone has no stage two; a given network has no training.
         ({"rounds": 0, "train": {"labels": 4}}, []),
         ({"rounds": 0, "clustering": {"k1": 5}}, ["clustering.k1 5 instead of 30"]),
         ({"rounds": 0, "clustering": {"k1": 5}, "pretrain": {"checkpoint": "a.pt"}}, []),
@@ -135,12 +135,12 @@ def test_the_shipped_configurations_are_the_paper_s() -> None:
 def test_settings_that_are_not_the_paper_s_are_named(
     overlay: dict[str, Any], wanted: list[str]
 ) -> None:
-    """Only those that affect the results."""
+    """Only those that affect the results are named."""
     assert paper.departures(configured(**overlay)) == wanted
 
 
 def macs_by_formula(network: Network, height: int, width: int) -> int:
-    """Return out pixels x kernel x channels of each convolution, sizes followed by hand."""
+    """Return out pixels x kernel x channels of each convolution, with sizes computed by hand."""
     total = 0
 
     def through(layer: nn.Conv2d, rows: int, columns: int) -> tuple[int, int]:
@@ -151,16 +151,16 @@ def macs_by_formula(network: Network, height: int, width: int) -> int:
         total += rows * columns * kernel * kernel * inputs * layer.out_channels
         return rows, columns
 
-    place = through(network.visible_stem.conv1, height, width)
-    place = ((place[0] - 1) // 2 + 1, (place[1] - 1) // 2 + 1)  # pooling 3 / 2, padded by 1
+    size = through(network.visible_stem.conv1, height, width)
+    size = ((size[0] - 1) // 2 + 1, (size[1] - 1) // 2 + 1)  # pooling 3 / 2, padded by 1
     for layer in network.trunk.children():
         for block in layer:
-            start = place
+            start = size
             for name, child in block.named_children():
                 if name.startswith("conv"):
-                    place = through(child, *place)
+                    size = through(child, *size)
             if block.downsample is not None:
-                assert through(block.downsample[0], *start) == place
+                assert through(block.downsample[0], *start) == size
     return total
 
 
@@ -168,17 +168,17 @@ def macs_by_formula(network: Network, height: int, width: int) -> int:
 def test_operations_are_those_of_the_formula(backbone: str, width: int, parts: int) -> None:
     """Convolutions layer by layer; the parts add four products of [tokens, channels]."""
     network = Network(backbone=backbone, width=width, num_parts=parts).eval()
-    found = measure_sizes(network, height=96, width=48)
-    wanted = macs_by_formula(network, 96, 48)
-    assert found["baseline"].macs == wanted
+    sizes = measure_sizes(network, height=96, width=48)
+    expected = macs_by_formula(network, 96, 48)
+    assert sizes["baseline"].macs == expected
     tokens = 6 * 3 // parts * parts
-    assert found["salcr"].macs == wanted + 4 * tokens * network.num_channels
+    assert sizes["salcr"].macs == expected + 4 * tokens * network.num_channels
 
 
 def test_parameters_of_the_paper_s_network(tmp_path: Path) -> None:
-    """Torchvision's ResNet-50, a second stem, necks and tokens; published ones have more.
+    """Torchvision's ResNet-50, a second stem, necks and tokens; the published counts are larger.
 
-    The published 25.57 and 25.92 M are these plus the ImageNet classifier, and the position
+    The published 25.57 and 25.92 M are these plus the ImageNet classifier and the position
     embedding that the released code never uses; the operations agree within 1.5 %.
     """
     from torchvision.models import resnet50
@@ -192,10 +192,13 @@ def test_parameters_of_the_paper_s_network(tmp_path: Path) -> None:
     assert tiny.run("complexity", "--complexity", tmp_path / "complexity.json") == 0
     counts = json.loads((tmp_path / "complexity.json").read_text())
     assert {key: counts[key] for key in paper.SIZES_OF} == paper.SIZES_OF
-    found = counts["networks"]
-    assert (found["baseline"]["parameters"], found["salcr"]["parameters"]) == (baseline, salcr)
+    networks = counts["networks"]
+    assert (networks["baseline"]["parameters"], networks["salcr"]["parameters"]) == (
+        baseline,
+        salcr,
+    )
     embedding = (288 // 16) * (144 // 16) * 2048
     for row, added in (("baseline", classifier), ("SALCR", classifier + embedding)):
         name, parameters, macs = paper.SIZES[row]
-        assert (found[name]["parameters"] + added) / 1e6 == pytest.approx(parameters, abs=0.005)
-        assert found[name]["macs"] / 1e9 == pytest.approx(macs, rel=0.015)
+        assert (networks[name]["parameters"] + added) / 1e6 == pytest.approx(parameters, abs=0.005)
+        assert networks[name]["macs"] / 1e9 == pytest.approx(macs, rel=0.015)

@@ -1,4 +1,4 @@
-"""The report: one page that opens alone, whose numbers are those of the files behind it."""
+"""The report: a self-contained page whose numbers equal those of the files behind it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SHOWN = ["cmc", "map", "label_quality", "cluster_centers", "distances", "tsne", 
 
 
 @pytest.fixture(scope="module")
-def reported(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def reported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the finished workflow, with its report."""
     folder = tmp_path_factory.mktemp("reported") / "copy"
-    shutil.copytree(finished, folder)
+    shutil.copytree(finished_run, folder)
     stale = folder / RESULTS / "benchmarks/train/gone-trial01-round01.tsv"
     shutil.copy(stale.with_name("salcr-trial01-round01.tsv"), stale)
     done = snakemake(folder, "report", "--configfile", tiny.TINY_CONFIG, repository=folder)
@@ -47,7 +47,7 @@ def page(reported: Path) -> Page:
 
 
 def words_of(folder: Path, to: Path, **instead: object) -> list[object]:
-    """Return the command that makes the report of a folder's first trial."""
+    """Return the command that creates the report of a folder's first trial."""
     root = folder / RESULTS
     flags: dict[str, object] = {
         "summary": root / "summary.csv", "provenance": root / "provenance.csv",
@@ -62,8 +62,8 @@ def _word(name: str, value: object) -> list[object]:
     return [f"--{name}", value]
 
 
-def test_the_page_opens_alone_with_every_figure(reported: Path, page: Page) -> None:
-    """Pictures are inside, byte for byte those of the figures, with captions; nothing is loaded."""
+def test_the_page_is_self_contained_with_every_figure(reported: Path, page: Page) -> None:
+    """Images are embedded, identical to those of the figures, with captions; nothing is loaded."""
     images = page.all("img")
     for name, image in zip(SHOWN, images, strict=True):
         head, _, content = str(image["src"]).partition(",")
@@ -79,30 +79,30 @@ def test_the_page_opens_alone_with_every_figure(reported: Path, page: Page) -> N
 
 
 def test_every_figure_has_a_caption() -> None:
-    """A figure without a caption would be left out of the page."""
+    """A figure without a caption would be missing in the page."""
     assert set(CAPTIONS) == set(FIGURES)
 
 
 def test_results_are_those_of_the_metrics(reported: Path, page: Page) -> None:
-    """Mean and deviation of rank-1 and mAP over both trials, from metrics.json itself."""
+    """Mean and deviation of rank-1 and mAP over both trials equal those of metrics.json."""
     for setting in ("visible-to-thermal", "thermal-to-visible"):
         for variant in ("salcr", "dagl"):
-            found = [
+            trial_scores = [
                 json.loads(path.read_text())["settings"][setting]["none"][0]
                 for path in reported.glob(f"{RESULTS}/{variant}/trial0*/round01/metrics.json")
             ]
-            assert len(found) == 2
+            assert len(trial_scores) == 2
             row = [f"{variant}, at the end"]
             for scores in (
-                [100 * one["cmc"][0] for one in found],
-                [100 * one["map"] for one in found],
+                [100 * one["cmc"][0] for one in trial_scores],
+                [100 * one["map"] for one in trial_scores],
             ):
                 row.append(f"{np.mean(scores):.2f} ± {np.std(scores, ddof=1):.2f}")
             assert row in [[line[0], line[1], line[4]] for line in page.rows if len(line) == 6]
 
 
 def test_the_front_says_what_was_run_on_what(page: Page) -> None:
-    """Images, variants, trials, network and device; synthetic people; no made-up commit."""
+    """Images, variants, trials, network and device; synthetic people; no invented commit."""
     facts = dict(line for line in page.rows if len(line) == 2)
     assert facts["images"] == "60 visible, 60 infrared"
     assert (facts["variants"], facts["trials"], facts["seed"]) == ("salcr, dagl", "1, 2", "0")
@@ -116,11 +116,11 @@ def test_the_front_says_what_was_run_on_what(page: Page) -> None:
 
 
 def test_tables_in_which_something_was_run_are_open(reported: Path, page: Page) -> None:
-    """Their rows are on the page; the others are folded, and say that they were not run."""
+    """Their rows are on the page; the others are collapsed, and say that they were not run."""
     tables = sorted((reported / RESULTS / "tables").glob("*.csv"))
     ran = {path.stem for path in tables if (pd.read_csv(path)["status"] == "run").any()}
     assert 0 < len(ran) < len(tables) == 18
-    # One more is the configuration.
+    # The configuration is one more.
     opened = ["open" in attributes for attributes in page.all("details")][:-1]
     assert sum(opened) == len(ran)
     assert page.text.count(" (not run)") == len(tables) - len(ran)
@@ -141,7 +141,7 @@ def test_times_are_the_sum_of_snakemakes(reported: Path, page: Page) -> None:
 
 
 def test_a_restyled_figure_remakes_the_page_and_nothing_else(reported: Path) -> None:
-    """Nothing is planned after it; another font size plots the figures, and the page follows."""
+    """Then nothing more is planned; another font size plots the figures, and the page follows."""
     assert planned(reported, repository=reported, target="report") == {}
     words = ("--config", "plot={font_size: 8}")
     plan = planned(reported, *words, repository=reported, target="report")
@@ -155,7 +155,7 @@ def test_a_restyled_figure_remakes_the_page_and_nothing_else(reported: Path) -> 
 def test_an_edited_caption_or_template_remakes_the_page(
     reported: Path, tmp_path: Path, name: str, word: str
 ) -> None:
-    """Another caption, or another template: the page alone is made again."""
+    """Another caption or another template recreates only the page."""
     shutil.copytree(reported, tmp_path / "copy")
     path = tmp_path / "copy/salcr/reporting" / name
     text = path.read_text()
@@ -165,7 +165,7 @@ def test_an_edited_caption_or_template_remakes_the_page(
 
 
 def test_names_are_text(reported: Path, tmp_path: Path) -> None:
-    """A data set and a machine whose names look like HTML are shown as they are written."""
+    """A data set and a machine whose names resemble HTML are shown literally."""
     odd = "<script>alert(1)</script> & <b>"
     trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
     trial["dataset"] = odd
@@ -174,14 +174,14 @@ def test_names_are_text(reported: Path, tmp_path: Path) -> None:
     table.to_csv(tmp_path / "provenance.csv", index=False)
     instead = {"trials": tmp_path / "trial.json", "provenance": tmp_path / "provenance.csv"}
     assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 0
-    found = Page((tmp_path / "page.html").read_text())
-    assert f"SALCR on {odd}" in found.text
-    assert dict(line for line in found.rows if len(line) == 2)["computed on"] == f"CPU, {odd}"
-    assert not found.all("script")
+    page = Page((tmp_path / "page.html").read_text())
+    assert f"SALCR on {odd}" in page.text
+    assert dict(line for line in page.rows if len(line) == 2)["computed on"] == f"CPU, {odd}"
+    assert not page.all("script")
 
 
 def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path) -> None:
-    """Where a checkpoint took the place of stage one, the page names it and says so in the rows."""
+    """If a checkpoint replaced stage one, the page and its rows say so and name it."""
     trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
     trial["config"]["pretrain"]["checkpoint"] = "data/given{trial}.pt"
     files.write_plain_json(tmp_path / "trial.json", trial)
@@ -196,7 +196,7 @@ def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path)
 
 
 def test_every_commit_is_named(reported: Path, tmp_path: Path) -> None:
-    """A job that ran other code has its commit on the page, and its own word on whether edited."""
+    """The commit of a job that ran other code is on the page, and whether its code was edited."""
     trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())
     for job in trial["jobs"]:
         job |= {"commit": "a" * 40, "clean": True}
@@ -217,7 +217,7 @@ def test_every_commit_is_named(reported: Path, tmp_path: Path) -> None:
 def test_a_missing_file_is_one_message(
     reported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    """It is named, and no page is written."""
+    """The message names it, and no page is written."""
     gone = tmp_path / "cmc.png"
     instead = {name: gone}
     assert tiny.run(*words_of(reported, tmp_path / "page.html", **instead)) == 1
@@ -226,7 +226,7 @@ def test_a_missing_file_is_one_message(
 
 
 def photographed(page: Path, height: int) -> np.ndarray:
-    """Return what Chromium shows of a page [height, 1100, 3], with no network to reach."""
+    """Return a screenshot of a page [height, 1100, 3] in Chromium, without network access."""
     picture = page.with_suffix(".png")
     profile = page.with_name("chromium")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
@@ -240,13 +240,13 @@ def photographed(page: Path, height: int) -> np.ndarray:
 
 
 def pixels_of(picture: np.ndarray, colors: Mapping[str, tuple[int, int, int]]) -> dict[str, int]:
-    """Return how many pixels of a picture are nearly of each color."""
+    """Return how many pixels of an image are close to each color."""
     return {n: int((abs(picture - c).max(axis=2) < 12).sum()) for n, c in colors.items()}
 
 
 @pytest.mark.browser
 def test_a_browser_shows_text_and_every_figure(tmp_path: Path) -> None:
-    """The demo's page: with its pictures it is longer, and has colors that only figures have."""
+    """The demo's page is longer with its images, and contains colors that only figures have."""
     text = (
         (REPOSITORY / "results/demo/report.html").read_text().replace("<details open>", "<details>")
     )

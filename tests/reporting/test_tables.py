@@ -1,4 +1,4 @@
-"""The paper's tables: rows, figures and what is not run, on results made by hand."""
+"""The paper's tables: rows, figures and what was not run, on handmade results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.plans import REPOSITORY, planned, snakemake
 
 PUBLISHED = REPOSITORY / "workflow/resources/published.csv"
 SCORES = {"rank1": "rank1", "map": "map", "minp": "minp"}
-# source -> row -> variant and stage, as the Snakefile finds them
+# source -> row -> variant and stage, as determined by the Snakefile
 REAL = {"3": {"SALCR": ["salcr", "salcr"], "B (stage one)": ["salcr", "pretrain"]},
         "6": {"CMFP": ["salcr", "salcr"]},
         "16": {"trained on RegDB trial 1": ["salcr", "salcr"]}}  # fmt: skip
@@ -32,7 +32,7 @@ def published() -> list[dict[str, str]]:
 
 
 def by_hand(folder: Path, rng: np.random.Generator) -> pd.DataFrame:
-    """Write results of three trials, an early round among them, and return their table."""
+    """Write results of three trials, including an early round, and return their table."""
     lines = [
         {
             "dataset": "x", "variant": "salcr", "stage": "salcr" if round_ else "pretrain",
@@ -68,7 +68,7 @@ def write(folder: Path, *extra: object, matches: Any = REAL) -> Path:
 
 
 def read(tables: Path, name: str) -> pd.DataFrame:
-    """Return a table's numbers by row, setting and score."""
+    """Return the numbers in a table by row, setting and score."""
     table = pd.read_csv(tables / f"{name}.csv").set_index(["row", "setting", "score"])
     return table.sort_index()
 
@@ -89,11 +89,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("source", [*map(str, range(1, 15)), "16", "fig5", "fig6"])
 def test_rows_and_figures_are_the_published_ones(written: Path, source: str) -> None:
-    """Each published figure of a table is in it once, and no other is."""
+    """Each published figure of a table occurs in it once, and there are no others."""
     number = int(source.removeprefix("fig"))
     name = f"{'table' if source.isdigit() else 'figure'}{number:02d}"
-    found = pd.read_csv(written / f"{name}.csv").dropna(subset=["published"])
-    wanted = [
+    table = pd.read_csv(written / f"{name}.csv").dropna(subset=["published"])
+    expected = [
         (line["variant"], line["dataset"], line["setting"], score, float(line[score]))
         for line in published()
         for score in SCORES
@@ -102,13 +102,13 @@ def test_rows_and_figures_are_the_published_ones(written: Path, source: str) -> 
             source == "1" and (line["source"], line["variant"]) == ("3", "SALCR")))
     ]  # fmt: skip
     columns = ["row", "dataset", "setting", "score", "published"]
-    assert sorted(found[columns].itertuples(index=False, name=None)) == sorted(wanted)
+    assert sorted(table[columns].itertuples(index=False, name=None)) == sorted(expected)
 
 
 def test_ours_is_mean_and_deviation_of_the_last_round(
     results: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """Of three trials: round 5's for SALCR, round 0's for stage one, trial 1's for Table 16."""
+    """Over three trials: round 5 for SALCR, round 0 for stage one, trial 1 for Table 16."""
     tables = write(tmp_path)
     direction = "visible-to-thermal"
     plain = results[(results["rerank"] == "none") & (results["setting"] == direction)]
@@ -129,24 +129,24 @@ def test_ours_is_mean_and_deviation_of_the_last_round(
 
 
 def test_seconds_come_from_the_jobs(written: Path) -> None:
-    """The mean over the trials' jobs, with the machine; none where nothing was timed."""
+    """The mean over the jobs of the trials, with the machine; none if nothing was timed."""
     tables = written
-    found = read(tables, "table06")
-    line = found.loc[("CMFP", "visible-to-thermal", "seconds")]
+    table = read(tables, "table06")
+    line = table.loc[("CMFP", "visible-to-thermal", "seconds")]
     assert (line["ours_mean"], line["num_trials"]) == (0.5, 2) and np.isnan(line["published"])
     assert line["ours_std"] == pytest.approx(0.5 / 2**0.5, abs=1e-4)
-    assert found.loc[("AIM", "visible-to-thermal", "seconds"), "status"] == "not run"
-    assert found.loc[("CMFP", "thermal-to-visible", "seconds"), "status"] == "not run"
+    assert table.loc[("AIM", "visible-to-thermal", "seconds"), "status"] == "not run"
+    assert table.loc[("CMFP", "thermal-to-visible", "seconds"), "status"] == "not run"
     assert "CPU threads: 3 (a_machine)" in (tables / "table06.md").read_text()
 
 
 def test_what_was_not_run_says_so(written: Path) -> None:
-    """A row without a variant, and another data set's: words in the text, blanks as numbers."""
+    """Without a variant, or for another data set: words in the text, blanks among the numbers."""
     tables = written
-    found = pd.read_csv(tables / "table03.csv")
-    run = found["row"].isin(["SALCR", "B (stage one)"]) & (found["dataset"] == "RegDB")
-    assert (found["status"] == np.where(run, "run", "not run")).all()
-    numbers = found[["ours_mean", "ours_std", "difference", "variant"]]
+    table = pd.read_csv(tables / "table03.csv")
+    run = table["row"].isin(["SALCR", "B (stage one)"]) & (table["dataset"] == "RegDB")
+    assert (table["status"] == np.where(run, "run", "not run")).all()
+    numbers = table[["ours_mean", "ours_std", "difference", "variant"]]
     assert numbers[~run].isna().all(axis=None) and numbers[run].notna().all(axis=None)
     text = (tables / "table03.md").read_text()
     cells = re.search(r"^\| DAGL +\|(.*)\|$", text, re.M)
@@ -159,42 +159,42 @@ def test_what_was_not_run_says_so(written: Path) -> None:
 def test_a_difference_is_given_for_the_published_images_only(
     results: pd.DataFrame, tmp_path: Path, synthetic: bool
 ) -> None:
-    """Synthetic people, or a part of a data set: published figures, but no difference."""
+    """Synthetic people or part of a data set: published figures, but no difference."""
     files.write_json(tmp_path / "preprocess.json", {"published": False})
     tables = write(tmp_path, *["--synthetic"] * synthetic)
-    said = "**Ours are of synthetic people in RegDB's layout, not of RegDB**"
+    note = "**Ours are of synthetic people in RegDB's layout, not of RegDB**"
     for path in tables.glob("*[0-9].md"):
         if path.stem != "table15":  # about the network, not the images
             text = path.read_text()
-            assert (said if synthetic else "**Ours are of a part of RegDB's images**") in text
+            assert (note if synthetic else "**Ours are of a part of RegDB's images**") in text
             assert not re.search(r"\| +difference", text)
-            found = pd.read_csv(path.with_suffix(".csv"))
-            assert found["difference"].isna().all() and found["published"].notna().any()
+            table = pd.read_csv(path.with_suffix(".csv"))
+            assert table["difference"].isna().all() and table["published"].notna().any()
 
 
 def test_no_difference_is_given_for_other_settings(results: pd.DataFrame, tmp_path: Path) -> None:
-    """Of the published images, but of two rounds: that is said, with the paper's number."""
+    """With the published images but only two rounds: the text says so, with the paper's number."""
     tables = write(tmp_path, "--departures", "rounds 2 instead of 40")
     assert "paper's settings** (mean" in (text := (tables / "table03.md").read_text())
     assert "rounds 2 instead of 40. No difference is given." in text
-    found = pd.read_csv(tables / "table03.csv")
-    assert found["difference"].isna().all() and found["published"].notna().any()
+    table = pd.read_csv(tables / "table03.csv")
+    assert table["difference"].isna().all() and table["published"].notna().any()
 
 
 def test_the_network_s_size_is_compared_if_it_is_the_paper_s(
     results: pd.DataFrame, tmp_path: Path
 ) -> None:
-    """Table 15 has millions and billions; of another network no difference is given."""
-    found = pd.read_csv(write(tmp_path) / "table15.csv").set_index(["row", "score"])
-    assert found.loc[("SALCR", "parameters"), "ours_mean"] == 8
-    assert found.loc[("SALCR", "parameters"), "difference"] == pytest.approx(8 - 25.92)
-    assert found.loc[("baseline", "macs"), "difference"] == pytest.approx(1 - 5.19)
+    """Table 15 is in millions and billions; another network gets no difference."""
+    table = pd.read_csv(write(tmp_path) / "table15.csv").set_index(["row", "score"])
+    assert table.loc[("SALCR", "parameters"), "ours_mean"] == 8
+    assert table.loc[("SALCR", "parameters"), "difference"] == pytest.approx(8 - 25.92)
+    assert table.loc[("baseline", "macs"), "difference"] == pytest.approx(1 - 5.19)
     counts = files.read_json(tmp_path / "complexity.json")
     files.write_json(tmp_path / "complexity.json", {**counts, "width": 16})
     assert pd.read_csv(write(tmp_path) / "table15.csv")["difference"].isna().all()
 
 
-def test_latex_is_whole_and_escaped(written: Path) -> None:
+def test_latex_is_complete_and_escaped(written: Path) -> None:
     """Environments close, rows have as many cells as columns, special characters are escaped."""
     tables = written
     document = (tables / "tables.tex").read_text()
@@ -220,39 +220,39 @@ def test_latex_is_whole_and_escaped(written: Path) -> None:
                     assert len(re.split(r"(?<!\\)&", line)) == len(columns[1])
                     rows += 1
         lines = len(numbers[["row", "dataset", "setting"]].drop_duplicates())
-        assert rows == lines + panels  # each panel has a line of titles
+        assert rows == lines + panels  # each panel has a title line
         assert text.isascii() and not re.search(r"(?<!\\)[%#_~^]", text.replace("tab:salcr-", ""))
         assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
     assert r"a\_machine" in (tables / "table06.tex").read_text()
 
 
-def test_tables_of_a_run(place: Path) -> None:
-    """The target `tables`: figures from metrics.json; a restyled table is all that runs again.
+def test_tables_of_a_run(run_copy: Path) -> None:
+    """The target `tables`: figures come from metrics.json; a restyled table is all that reruns.
 
-    What tests/support/tiny.yaml calls `dagl` has CMFP, and is in the row of its settings.
+    The variant `dagl` in tests/support/tiny.yaml has CMFP, so it is in the row of its settings.
     """
-    done = snakemake(place, "tables", "--configfile", tiny.TINY_CONFIG, repository=place)
+    done = snakemake(run_copy, "tables", "--configfile", tiny.TINY_CONFIG, repository=run_copy)
     assert done.returncode == 0, done.stdout
-    found = read(place / "results/tiny/tables", "table03")
+    table = read(run_copy / "results/tiny/tables", "table03")
     for variant, row in (("salcr", "SALCR"), ("dagl", "DAGL+CMFP")):
         maps = [
             json.loads(
-                (place / f"results/tiny/{variant}/{trial}/round01/metrics.json").read_text()
+                (run_copy / f"results/tiny/{variant}/{trial}/round01/metrics.json").read_text()
             )["settings"]["thermal-to-visible"]["none"][0]["map"]
             for trial in ("trial01", "trial02")
         ]
-        line = found.loc[(row, "thermal-to-visible", "map")]
+        line = table.loc[(row, "thermal-to-visible", "map")]
         assert line["variant"] == variant and line["num_trials"] == 2
         assert line["ours_mean"] == pytest.approx(100 * statistics.mean(maps), abs=1e-4)
         assert line["ours_std"] == pytest.approx(100 * statistics.stdev(maps), abs=1e-4)
-    assert (found.loc["DAGL", "status"] == "not run").all()
-    assert planned(place, repository=place, target="tables") == {}
+    assert (table.loc["DAGL", "status"] == "not run").all()
+    assert planned(run_copy, repository=run_copy, target="tables") == {}
     for name, text in (
         ("reporting/tables.py", "\nADDED = 1\n"),
         ("stages/tables.py", "\nADDED = 1\n"),
     ):
-        path = place / "salcr" / name
+        path = run_copy / "salcr" / name
         before = path.read_text()
         path.write_text(before + text)
-        assert planned(place, repository=place, target="tables") == {"tables": 1}
+        assert planned(run_copy, repository=run_copy, target="tables") == {"tables": 1}
         path.write_text(before)

@@ -1,4 +1,4 @@
-"""`embed`: folders of pictures become the features of evaluation, whatever lies in them."""
+"""`embed`: folders of images yield the features used in evaluation, whatever they contain."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def trained(stage_one: Path) -> Path:
 
 @pytest.fixture
 def pictures(trained: Path, tmp_path: Path) -> Path:
-    """Return a folder with six visible and six infrared pictures, in folders of their own."""
+    """Return a folder with six visible and six infrared images, in separate folders."""
     for modality, source in (("visible", "Visible"), ("infrared", "Thermal")):
         for number, path in enumerate(sorted((trained / "raw" / source).rglob("*.bmp"))[:30:5]):
             target = tmp_path / "pictures" / modality / f"{number % 2}/{number}.bmp"
@@ -58,8 +58,8 @@ def words_of(trained: Path, out: Path, *folders: Path) -> list[object]:
     return ["embed", "--images", *folders, "--checkpoint", checkpoint, "--out", out]
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what an erring run printed: one error, no traceback."""
+def printed_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the output of a failed run: one error, no traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
@@ -78,7 +78,7 @@ def test_features_are_the_mean_of_image_and_mirror_image(
     network.eval()
     lines = pd.read_csv(tmp_path / "index/files.csv")
     assert sorted(lines["file"]) == lines["file"].tolist() and len(lines) == 12
-    wanted = []
+    expected = []
     for line in lines.itertuples():
         assert line.modality == line.file.split("/")[0]
         image = np.asarray(Image.open(pictures / line.file)) / np.float32(255)
@@ -87,24 +87,24 @@ def test_features_are_the_mean_of_image_and_mirror_image(
             views = [torch.from_numpy(np.ascontiguousarray(x)) for x in (image, image[:, ::-1])]
             both = [network(v.permute(2, 0, 1)[None], line.modality)[0][0] for v in views]
         mean = sum(view / view.norm() for view in both)
-        wanted.append((mean / mean.norm()).numpy())
+        expected.append((mean / mean.norm()).numpy())
     features = np.load(tmp_path / "index/features.npy")
     assert features.dtype == np.float32
-    close(features, np.stack(wanted))
+    close(features, np.stack(expected))
     index = faiss.read_index(str(tmp_path / "index/index.faiss"))
     assert index.metric_type == faiss.METRIC_INNER_PRODUCT
     assert np.array_equal(index.reconstruct_n(0, index.ntotal), features)
 
 
-def test_a_given_modality_is_taken_and_none_is_guessed(
+def test_a_given_modality_is_used_and_a_missing_one_guessed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One word for each folder, in their order; a guess comes with a warning that counts."""
+    """One word per folder, in the same order; a guess comes with a warning that counts images."""
     folders = [pictures / "infrared", pictures / "visible"]
-    words = ("--modality", "visible", "infrared")  # the wrong way round, but as told
-    assert embed(trained, tmp_path / "told", *folders, extra=words) == 0
+    words = ("--modality", "visible", "infrared")  # the wrong way round, but as specified
+    assert embed(trained, tmp_path / "given", *folders, extra=words) == 0
     assert "guessed" not in capsys.readouterr().err
-    lines = pd.read_csv(tmp_path / "told/files.csv")
+    lines = pd.read_csv(tmp_path / "given/files.csv")
     assert lines.groupby("folder")["modality"].unique().map(list).tolist() == [
         ["visible"], ["infrared"]
     ]  # fmt: skip
@@ -116,7 +116,7 @@ def test_a_given_modality_is_taken_and_none_is_guessed(
 def test_gray_is_guessed_through_jpeg(
     trained: Path, tmp_path: Path, quality: int, rng: np.random.Generator
 ) -> None:
-    """JPEG, noise and a slight tint leave infrared pictures infrared, and visible ones visible."""
+    """JPEG, noise and a slight tint keep infrared images infrared, and visible ones visible."""
     for source, modality in (("Visible/1", "visible"), ("Thermal/1", "infrared")):
         for path in sorted((trained / "raw" / source).glob("*.bmp")):
             pixels = np.asarray(Image.open(path)) + rng.normal([0, 1, 2], 1, (64, 32, 3))
@@ -125,24 +125,24 @@ def test_gray_is_guessed_through_jpeg(
             assert guess_modality(decode_image(tmp_path / "p.jpg", height=64, width=32)) == modality
 
 
-def test_what_is_no_picture_is_skipped_and_listed(
+def test_files_that_are_not_images_are_skipped_and_listed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Texts, damaged and dangerous pictures, pipes, links in a circle: named with the reason."""
-    whole = next(pictures.rglob("*.bmp"))
+    """Texts, damaged and dangerous images, pipes, circular links: named with the reason."""
+    intact = next(pictures.rglob("*.bmp"))
     put = pictures / "zoo"
     put.mkdir()
     (put / "notes.txt").write_text("no picture")
     (put / "empty.jpg").touch()
     (put / "text.png").write_text("no picture")
-    (put / "half.bmp").write_bytes(whole.read_bytes()[:900])
+    (put / "half.bmp").write_bytes(intact.read_bytes()[:900])
     Image.new("1", (20_000, 20_000)).save(put / "bomb.png")
     Image.fromarray(np.full((9, 9), 900, np.uint16)).save(put / "deep.png")
     os.mkfifo(put / "pipe.png")
     (put / "nowhere.png").symlink_to(tmp_path / "nowhere")
     (put / "around").symlink_to(pictures)
-    shutil.copy(whole, put / "two\nlines.bmp")
-    shutil.copy(whole, os.fsencode(put) + b"/latin\xe9.bmp")
+    shutil.copy(intact, put / "two\nlines.bmp")
+    shutil.copy(intact, os.fsencode(put) + b"/latin\xe9.bmp")
     assert embed(trained, tmp_path / "index", pictures) == 0
     skipped = pd.read_csv(tmp_path / "index/skipped.csv")
     reasons = {Path(line.file).name: line.reason for line in skipped.itertuples()}
@@ -159,7 +159,7 @@ def test_what_is_no_picture_is_skipped_and_listed(
 
 
 def png_of_16_bits(path: Path) -> None:
-    """Write a color picture of two bytes a channel, which Pillow reads but cannot write."""
+    """Write a color image of two bytes per channel, which Pillow can read but not write."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checksum = zlib.crc32(kind + content)
@@ -172,36 +172,36 @@ def png_of_16_bits(path: Path) -> None:
 
 
 def test_16_bits_a_channel_are_refused_in_color_too(tmp_path: Path) -> None:
-    """Pillow keeps the upper byte only: of 14-bit values nothing but black would be left."""
+    """Pillow keeps only the upper byte: 14-bit values would become almost black."""
     png_of_16_bits(tmp_path / "deep.png")
     with pytest.raises(SalcrError, match="more than 8 bits per channel"):
         decode_image(tmp_path / "deep.png", height=8, width=8)
 
 
 @pytest.mark.parametrize("kind", ["RGBA", "CMYK", "L", "LA", "P", "1", "turned"])
-def test_every_kind_of_picture_is_read_as_color(tmp_path: Path, kind: str) -> None:
-    """Transparent, print, gray, palette and turned pictures give the colors that they show."""
-    colors = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, as are the others
+def test_every_kind_of_image_is_read_as_color(tmp_path: Path, kind: str) -> None:
+    """Transparent, CMYK, gray, palette and rotated images give the colors that they show."""
+    colors = Image.new("RGB", (32, 64), (204, 204, 204))  # in the palette, like the others
     colors.paste((255, 255, 255) if kind in ("L", "LA", "1") else (255, 51, 0), (0, 0, 32, 32))
-    path, wanted = tmp_path / "p.tif", np.asarray(colors.convert("1" if kind == "1" else "RGB"))
-    if kind == "turned":  # as a telephone held upright writes it
+    path, expected = tmp_path / "p.tif", np.asarray(colors.convert("1" if kind == "1" else "RGB"))
+    if kind == "turned":  # as written by a phone held upright
         path, exif = tmp_path / "p.png", Image.Exif()
         exif[0x0112] = 6
         colors.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
     else:
         colors.convert(kind).save(path)
-    found = decode_image(path, height=64, width=32)
-    wanted = np.asarray(Image.fromarray(wanted).convert("RGB"))
-    assert found.shape == (64, 32, 3) and np.abs(found.astype(int) - wanted).max() <= 3
+    decoded = decode_image(path, height=64, width=32)
+    expected = np.asarray(Image.fromarray(expected).convert("RGB"))
+    assert decoded.shape == (64, 32, 3) and np.abs(decoded.astype(int) - expected).max() <= 3
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(
+def test_a_killed_run_resumes_with_the_same_bytes(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed with -9 after two blocks and run again, only the rest is computed; bytes are equal."""
+    """Killed with -9 after two blocks, a second run computes only the rest, with equal bytes."""
     monkeypatch.setattr(stage, "_BLOCK", 3)
     (pictures / "b.txt").touch()
-    assert embed(trained, tmp_path / "whole", pictures) == 0
+    assert embed(trained, tmp_path / "complete", pictures) == 0
     code = (
         "import os, sys; from salcr import files, __main__; from salcr.stages import embed\n"
         "embed._BLOCK = 3; write = files.write_arrays\n"
@@ -227,15 +227,15 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == sorted(FILES)
     for name in FILES:
         assert (tmp_path / f"killed/{name}").read_bytes() == (
-            tmp_path / f"whole/{name}"
+            tmp_path / f"complete/{name}"
         ).read_bytes(), name
 
 
 @pytest.mark.parametrize("change", ["picture", "modality", "name"])
-def test_blocks_of_other_pictures_are_not_used(
+def test_blocks_of_other_images_are_not_used(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """What was changed between a run that was stopped and the next is in the index as it is now."""
+    """The index contains files as they are now, if they changed after the run was stopped."""
     monkeypatch.setattr(stage, "_BLOCK", 3)
     with monkeypatch.context() as patched:
         patched.setattr(stage, "_finish", stopped)
@@ -254,14 +254,12 @@ def test_blocks_of_other_pictures_are_not_used(
 
 
 def stopped(*_: object) -> None:
-    """Do as Ctrl-C does."""
+    """Act like Ctrl-C."""
     raise KeyboardInterrupt
 
 
-def test_an_index_that_is_whole_is_left_alone(
-    trained: Path, pictures: Path, tmp_path: Path
-) -> None:
-    """Run again it does nothing; without its file, or with one more picture, it is made anew."""
+def test_a_complete_index_is_kept(trained: Path, pictures: Path, tmp_path: Path) -> None:
+    """A second run does nothing; without its file, or with another image, the index is rebuilt."""
     assert embed(trained, tmp_path / "index", pictures) == 0
     before = (tmp_path / "index/index.faiss").stat().st_mtime_ns
     assert embed(trained, tmp_path / "index", pictures) == 0
@@ -278,33 +276,33 @@ def test_an_index_that_is_whole_is_left_alone(
 def test_folders_that_cannot_be_an_index_are_refused(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An empty, a missing, a repeated folder, and too many words for them."""
+    """An empty, a missing or a repeated folder, and too many modalities for the folders."""
     (tmp_path / "empty").mkdir()
     assert embed(trained, tmp_path / "index", tmp_path / "empty") == 1
-    assert f"{tmp_path / 'empty'}: no readable images" in told(capsys)
+    assert f"{tmp_path / 'empty'}: no readable images" in printed_error(capsys)
     assert embed(trained, tmp_path / "index", tmp_path / "gone") == 1
-    assert f"{tmp_path / 'gone'}: no such folder" in told(capsys)
+    assert f"{tmp_path / 'gone'}: no such folder" in printed_error(capsys)
     picture = next(pictures.rglob("*.bmp"))
     assert embed(trained, tmp_path / "index", picture) == 1
-    assert f"{picture}: is not a folder" in told(capsys)
+    assert f"{picture}: is not a folder" in printed_error(capsys)
     assert embed(trained, trained, pictures) == 1  # where data and networks are
-    assert f"--out {trained}: holds " in told(capsys)
+    assert f"--out {trained}: holds " in printed_error(capsys)
     diary = tmp_path / "mine/blocks/diary.txt"
     diary.parent.mkdir(parents=True)
     diary.touch()
     assert embed(trained, tmp_path / "mine", pictures) == 1
-    assert "holds blocks/diary.txt" in told(capsys) and diary.exists()
+    assert "holds blocks/diary.txt" in printed_error(capsys) and diary.exists()
     assert embed(trained, tmp_path / "index", pictures, pictures / "visible") == 1
-    assert "among those of" in told(capsys)
+    assert "among those of" in printed_error(capsys)
     words = ("--modality", "visible", "infrared")
     assert embed(trained, tmp_path / "index", pictures, extra=words) == 1
-    assert "2 words for 1 folders" in told(capsys)
+    assert "2 words for 1 folders" in printed_error(capsys)
     assert embed(trained, pictures / "index", pictures) == 1
-    assert "is among the images" in told(capsys)
+    assert "is among the images" in printed_error(capsys)
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts/a.txt").touch()
     assert embed(trained, tmp_path / "index", tmp_path / "texts") == 1
-    text = told(capsys)
+    text = printed_error(capsys)
     assert "no readable images" in text and "a.txt: does not have the name of an image" in text
     assert not list((tmp_path / "index").glob("*"))
 
@@ -312,14 +310,14 @@ def test_folders_that_cannot_be_an_index_are_refused(
 def test_networks_that_cannot_embed_are_refused(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A checkpoint of before image sizes were kept, and one that holds no network, are named."""
+    """A checkpoint without image sizes, from an earlier version, and one without a network."""
     checkpoint = torch.load(trained / "round00/checkpoint.pt", weights_only=True)
     (tmp_path / "old/round00").mkdir(parents=True)
     old = tmp_path / "old/round00/checkpoint.pt"
     torch.save({k: v for k, v in checkpoint.items() if k != "image_size"}, old)
     assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
-    assert f"{old}: is by an older version" in told(capsys)
+    assert f"{old}: is by an older version" in printed_error(capsys)
     torch.save({"format": 1, "adam": {}}, old)
     assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
-    assert f"{old}: does not hold a network" in told(capsys)
+    assert f"{old}: does not hold a network" in printed_error(capsys)
     assert not (tmp_path / "index").exists()

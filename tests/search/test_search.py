@@ -1,4 +1,4 @@
-"""`search`: the hits are those of the metrics, shown as a table, JSON, a picture and a page."""
+"""`search`: the hits agree with the metrics, shown as a table, JSON, an image and a page."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ ODD_NAME = 'it\'s <script>alert("1")</script> & more.bmp'.replace("/", "\u2215")
 
 
 @pytest.fixture(scope="module")
-def place(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with tiny results, and the held-out pictures of trial 1 and their index."""
+def indexed(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with tiny results, the held-out images of trial 1 and their index."""
     folder = tmp_path_factory.mktemp("search") / "copy"
     shutil.copytree(stage_one, folder)
     assert tiny.evaluate(folder / "data", folder, 0) == 0
@@ -32,27 +32,27 @@ def place(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def heldout(place: Path) -> pd.DataFrame:
+def heldout(indexed: Path) -> pd.DataFrame:
     """Return files, modalities and identities of the test images of trial 1."""
-    lines = pd.read_csv(place / "data/manifest.csv")
-    lines["identity"] = pd.read_csv(place / "data/identities.csv")["identity"]
+    lines = pd.read_csv(indexed / "data/manifest.csv")
+    lines["identity"] = pd.read_csv(indexed / "data/identities.csv")["identity"]
     return lines.query("trial == 1 and split == 'test'")
 
 
-def embed(place: Path, out: Path, *folders: Path) -> int:
-    """Make an index of folders."""
-    words = ["--checkpoint", place / "round00/checkpoint.pt", "--out", out]
+def embed(indexed: Path, out: Path, *folders: Path) -> int:
+    """Build an index of folders."""
+    words = ["--checkpoint", indexed / "round00/checkpoint.pt", "--out", out]
     return tiny.run("embed", "--images", *folders, *words)
 
 
-def search(place: Path, *queries: object, index: str = "index", extra: tuple[object, ...]) -> int:
+def search(indexed: Path, *queries: object, index: str = "index", extra: tuple[object, ...]) -> int:
     """Run the stage."""
-    words = ["--index", place / index, "--checkpoint", place / "round00/checkpoint.pt"]
+    words = ["--index", indexed / index, "--checkpoint", indexed / "round00/checkpoint.pt"]
     return tiny.run("search", *words, "--query", *queries, *extra)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what an erring run printed: one error, no traceback."""
+def printed_error(capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the output of a failed run: one error, no traceback."""
     text = capsys.readouterr().err
     assert "Traceback" not in text
     assert sum(line.startswith("error: ") for line in text.splitlines()) == 1
@@ -64,38 +64,38 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
     [("visible", "visible-to-thermal"), ("infrared", "thermal-to-visible")],
 )
 def test_the_right_person_is_found_at_the_rate_of_the_metrics(
-    place: Path, tmp_path: Path, query: str, setting: str
+    indexed: Path, tmp_path: Path, query: str, setting: str
 ) -> None:
-    """Over all held-out queries, CMC at ranks 1, 5 and 10 is that of metrics.json."""
-    lines = heldout(place)
+    """Over all held-out queries, CMC at ranks 1, 5 and 10 equals that of metrics.json."""
+    lines = heldout(indexed)
     files = lines.loc[lines["modality"] == query, "file"]
-    paths = [place / "heldout" / file for file in files]
-    assert search(place, *paths, extra=("--json", tmp_path / "f.json", "--top", 10)) == 0
-    found = json.loads((tmp_path / "f.json").read_text())["queries"]
-    identity = {str(place / "heldout" / i.file): i.identity for i in lines.itertuples()}
+    paths = [indexed / "heldout" / file for file in files]
+    assert search(indexed, *paths, extra=("--json", tmp_path / "f.json", "--top", 10)) == 0
+    queries = json.loads((tmp_path / "f.json").read_text())["queries"]
+    identity = {str(indexed / "heldout" / i.file): i.identity for i in lines.itertuples()}
     right = np.array([
-        [identity[hit["path"]] == identity[one["path"]] for hit in one["hits"]] for one in found
+        [identity[hit["path"]] == identity[one["path"]] for hit in one["hits"]] for one in queries
     ])  # fmt: skip
-    (metrics,) = json.loads((place / "round00/metrics.json").read_text())["settings"][setting][
+    (metrics,) = json.loads((indexed / "round00/metrics.json").read_text())["settings"][setting][
         "none"
     ]
     for rank in (1, 5, 10):
         assert right[:, :rank].any(axis=1).mean() == pytest.approx(metrics["cmc"][rank - 1])
-    assert {hit["modality"] for one in found for hit in one["hits"]} == {
+    assert {hit["modality"] for one in queries for hit in one["hits"]} == {
         "visible", "infrared"
     } - {query}  # fmt: skip
 
 
-def test_hits_are_the_largest_cosines(place: Path, tmp_path: Path) -> None:
-    """Rows and scores are those of a matrix product; among all, a picture finds itself first."""
-    features = np.load(place / "index/features.npy")
-    lines = pd.read_csv(place / "index/files.csv")
+def test_hits_are_the_largest_cosines(indexed: Path, tmp_path: Path) -> None:
+    """Rows and scores equal those of a matrix product; among all images, the query comes first."""
+    features = np.load(indexed / "index/features.npy")
+    lines = pd.read_csv(indexed / "index/files.csv")
     words = ("--among", "all", "--json", tmp_path / "f.json", "--top", 7)
     chosen = [3, len(lines) - 2, 8, len(lines) - 7]  # of both modalities, in turn
-    paths = [place / "heldout" / lines["file"][row] for row in chosen]
-    assert search(place, *paths, extra=words) == 0
-    found = json.loads((tmp_path / "f.json").read_text())["queries"]
-    for row, path, one in zip(chosen, paths, found, strict=True):
+    paths = [indexed / "heldout" / lines["file"][row] for row in chosen]
+    assert search(indexed, *paths, extra=words) == 0
+    queries = json.loads((tmp_path / "f.json").read_text())["queries"]
+    for row, path, one in zip(chosen, paths, queries, strict=True):
         assert (one["path"], one["modality"]) == (str(path), lines["modality"][row])
         cosines = features @ features[row]
         best = np.argsort(-cosines, kind="stable")[:7]
@@ -105,11 +105,11 @@ def test_hits_are_the_largest_cosines(place: Path, tmp_path: Path) -> None:
 
 
 def test_the_table_is_aligned_and_says_the_same(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Standard output has a line a hit, best first, in columns; the guess is a warning beside."""
-    query = next((place / "heldout/Thermal").rglob("*.bmp"))
-    assert search(place, query, extra=("--json", tmp_path / "f.json", "--top", 3)) == 0
+    """Standard output has an aligned line per hit, best first; the guess is a warning on stderr."""
+    query = next((indexed / "heldout/Thermal").rglob("*.bmp"))
+    assert search(indexed, query, extra=("--json", tmp_path / "f.json", "--top", 3)) == 0
     shown = capsys.readouterr()
     head, columns, *rows = shown.out.splitlines()
     assert head == f"{query} (infrared)" and columns.split() == ["rank", "score", "file"]
@@ -119,56 +119,58 @@ def test_the_table_is_aligned_and_says_the_same(
     ]
     assert len({row.index("/") for row in rows}) == 1
     assert "guessed to be infrared" in shown.err
-    assert search(place, query, extra=("--modality", "infrared")) == 0
+    assert search(indexed, query, extra=("--modality", "infrared")) == 0
     assert "guessed" not in capsys.readouterr().err
 
 
-def test_the_page_opens_alone_and_no_file_name_acts(place: Path, tmp_path: Path) -> None:
-    """Pictures are inside, nothing is loaded, and a name that looks like HTML is shown as text."""
+def test_the_page_is_self_contained_and_file_names_are_escaped(
+    indexed: Path, tmp_path: Path
+) -> None:
+    """Images are embedded, nothing is loaded, and a name that resembles HTML is shown as text."""
     (tmp_path / "odd").mkdir()
-    visible = sorted((place / "heldout/Visible").rglob("*.bmp"))
+    visible = sorted((indexed / "heldout/Visible").rglob("*.bmp"))
     shutil.copy(visible[0], tmp_path / "odd" / ODD_NAME)
-    shutil.copy(next((place / "heldout/Thermal").rglob("*.bmp")), tmp_path / "odd/gray one.bmp")
-    assert embed(place, tmp_path / "index", tmp_path / "odd") == 0
+    shutil.copy(next((indexed / "heldout/Thermal").rglob("*.bmp")), tmp_path / "odd/gray one.bmp")
+    assert embed(indexed, tmp_path / "index", tmp_path / "odd") == 0
     query, page = tmp_path / "odd/gray one.bmp", tmp_path / "new/page.html"
     words = ("--page", page, "--sheet", tmp_path / "sheet.png", "--top", 5)
-    assert search(place, query, index=str(tmp_path / "index"), extra=words) == 0
+    assert search(indexed, query, index=str(tmp_path / "index"), extra=words) == 0
     text = page.read_text()
-    found = Page(text)
-    images = found.all("img")
+    parsed = Page(text)
+    images = parsed.all("img")
     assert [str(image["src"])[:23] for image in images] == ["data:image/jpeg;base64,"] * 2
-    assert ODD_NAME in str(images[1]["alt"]) and ODD_NAME in found.text
-    assert not {"script", "a", "link", "iframe"} & {tag for tag, _ in found.elements}
+    assert ODD_NAME in str(images[1]["alt"]) and ODD_NAME in parsed.text
+    assert not {"script", "a", "link", "iframe"} & {tag for tag, _ in parsed.elements}
     assert not re.search(r"https?:|src=\"(?!data:)|url\(", text)
     assert Image.open(tmp_path / "sheet.png").size[0] > 150
-    (tmp_path / "odd" / ODD_NAME).unlink()  # a picture that is gone leaves its place empty
-    assert search(place, query, index=str(tmp_path / "index"), extra=words) == 0
+    (tmp_path / "odd" / ODD_NAME).unlink()  # a missing image leaves its place empty
+    assert search(indexed, query, index=str(tmp_path / "index"), extra=words) == 0
     assert page.read_text() != text
 
 
-def test_more_hits_than_pictures_are_all(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_more_hits_than_images_give_all_images(
+    indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--top above the size of the gallery gives every picture once, with a warning."""
-    query = next((place / "heldout/Visible").rglob("*.bmp"))
-    assert search(place, query, extra=("--top", 999, "--json", tmp_path / "f.json")) == 0
+    """--top above the size of the gallery gives every image once, with a warning."""
+    query = next((indexed / "heldout/Visible").rglob("*.bmp"))
+    assert search(indexed, query, extra=("--top", 999, "--json", tmp_path / "f.json")) == 0
     assert "--top 999: the index has 30 infrared images" in capsys.readouterr().err
     (one,) = json.loads((tmp_path / "f.json").read_text())["queries"]
     assert len({hit["row"] for hit in one["hits"]}) == len(one["hits"]) == 30
 
 
 def test_an_index_of_another_model_is_refused(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The index knows the SHA-256 of its checkpoint."""
-    assert tiny.pretrain(place / "data", tmp_path, "--seed", 9) == 0
+    """The index stores the SHA-256 of its checkpoint."""
+    assert tiny.pretrain(indexed / "data", tmp_path, "--seed", 9) == 0
     capsys.readouterr()
-    query = next((place / "heldout/Visible").rglob("*.bmp"))
-    words: list[Any] = ["--index", place / "index", "--query", query]
+    query = next((indexed / "heldout/Visible").rglob("*.bmp"))
+    words: list[Any] = ["--index", indexed / "index", "--query", query]
     assert tiny.run("search", *words, "--checkpoint", tmp_path / "round00/checkpoint.pt") == 1
-    assert "was made with another model" in told(capsys)
+    assert "was made with another model" in printed_error(capsys)
     assert tiny.run("search", *words, "--checkpoint", tmp_path / "gone.pt") == 1
-    assert f"{tmp_path / 'gone.pt'}: no such file" in told(capsys)
+    assert f"{tmp_path / 'gone.pt'}: no such file" in printed_error(capsys)
 
 
 @pytest.mark.parametrize(
@@ -179,11 +181,11 @@ def test_an_index_of_another_model_is_refused(
         ("reversed", "is damaged"),
     ],
 )  # fmt: skip
-def test_an_index_that_is_not_whole_is_refused(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
+def test_an_incomplete_index_is_refused(
+    indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, complaint: str
 ) -> None:
-    """Without its summary, cut short, changed or with another table: named, and made again."""
-    shutil.copytree(place / "index", tmp_path / "index")
+    """Without its summary, truncated, changed or with another table: named, and can be rebuilt."""
+    shutil.copytree(indexed / "index", tmp_path / "index")
     path = tmp_path / "index" / {"one byte": "index.faiss", "reversed": "files.csv"}.get(name, name)
     if name == "embed.json":
         path.unlink()
@@ -198,33 +200,33 @@ def test_an_index_that_is_not_whole_is_refused(
         path.write_bytes(path.read_bytes()[:-9])
     else:
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    query = next((place / "heldout/Visible").rglob("*.bmp"))
-    assert search(place, query, index=str(tmp_path / "index"), extra=()) == 1
-    text = told(capsys)
+    query = next((indexed / "heldout/Visible").rglob("*.bmp"))
+    assert search(indexed, query, index=str(tmp_path / "index"), extra=()) == 1
+    text = printed_error(capsys)
     assert str(tmp_path / "index") in text and complaint in text
-    assert embed(place, tmp_path / "index", place / "heldout") == 0
-    assert search(place, query, index=str(tmp_path / "index"), extra=()) == 0
+    assert embed(indexed, tmp_path / "index", indexed / "heldout") == 0
+    assert search(indexed, query, index=str(tmp_path / "index"), extra=()) == 0
 
 
-def test_queries_that_cannot_be_asked_are_named(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_invalid_queries_are_named(
+    indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing or foreign file, no hit wanted, a modality unknown or without an other one."""
-    query = next((place / "heldout/Visible").rglob("*.bmp"))
-    assert search(place, tmp_path / "gone.png", extra=()) == 1
-    assert f"{tmp_path / 'gone.png'}: is missing" in told(capsys)
+    """A missing or foreign file, zero hits, an unknown modality, or one without a counterpart."""
+    query = next((indexed / "heldout/Visible").rglob("*.bmp"))
+    assert search(indexed, tmp_path / "gone.png", extra=()) == 1
+    assert f"{tmp_path / 'gone.png'}: is missing" in printed_error(capsys)
     (tmp_path / "text.png").write_text("no picture")
-    assert search(place, query, tmp_path / "text.png", extra=()) == 1
-    assert f"{tmp_path / 'text.png'}: cannot be decoded" in told(capsys)
-    assert search(place, query, extra=("--top", 0)) == 1
-    assert "--top 0" in told(capsys)
-    assert search(place, query, extra=("--sheet", tmp_path / "sheet.txt")) == 1
-    assert "sheet.txt: the name must end with .png" in told(capsys)
+    assert search(indexed, query, tmp_path / "text.png", extra=()) == 1
+    assert f"{tmp_path / 'text.png'}: cannot be decoded" in printed_error(capsys)
+    assert search(indexed, query, extra=("--top", 0)) == 1
+    assert "--top 0" in printed_error(capsys)
+    assert search(indexed, query, extra=("--sheet", tmp_path / "sheet.txt")) == 1
+    assert "sheet.txt: the name must end with .png" in printed_error(capsys)
     with pytest.raises(SystemExit) as caught:
-        search(place, query, extra=("--modality", "thermal"))
+        search(indexed, query, extra=("--modality", "thermal"))
     assert caught.value.code == 2 and "infrared" in capsys.readouterr().err
-    assert embed(place, tmp_path / "one", place / "heldout/Visible") == 0
+    assert embed(indexed, tmp_path / "one", indexed / "heldout/Visible") == 0
     capsys.readouterr()
-    assert search(place, query, index=str(tmp_path / "one"), extra=()) == 1
-    text = told(capsys)
+    assert search(indexed, query, index=str(tmp_path / "one"), extra=()) == 1
+    text = printed_error(capsys)
     assert "has no infrared images" in text and "--among all" in text

@@ -1,4 +1,4 @@
-"""The data of the figures: distances of pairs, t-SNE, cluster centers, heat maps."""
+"""The data behind the figures: distances of pairs, t-SNE, cluster centers, heat maps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = ("distances.json", "tsne.csv", "attention.json")
 
 @pytest.fixture(scope="module")
 def data(stage_one: Path) -> Path:
-    """Return the folder that preprocess wrote."""
+    """Return the folder written by preprocess."""
     return stage_one / "data"
 
 
@@ -43,7 +43,7 @@ def results(data: Path, stage_one: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def analyze(data: Path, out: Path, round_: int, *extra: object, to: Path | None = None) -> int:
-    """Look into the network of a round."""
+    """Analyze the network of a round."""
     return tiny.run(*tiny.analyze_words(data, out, round_, to), *extra)
 
 
@@ -67,15 +67,15 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def features_of(data: Path, network: Network, split: str, *, mirrored: bool) -> dict[str, Any]:
-    """Return modality -> features in float64, of images and their mirror images where asked."""
+    """Return modality -> float64 features, of images and, if requested, their mirror images."""
     images = load_split(data, trial=1, split=split)
-    found = {}
+    by_modality = {}
     for modality, side in images.images.items():
         features = extract(network, side, modality)[0].double().numpy()
         if mirrored:
             features = features + extract(network, side, modality, mirrored=True)[0].numpy()
-        found[modality] = unit(features)
-    return found
+        by_modality[modality] = unit(features)
+    return by_modality
 
 
 def people_of(data: Path, split: str) -> dict[str, np.ndarray]:
@@ -85,26 +85,26 @@ def people_of(data: Path, split: str) -> dict[str, np.ndarray]:
 
 
 def test_distances_are_those_of_all_pairs(data: Path, results: Path) -> None:
-    """Counts and means of every cross-modality pair, one after another."""
+    """Counts and means match those over every cross-modality pair, one after another."""
     features = features_of(data, network_of(results, 0), "test", mirrored=True)
     people = people_of(data, "test")
-    wanted: dict[str, list[float]] = {"positive": [], "negative": []}
+    expected: dict[str, list[float]] = {"positive": [], "negative": []}
     for i, j in product(range(30), range(30)):
         same = people["visible"][i] == people["infrared"][j]
         cosine = features["visible"][i] @ features["infrared"][j]
-        wanted["positive" if same else "negative"].append(1 - cosine)
-    found = json.loads((results / "round00/distances.json").read_text())
-    assert np.allclose(found["edges"], np.arange(101) * 0.02)
-    for kind, distances in wanted.items():
-        assert sum(found[kind]["counts"]) == len(distances)
-        assert found[kind]["mean"] == pytest.approx(np.mean(distances), abs=1e-5)
+        expected["positive" if same else "negative"].append(1 - cosine)
+    summary = json.loads((results / "round00/distances.json").read_text())
+    assert np.allclose(summary["edges"], np.arange(101) * 0.02)
+    for kind, distances in expected.items():
+        assert sum(summary[kind]["counts"]) == len(distances)
+        assert summary[kind]["mean"] == pytest.approx(np.mean(distances), abs=1e-5)
         counts = [sum(low <= d < low + 0.02 for d in distances) for low in np.arange(100) * 0.02]
-        # A distance on the edge of a bin may round to either side.
-        assert np.abs(np.cumsum(found[kind]["counts"]) - np.cumsum(counts)).max() <= 1
+        # A distance on the edge of a bin may be rounded to either side.
+        assert np.abs(np.cumsum(summary[kind]["counts"]) - np.cumsum(counts)).max() <= 1
 
 
-def test_of_many_pairs_some_are_drawn(rng: np.random.Generator, results: Path) -> None:
-    """So many of each kind as asked for, each once, the same in every call."""
+def test_many_pairs_are_sampled(rng: np.random.Generator, results: Path) -> None:
+    """As many of each kind as requested, each once, the same in every call."""
     visible, infrared = (unit(rng.normal(size=(n, 8))).astype(np.float32) for n in (20, 30))
     people = np.arange(20) % 4, np.arange(30) % 4
     every = pair_distances(visible, infrared, *people, most=10**6)
@@ -114,36 +114,40 @@ def test_of_many_pairs_some_are_drawn(rng: np.random.Generator, results: Path) -
         assert (some[kind].counts <= every[kind].counts).all()
         assert (some[kind].counts == again[kind].counts).all()
         assert some[kind].mean == again[kind].mean
-    found = json.loads((results / "round01/distances.json").read_text())
-    assert [sum(found[kind]["counts"]) for kind in ("positive", "negative")] == [40, 40]
+    summary = json.loads((results / "round01/distances.json").read_text())
+    assert [sum(summary[kind]["counts"]) for kind in ("positive", "negative")] == [40, 40]
     assert len(EDGES) == len(every["positive"].counts) + 1
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 40])
 def test_the_plane_keeps_groups_together(rng: np.random.Generator, size: int) -> None:
-    """Any number of points has its place, the same in every call; two groups stay two."""
+    """Any number of points is embedded reproducibly; two groups remain two."""
     group = np.arange(size) % 2
     points = rng.normal(0, 0.05, (size, 6)) + 3 * group[:, None]
-    found, again = tsne_2d(points), tsne_2d(points)
-    assert found.shape == (size, 2) and np.isfinite(found).all() and (found == again).all()
+    embedding, again = tsne_2d(points), tsne_2d(points)
+    assert (
+        embedding.shape == (size, 2) and np.isfinite(embedding).all() and (embedding == again).all()
+    )
     if size == 40:
-        gaps = np.linalg.norm(found[:, None] - found, axis=2) + np.diag(np.full(size, np.inf))
+        gaps = np.linalg.norm(embedding[:, None] - embedding, axis=2) + np.diag(
+            np.full(size, np.inf)
+        )
         assert (group[gaps.argmin(axis=1)] == group).all()
 
 
 def test_the_embedding_names_images_and_people(data: Path, results: Path) -> None:
-    """Every image of every test person is a line, with its row and identity, in both networks."""
-    wanted = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
+    """Every image of every test person has a line, with row and identity, for both networks."""
+    expected = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
     key = ["modality", "row", "identity"]
     for round_ in (0, 1):
         table = pd.read_csv(tiny.folder(results, round_) / "tsne.csv")
-        pair = [t[key].sort_values(key, ignore_index=True) for t in (table, wanted)]
+        pair = [t[key].sort_values(key, ignore_index=True) for t in (table, expected)]
         assert pair[0].equals(pair[1])
         assert np.isfinite(table[["x", "y"]]).all(axis=None)
 
 
 def test_heat_maps_are_of_the_same_people_in_both_modalities(data: Path, results: Path) -> None:
-    """Images and partners are of one person; only a network with trained parts shows parts."""
+    """Images and partners show one person; only a network with trained parts shows parts."""
     table = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
     identity = dict(table.set_index(["modality", "row"])["identity"].items())
     for round_, with_parts in ((0, False), (1, True)):
@@ -156,7 +160,7 @@ def test_heat_maps_are_of_the_same_people_in_both_modalities(data: Path, results
             assert image["partner"] == other["row"]
             assert np.array(image["grad_cam"]).shape == (4, 2)
             assert (image["attention"] is not None) == with_parts
-            if with_parts:  # three stripes of two positions, each of sum 1
+            if with_parts:  # three stripes of two positions, each with sum 1
                 attention = np.array(image["attention"]).ravel()
                 assert np.allclose(attention[:6].reshape(3, 2).sum(axis=1), 1, atol=1e-3)
                 assert (attention[6:] == 0).all()
@@ -165,7 +169,7 @@ def test_heat_maps_are_of_the_same_people_in_both_modalities(data: Path, results
 def test_centers_are_those_of_the_propagated_features(
     data: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is laid into the plane are the clusters' centers, propagated image by image."""
+    """The points that are embedded are the clusters' centers, propagated image by image."""
     seen: list[np.ndarray] = []
 
     def plane(points: np.ndarray) -> np.ndarray:
@@ -199,8 +203,8 @@ def test_centers_are_those_of_the_propagated_features(
                 votes = {one: (of_cluster == one).sum() for one in sorted(set(of_cluster))}
                 assert lines.loc[(m, number), "identity"] == max(votes, key=votes.__getitem__)
                 nearest = int(np.argmax([center @ far for far in centers[other]]))
-                wanted = lines.loc[(other, nearest), "identity"]
-                assert lines.loc[(m, number), "nearest_identity"] == wanted
+                expected = lines.loc[(other, nearest), "identity"]
+                assert lines.loc[(m, number), "nearest_identity"] == expected
 
 
 def mixed(one: np.ndarray, features: dict[str, np.ndarray], k: int = 4) -> np.ndarray:
@@ -215,7 +219,7 @@ def mixed(one: np.ndarray, features: dict[str, np.ndarray], k: int = 4) -> np.nd
 
 
 def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path) -> None:
-    """Analyzed again, centers included, all files are the same, and small."""
+    """Analyzed a second time, including centers, all files are identical, and small."""
     assert analyze(data, results, 0, to=tmp_path) == 0
     for name in FILES:
         assert (tmp_path / name).read_bytes() == (results / "round00" / name).read_bytes(), name
@@ -224,10 +228,10 @@ def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path)
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_nobody_in_both_modalities_is_one_message(
+def test_no_person_in_both_modalities_is_one_message(
     data: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a person in both modalities there is no positive pair: said in a line."""
+    """Without a person in both modalities there is no positive pair: one line says so."""
     table = pd.read_csv(data / "identities.csv")
     table.loc[table["modality"] == "infrared", "identity"] += 1000
     table.to_csv(tmp_path / "identities.csv", index=False)

@@ -1,4 +1,4 @@
-"""Equal results: whatever the cores and the order of jobs; close ones with other thread counts."""
+"""Results are equal for any number of cores and order of jobs, and close for any of threads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from salcr.training.seeding import seed_torch
 from tests.support import tiny
 from tests.support.plans import snakemake
 
-# Sums of floats in another order, through a whole network; docs/REPRODUCIBILITY.md states it.
+# Sums of floats in another order, through a whole network; see docs/REPRODUCIBILITY.md.
 TOLERANCE = 1e-4
 RESULTS = (
     "labels.csv",
@@ -37,8 +37,8 @@ RESULTS = (
 
 @pytest.mark.slow
 def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
-    """Jobs side by side, or one at a time with the trials the other way round: equal files."""
-    found = []
+    """Jobs in parallel, or one at a time with the trials in reverse order, give equal files."""
+    results = []
     for cores, trials in ((2, [1, 2]), (1, [2, 1])):
         folder = tmp_path / f"cores{cores}"
         folder.mkdir()
@@ -49,14 +49,14 @@ def test_cores_and_order_of_trials_change_no_byte(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout
         root = folder / "results/tiny"
         paths = sorted(path for path in root.rglob("round*/*") if path.name in RESULTS)
-        found.append({path.relative_to(root): path.read_bytes() for path in paths})
-    first, second = found
+        results.append({path.relative_to(root): path.read_bytes() for path in paths})
+    first, second = results
     assert len(first) == 2 * (2 + 4 + 5) and first.keys() == second.keys()  # trials x rounds 0-2
     assert [path for path in first if first[path] != second[path]] == []
 
 
 def test_two_rounds_in_one_process_are_those_through_files(stage_one: Path, tmp_path: Path) -> None:
-    """Network and optimizer kept in memory over two rounds: the same bits as written and read."""
+    """Network and optimizer kept in memory for two rounds have the same bits as through files."""
     data = stage_one / "data"
     (tmp_path / "round00").symlink_to(stage_one / "round00")
     for round_ in (1, 2):
@@ -73,7 +73,7 @@ def test_two_rounds_in_one_process_are_those_through_files(stage_one: Path, tmp_
 
 
 def in_one_process(data: Path, checkpoint: Path, rounds: int) -> tuple[Network, Adam]:
-    """Return network and optimizer after some rounds of the tiny settings, from stage one's end."""
+    """Return network and optimizer after some rounds with the tiny settings, from stage one on."""
     settings = variant(
         validate(merge(read_yaml(DEFAULT_CONFIG), read_yaml(tiny.TINY_CONFIG))), "salcr"
     )
@@ -97,7 +97,7 @@ def in_one_process(data: Path, checkpoint: Path, rounds: int) -> tuple[Network, 
 def test_other_thread_counts_agree_until_training_magnifies(
     stage_one: Path, tmp_path: Path, others: int
 ) -> None:
-    """The first step's losses, and the metrics of one checkpoint, are close to one thread's."""
+    """The first step's losses and the metrics of a checkpoint are close to those of one thread."""
     data = stage_one / "data"
     losses, scores = [], []
     for threads in (1, others):
@@ -112,5 +112,5 @@ def test_other_thread_counts_agree_until_training_magnifies(
         settings = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
         scores.append([draws["none"][0]["map"] for draws in settings.values()])
     torch.set_num_threads(1)
-    for found in (losses, scores):
-        assert np.allclose(found[1], found[0], rtol=TOLERANCE, atol=0)
+    for values in (losses, scores):
+        assert np.allclose(values[1], values[0], rtol=TOLERANCE, atol=0)

@@ -1,4 +1,4 @@
-"""`export`: the ONNX file gives the features of evaluation, or is not written."""
+"""`export`: the ONNX file computes the features used in evaluation, or is not written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.helpers import close
 
 
 @pytest.fixture(scope="module")
-def place(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def indexed(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with the tiny data, a network after stage one and an index of all images."""
     folder = tmp_path_factory.mktemp("export")
     for name in ("raw", "round00"):
@@ -33,74 +33,74 @@ def place(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def export(place: Path, out: Path, modality: str = "visible") -> int:
+def export(indexed: Path, out: Path, modality: str = "visible") -> int:
     """Run the stage."""
-    words = ["--checkpoint", place / "round00/checkpoint.pt", "--modality", modality]
+    words = ["--checkpoint", indexed / "round00/checkpoint.pt", "--modality", modality]
     return tiny.run("export", *words, "--out", out)
 
 
 @pytest.mark.parametrize("modality", ["visible", "infrared"])
-def test_any_number_of_pictures_gives_the_features_of_embed(
-    place: Path, tmp_path: Path, modality: str, capsys: pytest.CaptureFixture[str]
+def test_any_number_of_images_gives_the_features_of_embed(
+    indexed: Path, tmp_path: Path, modality: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pixels as Pillow reads them, through onnxruntime alone, give the rows of the index."""
-    assert export(place, tmp_path / "model.onnx", modality) == 0
+    """Pixels as Pillow reads them, with onnxruntime alone, give the rows of the index."""
+    assert export(indexed, tmp_path / "model.onnx", modality) == 0
     assert "onnxruntime's differ by" in capsys.readouterr().err
-    lines = pd.read_csv(place / "index/files.csv")
+    lines = pd.read_csv(indexed / "index/files.csv")
     rows = np.flatnonzero(lines["modality"] == modality)[::7]
-    folder = place / "raw" / {"visible": "Visible", "infrared": "Thermal"}[modality]
+    folder = indexed / "raw" / {"visible": "Visible", "infrared": "Thermal"}[modality]
     images = np.stack([np.asarray(Image.open(folder / lines["file"][row])) for row in rows])
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    wanted = np.load(place / "index/features.npy")[rows]
+    expected = np.load(indexed / "index/features.npy")[rows]
     for count in (1, 5, len(rows)):
-        (found,) = session.run(["features"], {"images": images[:count]})
-        close(found, wanted[:count])
+        (features,) = session.run(["features"], {"images": images[:count]})
+        close(features, expected[:count])
     (shown,) = session.get_outputs()
-    assert shown.shape == ["batch", wanted.shape[1]]
+    assert shown.shape == ["batch", expected.shape[1]]
     assert session.get_inputs()[0].shape == ["batch", 64, 32, 3]
 
 
-def test_the_file_says_where_it_comes_from(place: Path, tmp_path: Path) -> None:
-    """Modality and the checkpoint's SHA-256 are among the file's properties."""
-    assert export(place, tmp_path / "model.onnx", "infrared") == 0
+def test_the_file_says_where_it_comes_from(indexed: Path, tmp_path: Path) -> None:
+    """Modality and the checkpoint's SHA-256 are among the properties of the file."""
+    assert export(indexed, tmp_path / "model.onnx", "infrared") == 0
     model = onnx.load(str(tmp_path / "model.onnx"))
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert properties["modality"] == "infrared"
-    digest = files.sha256(place / "round00/checkpoint.pt")
+    digest = files.sha256(indexed / "round00/checkpoint.pt")
     assert json.loads(properties["checkpoint"]) == {"sha256": digest, "round": 0, "trial": 1}
 
 
 def test_other_features_are_not_written(
-    place: Path,
+    indexed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A file that computes something else, here without the mirror images, is refused."""
+    """A file that computes something else, here without the mirror images, is rejected."""
 
     def unmirrored(self: stage._Exported, images: Tensor) -> Tensor:
         views = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         return stage.l2_normalize(self.network(views, self.modality)[0])
 
     monkeypatch.setattr(stage._Exported, "forward", unmirrored)
-    assert export(place, tmp_path / "new/model.onnx") == 1
+    assert export(indexed, tmp_path / "new/model.onnx") == 1
     text = capsys.readouterr().err
     assert f"error: {tmp_path / 'new/model.onnx'}: not written" in text
     assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_missing_package_is_named(
-    place: Path,
+    indexed: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Without onnxruntime the message says what to install."""
+    """Without onnxruntime, the message says what to install."""
     there = stage.importlib.util.find_spec
 
-    def found(name: str) -> ModuleSpec | None:
+    def find_spec(name: str) -> ModuleSpec | None:
         return None if name == "onnxruntime" else there(name)
 
-    monkeypatch.setattr(stage.importlib.util, "find_spec", found)
-    assert export(place, tmp_path / "model.onnx") == 1
+    monkeypatch.setattr(stage.importlib.util, "find_spec", find_spec)
+    assert export(indexed, tmp_path / "model.onnx") == 1
     assert "error: onnxruntime is not installed; run: pip install onnx" in capsys.readouterr().err

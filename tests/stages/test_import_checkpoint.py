@@ -1,4 +1,4 @@
-"""`import-checkpoint`: a released file becomes ours, and a start by configuration alone."""
+"""`import-checkpoint`: a released file is converted and can be used by configuration alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.helpers import golden_shapes
 
 
 def released_like(network: Network) -> dict[str, Tensor]:
-    """Return a network's state under the released names, `rename_parameters` turned round."""
+    """Return a network's state under the released names, the inverse of `rename_parameters`."""
     names = {
         "visible_stem.": "visible_module.visible.",
         "infrared_stem.": "thermal_module.thermal.",
@@ -37,7 +37,7 @@ def released_like(network: Network) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def released() -> dict[str, Tensor]:
-    """Return a state dict as released, of a smaller backbone, with an entry that nothing uses."""
+    """Return a state dict as released, with a smaller backbone and an entry that is never used."""
     torch.manual_seed(1)
     network = Network(backbone="resnet18", width=64, num_parts=3)
     return {**released_like(network), "gem.p": torch.tensor([3.0])}
@@ -49,7 +49,7 @@ def import_checkpoint(source: Path, out: Path, *extra: object) -> int:
 
 
 def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All parameters of the network are those of the file; the rest is named as ignored."""
+    """All parameters of the network equal those of the file; the rest is named as ignored."""
     source, out = tmp_path / "best.pth.tar", tmp_path / "ours.pt"
     released = {name: sample_parameter(name, shape, 5) for name, shape in golden_shapes().items()}
     state = {f"module.{name}": value for name, value in released.items()}
@@ -59,25 +59,25 @@ def test_every_used_parameter_arrives(tmp_path: Path, capsys: pytest.CaptureFixt
     assert checkpoint["model"] == {"backbone": "resnet50", "width": 64, "num_parts": 3}
     assert (checkpoint["trial"], checkpoint["round"], checkpoint["data_hash"]) == (4, 0, None)
     assert checkpoint["image_size"] == [288, 144]  # of the published configuration
-    wanted, _ = rename_parameters(released)
-    assert checkpoint["state"].keys() == wanted.keys()
-    assert all(torch.equal(value, wanted[name]) for name, value in checkpoint["state"].items())
+    expected, _ = rename_parameters(released)
+    assert checkpoint["state"].keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in checkpoint["state"].items())
     text = capsys.readouterr().err
     for part in ("entry epoch (79)", "entry best_mAP (0.83", "visible_module.visible.layer1", "gem",
                  "disnet", "pos_embeding", "pretrain.checkpoint"):  # fmt: skip
         assert part in text, part
 
 
-def test_a_bare_state_dict_will_do(released: dict[str, Tensor], tmp_path: Path) -> None:
-    """The entry `state_dict` and the prefix `module.` may be missing: names and tensors alone."""
+def test_a_bare_state_dict_is_accepted(released: dict[str, Tensor], tmp_path: Path) -> None:
+    """The entry `state_dict` and the prefix `module.` are optional: names and tensors suffice."""
     torch.save(released, tmp_path / "bare.pth")
     assert import_checkpoint(tmp_path / "bare.pth", tmp_path / "ours.pt") == 0
 
 
-def test_the_size_of_the_images_can_be_told(
+def test_the_size_of_the_images_can_be_given(
     released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A network of other images is imported with their size; one without positions is refused."""
+    """A network for other image sizes is imported with its size; invalid sizes are rejected."""
     torch.save(released, tmp_path / "in.pth")
     words = (tmp_path / "in.pth", tmp_path / "ours.pt", "--image-size")
     assert import_checkpoint(*words, 384, 128) == 0
@@ -87,10 +87,10 @@ def test_the_size_of_the_images_can_be_told(
     assert "error: --image-size 384 0: below 32 pixels" in capsys.readouterr().err
 
 
-def test_what_is_left_out_is_named_in_a_line(
+def test_ignored_entries_are_named_in_one_line(
     released: dict[str, Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The state of an optimizer beside the network's does not fill the screen."""
+    """An optimizer state next to that of the network does not fill the screen."""
     moments = {index: {"exp_avg": torch.zeros(300, 300)} for index in range(60)}
     torch.save({"state_dict": released, "optimizer": {"state": moments}}, tmp_path / "in.pth")
     assert import_checkpoint(tmp_path / "in.pth", tmp_path / "ours.pt") == 0
@@ -102,13 +102,13 @@ def test_what_is_left_out_is_named_in_a_line(
 def test_numpy_scalars_are_plain_data(
     released: dict[str, Tensor], tmp_path: Path, scalar: np.generic
 ) -> None:
-    """NumPy's scalars beside the state dict do not hinder loading."""
+    """NumPy scalars next to the state dict do not prevent loading."""
     torch.save({"state_dict": released, "score": scalar}, tmp_path / "in.pth")
     assert import_checkpoint(tmp_path / "in.pth", tmp_path / "ours.pt") == 0
 
 
 def test_scalars_of_older_numpy_are_plain_data(released: dict[str, Tensor], tmp_path: Path) -> None:
-    """NumPy 1 pickled scalars by another module path, which released files carry."""
+    """NumPy 1 pickled scalars under another module path, which occurs in released files."""
     source = tmp_path / "in.pth"
     torch.save({"state_dict": released, "score": np.float64(2)}, source, pickle_protocol=2,
                _use_new_zipfile_serialization=False)  # fmt: skip
@@ -120,7 +120,7 @@ def test_scalars_of_older_numpy_are_plain_data(released: dict[str, Tensor], tmp_
 
 
 class Evil:
-    """Touches a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -150,7 +150,7 @@ def test_other_files_are_refused(
     damage: str,
     complaint: str,
 ) -> None:
-    """A file that is damaged or of something else is named; nothing is written, no code run."""
+    """A damaged or unrelated file is named; nothing is written, no code is executed."""
     source, out, hacked = tmp_path / "in.pth.tar", tmp_path / "out" / "ours.pt", tmp_path / "hacked"
     name = "base_resnet.base.layer4.0.conv1.weight"
     content: Any = {"state_dict": dict(released)}
@@ -190,14 +190,14 @@ def start(released: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory)
 
 
 def taken(start: Path, out: Path, *extra: object, trial: int = 1, width: int = 64) -> int:
-    """Run pretrain with the imported checkpoint in the place of stage one."""
+    """Run pretrain with the imported checkpoint in place of stage one."""
     path = start / "imported1.pt"
     words = ["--pretrain-checkpoint", path, "--from-checkpoint", path, "--model-width", width]
     return tiny.pretrain(start / "data", out, *words, *extra, trial=trial)
 
 
 def test_evaluation_and_stage_two_start_from_it(start: Path, tmp_path: Path) -> None:
-    """Round 0 is the imported network on this data, untrained; round 1 trains from there."""
+    """Round 0 is the imported network on this data, untrained; round 1 continues from there."""
     assert taken(start, tmp_path) == 0
     imported = torch.load(start / "imported1.pt", weights_only=True)
     ours = torch.load(tmp_path / "round00/checkpoint.pt", weights_only=True)
@@ -210,10 +210,10 @@ def test_evaluation_and_stage_two_start_from_it(start: Path, tmp_path: Path) -> 
     assert tiny.train(start / "data", tmp_path, 1) == 0
 
 
-def test_it_stays_with_its_trial_and_backbone(
+def test_it_is_bound_to_its_trial_and_backbone(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Another trial, or a configuration of another network, is refused and nothing written."""
+    """Another trial, or the configuration of another network, is rejected; nothing is written."""
     assert taken(start, tmp_path, trial=2) == 1
     assert "was trained on trial 1, not on 2" in capsys.readouterr().err
     assert taken(start, tmp_path, width=8) == 1
@@ -224,7 +224,7 @@ def test_it_stays_with_its_trial_and_backbone(
 def test_a_released_file_itself_is_refused_with_the_command(
     start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Naming the released file in the configuration says what to run first."""
+    """If the configuration names the released file itself, the message says what to run first."""
     source = start / "released.pth.tar"
     words = ["--pretrain-checkpoint", source, "--from-checkpoint", source, "--model-width", 64]
     assert tiny.pretrain(start / "data", tmp_path, *words) == 1

@@ -1,4 +1,4 @@
-"""`python -m salcr info`: what is here, and what is missing."""
+"""`python -m salcr info`: what exists, and what is missing."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support import tiny
 from tests.support.plans import REPOSITORY
 
 
-def said(capsys: pytest.CaptureFixture[str], directory: Path) -> str:
-    """Return what info prints of a folder."""
+def printed(capsys: pytest.CaptureFixture[str], directory: Path) -> str:
+    """Return what info prints about a folder."""
     assert tiny.run("info", "--directory", directory) == 0
     return capsys.readouterr().out
 
@@ -23,8 +23,8 @@ def said(capsys: pytest.CaptureFixture[str], directory: Path) -> str:
 def test_an_empty_folder_lists_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each data set of the configurations, weights and results; versions are those imported."""
-    text = said(capsys, tmp_path)
+    """Data sets of the configurations, weights and results; versions equal the imported ones."""
+    text = printed(capsys, tmp_path)
     for name, root in (("regdb", "RegDB"), ("sysu", "SYSU-MM01"), ("llcm", "LLCM")):
         assert f"{name}, {tmp_path / 'data' / root}: not there" in text
     assert "no ImageNet weights yet" in text and "make demo" in text
@@ -33,31 +33,31 @@ def test_an_empty_folder_lists_what_is_missing(
 
 
 def test_data_and_results_are_found(
-    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    finished_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A finished run with its figures; a part of a data set is told from the published one."""
+    """A finished run with its figures; part of a data set is distinguished from all of it."""
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/RegDB").symlink_to(finished / "data/tiny")
-    (tmp_path / "results").symlink_to(finished / "results")
-    text = said(capsys, tmp_path)
+    (tmp_path / "data/RegDB").symlink_to(finished_run / "data/tiny")
+    (tmp_path / "results").symlink_to(finished_run / "results")
+    text = printed(capsys, tmp_path)
     assert "RegDB: 120 images; not as published: " in text
-    line = pd.read_csv(finished / "results/tiny/summary.csv").query("stage == 'salcr'").iloc[0]
-    wanted = f"rank-1 {line['rank1_mean']:.1f}, mAP {line['map_mean']:.1f} over 2 trials"
-    assert f"salcr, {line['setting']}, {wanted}" in text
+    line = pd.read_csv(finished_run / "results/tiny/summary.csv").query("stage == 'salcr'").iloc[0]
+    expected = f"rank-1 {line['rank1_mean']:.1f}, mAP {line['map_mean']:.1f} over 2 trials"
+    assert f"salcr, {line['setting']}, {expected}" in text
 
 
 def test_a_broken_data_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A split file that cannot be read is said in a line, not a traceback."""
+    """A split file that cannot be read is reported in one line, without a traceback."""
     index = tmp_path / "data/RegDB/idx"
     index.mkdir(parents=True)
     (index / "train_visible_1.txt").write_text("one two three\n")
-    assert "train_visible_1.txt, line 1: expected" in said(capsys, tmp_path)
+    assert "train_visible_1.txt, line 1: expected" in printed(capsys, tmp_path)
 
 
 def test_packages_other_than_locked_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is older and one that is not installed; markers of other platforms do not count."""
+    """One is older and one is not installed; markers of other platforms do not count."""
     locked = ["torch==99.0", "no-such-package==1.0", "other==1.0 ; sys_platform == 'none'"]
     (tmp_path / "requirements.lock").write_text("\n".join(locked))
     monkeypatch.setattr(info, "CHECKOUT", tmp_path)
@@ -68,12 +68,12 @@ def test_packages_other_than_locked_are_named(
     ]
 
 
-def test_outside_a_clone_it_says_what_it_can(
+def test_outside_a_clone_it_reports_what_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a package that is installed alone: versions and the default data set, no `make`."""
+    """For an installed package alone: versions and the default data set, without `make`."""
     monkeypatch.setattr(info, "CHECKOUT", None)
-    text = said(capsys, tmp_path)
+    text = printed(capsys, tmp_path)
     assert f"installed in {REPOSITORY}, not in a clone of the repository" in text
     assert f"regdb, {tmp_path / 'data/RegDB'}: not there" in text and "sysu" not in text
     assert f"torch {torch.__version__.split('+')[0]}" in text

@@ -1,4 +1,4 @@
-"""The stages, run through the command line on a tiny drawn data set."""
+"""The stages, run through the command line on a tiny synthetic data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support import tiny
 
 @pytest.fixture(scope="module")
 def data(stage_one: Path) -> Path:
-    """Return the folder that preprocess wrote."""
+    """Return the folder written by preprocess."""
     return stage_one / "data"
 
 
@@ -38,7 +38,7 @@ def results(data: Path, stage_one: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_preprocess_stores_every_image_where_the_manifest_says(data: Path) -> None:
-    """Row by row, the arrays hold the resized source image of the manifest's file."""
+    """Row by row, the arrays contain the resized source image of the file in the manifest."""
     manifest = pd.read_csv(data / "manifest.csv")
     assert len(manifest) == 2 * 2 * 12 * 5  # trials x modalities x identities x images
     for modality in ("visible", "infrared"):
@@ -51,7 +51,7 @@ def test_preprocess_stores_every_image_where_the_manifest_says(data: Path) -> No
 
 
 def test_preprocess_keeps_train_and_test_apart(data: Path) -> None:
-    """Within a trial no identity and no image is in both splits, and the halves are equal."""
+    """Within a trial, no identity and no image is in both splits, and the halves are equal."""
     lines = pd.read_csv(data / "manifest.csv")
     lines["folder"] = lines["file"].str.split("/").str[1]
     for _, trial in lines.groupby("trial"):
@@ -61,7 +61,7 @@ def test_preprocess_keeps_train_and_test_apart(data: Path) -> None:
 
 
 def test_preprocess_writes_identities_to_their_own_file_only(data: Path) -> None:
-    """The manifest, which training reads, has no identity; the other file lines up with it."""
+    """The manifest, which training reads, has no identities; the other file matches its rows."""
     manifest, identities = (pd.read_csv(data / f"{n}.csv") for n in ("manifest", "identities"))
     assert "identity" not in manifest
     key = ["trial", "split", "modality", "row"]
@@ -69,7 +69,7 @@ def test_preprocess_writes_identities_to_their_own_file_only(data: Path) -> None
 
 
 def test_labels_mean_the_same_clusters_as_the_association(results: Path) -> None:
-    """Each clustered image carries a label in both spaces within their sizes; outliers none."""
+    """Each clustered image has a valid label in both spaces; outliers have none."""
     labels = pd.read_csv(results / "round01/labels.csv")
     clustered = labels["cluster"] >= 0
     assert clustered.any()
@@ -111,31 +111,31 @@ def test_metrics_are_those_of_flip_averaged_features(data: Path, results: Path) 
         features[modality] = (unit[0] + unit[1]).numpy().astype(float)
         features[modality] /= np.linalg.norm(features[modality], axis=1, keepdims=True)
         identity[modality] = side["identity"].to_numpy()
-    found = json.loads((results / "round02/metrics.json").read_text())["settings"]
+    settings = json.loads((results / "round02/metrics.json").read_text())["settings"]
     for setting, (query, gallery) in {
         "visible-to-thermal": ("visible", "infrared"),
         "thermal-to-visible": ("infrared", "visible"),
     }.items():
         gaps = features[query][:, None] - features[gallery][None]
-        wanted = retrieval_metrics((gaps**2).sum(2), identity[query], identity[gallery])
-        (only,) = found[setting]["none"]
-        assert only["map"] == pytest.approx(wanted.map, abs=1e-4)
-        assert np.allclose(only["cmc"], wanted.cmc, atol=1e-9)
+        expected = retrieval_metrics((gaps**2).sum(2), identity[query], identity[gallery])
+        (only,) = settings[setting]["none"]
+        assert only["map"] == pytest.approx(expected.map, abs=1e-4)
+        assert np.allclose(only["cmc"], expected.cmc, atol=1e-9)
 
 
 def test_rankings_name_the_nearest_and_mark_them_rightly(data: Path, results: Path) -> None:
-    """The marks of the ranking list agree with the identities of the rows it names."""
+    """The marks in the ranking list agree with the identities of the rows it names."""
     lines = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'test'")
     identity = dict(lines.set_index(["modality", "row"])["identity"].items())
-    found = json.loads((results / "round02/rankings.json").read_text())["settings"]
-    for ranking in found["visible-to-thermal"]["queries"]:
-        wanted = identity["visible", ranking["query"]]
-        marks = [identity["infrared", row] == wanted for row in ranking["gallery"]]
+    settings = json.loads((results / "round02/rankings.json").read_text())["settings"]
+    for ranking in settings["visible-to-thermal"]["queries"]:
+        expected = identity["visible", ranking["query"]]
+        marks = [identity["infrared", row] == expected for row in ranking["gallery"]]
         assert marks == ranking["right"]
 
 
 def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Path) -> None:
-    """With all identities shuffled, labels and checkpoint are the same bytes; quality is not."""
+    """With all identities shuffled, labels and checkpoint are identical; their quality is not."""
     other = tmp_path / "data"
     shutil.copytree(data, other)
     shuffled = pd.read_csv(other / "identities.csv")
@@ -153,7 +153,7 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
 
 
 def test_training_runs_without_the_identity_file(data: Path, tmp_path: Path) -> None:
-    """Pretrain, associate and train need no identities: with the file gone they still succeed."""
+    """Pretrain, associate and train succeed without the file of identities."""
     bare = tmp_path / "data"
     bare.mkdir()
     for path in data.iterdir():
@@ -165,7 +165,7 @@ def test_training_runs_without_the_identity_file(data: Path, tmp_path: Path) -> 
 
 
 def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path) -> None:
-    """Stage one and a round of stage two, run again, give the same checkpoints bit for bit."""
+    """Stage one and a round of stage two, run a second time, give identical checkpoints."""
     assert tiny.pretrain(data, tmp_path) == 0
     assert tiny.associate(data, tmp_path, 1) == 0
     assert tiny.train(data, tmp_path, 1) == 0
@@ -183,7 +183,7 @@ def test_equal_runs_write_equal_bytes(data: Path, results: Path, tmp_path: Path)
 def test_another_seed_or_trial_gives_another_network(
     data: Path, results: Path, tmp_path: Path
 ) -> None:
-    """Seed and trial both reach the weights."""
+    """Seed and trial both affect the weights."""
     first = torch.load(results / "round00/checkpoint.pt", weights_only=True)["state"]
     for extra, trial in ((["--seed", 5], 1), ([], 2)):
         out = tmp_path / f"{trial}"
@@ -195,7 +195,7 @@ def test_another_seed_or_trial_gives_another_network(
 
 
 def test_the_second_round_continues_the_optimizer(results: Path) -> None:
-    """Adam's step count runs on through the file of the round before."""
+    """Adam's step count continues from the file of the previous round."""
     steps = [
         torch.load(results / f"round{r:02d}/optimizer.pt", weights_only=True)["adam"]["state"][0][
             "step"
@@ -206,7 +206,7 @@ def test_the_second_round_continues_the_optimizer(results: Path) -> None:
 
 
 def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Path) -> None:
-    """The summary holds mean and sample deviation over trials, computed by hand here."""
+    """The summary contains mean and sample deviation over trials, computed by hand here."""
     root = results.parent.parent
     other = root / "salcr/trial02"
     for path in results.rglob("*"):

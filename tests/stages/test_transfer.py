@@ -1,4 +1,4 @@
-"""Another data set's network: evaluated by a stage that says so, refused by all others."""
+"""Another data set's network: evaluated by a stage that says so, rejected by all others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support import tiny
 
 @pytest.fixture(scope="module")
 def source(stage_one: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with drawn people in two layouts, and a network of RegDB's."""
+    """Return a folder with synthetic people in two layouts, and a network trained on RegDB."""
     folder = tmp_path_factory.mktemp("transfer")
     for name in ("data", "round00"):
         (folder / name).symlink_to(stage_one / name)
@@ -32,10 +32,10 @@ def transfer(source: Path, out: Path, *, to: str, other: str = "data") -> int:
 
 
 def test_figures_are_those_of_the_same_network_evaluated(source: Path, tmp_path: Path) -> None:
-    """Its checkpoint, forged to be of the other data set, passes evaluation with equal figures."""
+    """Forged to be from the other data set, its checkpoint passes evaluation with equal metrics."""
     assert transfer(source, tmp_path, to="sysu") == 0
-    found = json.loads((tmp_path / "metrics.json").read_text())
-    assert found["trained_on"] == {"layout": "regdb", "published": False, "trial": 1, "round": 0}
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["trained_on"] == {"layout": "regdb", "published": False, "trial": 1, "round": 0}
     checkpoint = torch.load(source / "round00/checkpoint.pt", weights_only=True)
     summary = json.loads((source / "sysu/preprocess.json").read_text())
     assert checkpoint["data_hash"] != summary["data_hash"]
@@ -44,9 +44,9 @@ def test_figures_are_those_of_the_same_network_evaluated(source: Path, tmp_path:
         {**checkpoint, "data_hash": summary["data_hash"]}, tmp_path / "round00/checkpoint.pt"
     )
     assert tiny.evaluate(source / "sysu", tmp_path, 0) == 0
-    wanted = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
-    assert found["settings"] == wanted
-    assert set(wanted) == {"all", "indoor", "all multi-shot", "indoor multi-shot"}
+    expected = json.loads((tmp_path / "round00/metrics.json").read_text())["settings"]
+    assert metrics["settings"] == expected
+    assert set(expected) == {"all", "indoor", "all multi-shot", "indoor multi-shot"}
 
 
 def test_evaluation_refuses_it(
@@ -65,10 +65,10 @@ def test_evaluation_refuses_it(
         ("data", "sysu", "was trained on data_hash"),
     ],
 )
-def test_what_is_no_other_data_set_is_refused(
+def test_a_wrong_data_set_is_refused(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], to: str, other: str, said: str
 ) -> None:
-    """The data set's own network, and one that the named data set did not train."""
+    """This covers the data set's own network, and one not trained on the named data set."""
     assert transfer(source, tmp_path, to=to, other=other) == 1
     assert said in capsys.readouterr().err
     assert not (tmp_path / "metrics.json").exists()

@@ -1,4 +1,4 @@
-"""The download of ImageNet weights, from a local folder or server instead of the internet."""
+"""The download of ImageNet weights, from a local folder or server instead of the Internet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support import faults
 
 
 def published(folder: Path, content: bytes, digest: str) -> str:
-    """Return the URL of a file with that content whose name carries `digest`."""
+    """Return the URL of a file with that content whose name contains `digest`."""
     path = folder / f"resnet18-{digest[:8]}.pth"
     path.write_bytes(content)
     return path.as_uri()
@@ -31,7 +31,7 @@ def published(folder: Path, content: bytes, digest: str) -> str:
 def test_a_download_is_checked_against_its_name(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The right content is written, its full SHA-256 returned; a log gets no progress bar."""
+    """Correct content is written and its SHA-256 returned; a log gets no progress bar."""
     content = b"weights" * 1000
     digest = hashlib.sha256(content).hexdigest()
     out = tmp_path / "out/resnet18.pth"
@@ -41,7 +41,7 @@ def test_a_download_is_checked_against_its_name(
 
 
 def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
-    """Content that does not match the name is refused; the old file stays, and no other."""
+    """Content that does not match the name is rejected; only the old file remains."""
     url = published(tmp_path, b"damaged", "0123456789abcdef")
     out = tmp_path / "out/resnet18.pth"
     out.parent.mkdir()
@@ -52,7 +52,7 @@ def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_no_connection_says_what_to_do(tmp_path: Path) -> None:
-    """A file that cannot be fetched points to model.weights."""
+    """The message for a file that cannot be fetched points to model.weights."""
     url = (tmp_path / "absent-01234567.pth").as_uri()
     with pytest.raises(SalcrError, match=r"model\.weights"):
         download(url, tmp_path / "out.pth")
@@ -62,7 +62,7 @@ def test_no_connection_says_what_to_do(tmp_path: Path) -> None:
 def test_a_silent_server_is_not_waited_for_forever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that accepts and never answers counts as no connection."""
+    """A server that accepts a connection and never answers counts as no connection."""
     monkeypatch.setattr(weights, "_TIMEOUT", 0.2)
     monkeypatch.setenv("no_proxy", "*")
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -73,7 +73,7 @@ def test_a_silent_server_is_not_waited_for_forever(
 
 
 def test_a_full_disk_is_not_called_a_bad_connection(tmp_path: Path) -> None:
-    """A file that may not grow is named as every stage names it."""
+    """A file that cannot be written is named as in every other stage."""
     content = bytes(1 << 20)
     url = published(tmp_path, content, hashlib.sha256(content).hexdigest())
     out = tmp_path / "out/resnet18.pth"
@@ -98,7 +98,7 @@ download(sys.argv[1], Path(sys.argv[2]))
 
 
 def test_sigterm_during_a_download_leaves_nothing(tmp_path: Path) -> None:
-    """Neither our temporary nor torch.hub's own remains when half of the file has come."""
+    """After half of the file, neither our temporary file nor torch.hub's remains."""
     out = tmp_path / "out/resnet18.pth"
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)  # a job that fails before it connects must not hang the test

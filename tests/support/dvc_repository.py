@@ -1,4 +1,4 @@
-"""Git repositories made from this checkout, and commands in them; the tests of DVC use them."""
+"""Git repositories created from this checkout, and commands in them, for the tests of DVC."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RESULTS = Path("results/regdb")
 
 
 def new_repository(folder: Path) -> None:
-    """Make a repository of this checkout's files, as they are now, with drawn raw data beside."""
+    """Create a repository of this checkout's current files, with synthetic raw data beside them."""
     words = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     for name in filter(None, do(REPOSITORY, "git", *words).split("\0")):
         if (REPOSITORY / name).exists():
@@ -33,7 +33,7 @@ def new_repository(folder: Path) -> None:
 
 
 def write_settings(folder: Path, learning_rate: float) -> None:
-    """Write the values of the tiny workflow, as if they were RegDB's, into config/default.yaml."""
+    """Write the values of the tiny workflow into config/default.yaml, as if they were RegDB's."""
     dataset = {"name": "regdb", "root": "data/RegDB", "synthetic": False, "allow_subset": True}
     own = {"dataset": dataset, "rounds": 2, "evaluate_every": 2, "plot": {"dpi": 50}}
     own |= {"train": {"learning_rate": learning_rate}}
@@ -43,7 +43,7 @@ def write_settings(folder: Path, learning_rate: float) -> None:
 
 
 def ask(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder and return it with its joined output."""
+    """Run a command in a folder and return it with its combined output."""
     return subprocess.run(
         list(map(str, words)),
         cwd=folder,
@@ -56,7 +56,7 @@ def ask(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return variables with which neither the user's nor the machine's DVC has a say."""
+    """Return variables that keep the user's and the machine's DVC settings out."""
     outside = str(folder.parent / "outside")
     names = ("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR")
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -82,20 +82,20 @@ def planned(folder: Path, *words: object) -> dict[str, int]:
 
 
 def commit(folder: Path, message: str) -> None:
-    """Commit everything that Git does not ignore, and name the commit."""
+    """Commit everything that Git does not ignore, with this message."""
     do(folder, "git", "add", "--all")
     do(folder, "git", "commit", "--quiet", "--message", message)
     do(folder, "git", "tag", message)
 
 
 def clone_of(repository: Path, folder: Path) -> Path:
-    """Return a fresh clone in which nothing was pulled yet."""
+    """Return a fresh clone in which nothing has been pulled yet."""
     do(repository, "git", "clone", "--quiet", repository, folder)
     identify(folder)
     return folder
 
 
 def identify(folder: Path) -> None:
-    """Tell Git who commits here."""
+    """Configure the identity of the committer."""
     do(folder, "git", "config", "user.name", "A Tester")
     do(folder, "git", "config", "user.email", "tester@example.org")

@@ -1,4 +1,4 @@
-"""What the tests of faults share: every stage as a command, what it writes, and damage."""
+"""What the tests of faults share: every stage as a command, its outputs, and damage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support import tiny
 from tests.support.plans import REPOSITORY
 
-# No variable of a surrounding Snakemake or test run may reach a job.
+# No variable of an enclosing Snakemake or test run may reach a job.
 ENVIRONMENT = {**os.environ, "PYTEST_XDIST_WORKER": "", "PYTHONPATH": str(REPOSITORY)}
 
 OUT, TABLES = Path("tiny/salcr/trial01"), Path("tiny")
@@ -39,15 +39,15 @@ WRITES: dict[str, list[Path]] = {
 STAGES = list(WRITES)
 
 
-def words(stage: str, place: Path) -> list[str]:
+def words(stage: str, directory: Path) -> list[str]:
     """Return the command line, after `python -m salcr`, of a stage in a folder."""
-    data, out, tables = place / "data", place / OUT, place / TABLES
+    data, out, tables = directory / "data", directory / OUT, directory / TABLES
     rankings = out / "round01/rankings.json"
     figure = tables / "figures/ranking"
     commands: dict[str, list[object]] = {
-        "synthesize": ["--out", place / "raw", "--seed", 3, *tiny.SYNTHESIZE],
+        "synthesize": ["--out", directory / "raw", "--seed", 3, *tiny.SYNTHESIZE],
         "preprocess": [
-            "--root", place / "raw", "--layout", "regdb", "--out", data, *tiny.PREPROCESS,
+            "--root", directory / "raw", "--layout", "regdb", "--out", data, *tiny.PREPROCESS,
         ],
         "pretrain": tiny.pretrain_words(data, out)[1:],
         "associate": tiny.associate_words(data, out, 1)[1:],
@@ -67,55 +67,55 @@ def words(stage: str, place: Path) -> list[str]:
     return [stage.replace("_", "-"), *map(str, commands[stage])]
 
 
-def run_every_stage(place: Path) -> Path:
+def run_every_stage(directory: Path) -> Path:
     """Run every stage in an empty folder; return the folder."""
     for stage in STAGES:
         if stage == "aggregate":  # reads the evaluation after stage one, too
-            evaluation = tiny.evaluate(place / "data", place / OUT, 0)
+            evaluation = tiny.evaluate(directory / "data", directory / OUT, 0)
             assert evaluation == 0
-        assert tiny.run(*words(stage, place)) == 0, stage
-    return place
+        assert tiny.run(*words(stage, directory)) == 0, stage
+    return directory
 
 
-def copy_run(source: Path, place: Path, *, without: str | None = None) -> Path:
-    """Copy a finished folder, without what one stage wrote; return the copy."""
-    shutil.copytree(source, place)
+def copy_run(source: Path, directory: Path, *, without: str | None = None) -> Path:
+    """Copy a finished folder, except what one stage wrote; return the copy."""
+    shutil.copytree(source, directory)
     if without == "synthesize":
-        shutil.rmtree(place / "raw")
+        shutil.rmtree(directory / "raw")
     for path in WRITES.get(without or "", []):
-        (place / path).unlink(missing_ok=True)
-    return place
+        (directory / path).unlink(missing_ok=True)
+    return directory
 
 
-def contents(place: Path, stage: str) -> dict[Path, bytes | None]:
-    """Return what a stage wrote: path -> bytes, None where there is no file."""
+def contents(directory: Path, stage: str) -> dict[Path, bytes | None]:
+    """Return what a stage wrote: path -> bytes, or None where there is no file."""
     return {
-        path: (place / path).read_bytes() if (place / path).exists() else None
+        path: (directory / path).read_bytes() if (directory / path).exists() else None
         for path in WRITES[stage]
     }
 
 
-def job(stage: str, place: Path, *before: object) -> subprocess.CompletedProcess[str]:
-    """Run a stage in a process of its own, `before` in front of the command."""
-    command = [*map(str, before), sys.executable, "-m", "salcr", *words(stage, place)]
+def job(stage: str, directory: Path, *before: object) -> subprocess.CompletedProcess[str]:
+    """Run a stage in a separate process, with `before` in front of the command."""
+    command = [*map(str, before), sys.executable, "-m", "salcr", *words(stage, directory)]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
 
 
 def flip(path: Path, share: float = 0.5) -> None:
-    """Change one bit of a file, at that share of its length."""
+    """Change one bit of a file at a position given as a share of its length."""
     content = bytearray(path.read_bytes())
     content[int(len(content) * share)] ^= 1
     path.write_bytes(content)
 
 
 def the_error(text: str) -> str:
-    """Return the one line that begins with `error: `, having checked that there is no traceback."""
+    """Return the line that begins with `error: `, after checking that there is no traceback."""
     assert "Traceback" not in text, text
     lines = [line for line in text.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, text
     return lines[0]
 
 
-def temporaries(place: Path) -> list[Path]:
-    """Return the files and folders under temporary names."""
-    return [path for path in place.rglob(".*") if ".unfinished-" in path.name]
+def temporaries(directory: Path) -> list[Path]:
+    """Return the files and folders with temporary names."""
+    return [path for path in directory.rglob(".*") if ".unfinished-" in path.name]

@@ -1,4 +1,4 @@
-"""Asks a fork server to run a module as `python -m` does; imports nothing that takes time."""
+"""Asks a fork server to run a module like `python -m`; imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def run_in_fork(
     """Return the exit status of `python -m MODULE WORDS` in this folder, run in a fork.
 
     Args:
-        address: path of the server's socket.
-        module: to run.
-        words: of its command line.
-        streams: file descriptors for standard output and error.
-        environment: variables of the fork.
+        address: Path of the server's socket.
+        module: Module to run.
+        words: Its command-line arguments.
+        streams: File descriptors for standard output and error.
+        environment: Environment variables of the fork.
     """
     request = {"module": module, "words": words, "directory": str(Path.cwd())}
     request["environment"] = environment
@@ -31,6 +31,6 @@ def run_in_fork(
             return int(answer.read())
 
 
-if __name__ == "__main__":  # in the place of python: ADDRESS -m MODULE WORDS
+if __name__ == "__main__":  # in place of python: ADDRESS -m MODULE WORDS
     _, address, _, module, *words = sys.argv
     sys.exit(run_in_fork(address, module, words, [1, 2], dict(os.environ)))

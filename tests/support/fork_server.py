@@ -1,7 +1,7 @@
 """Runs Snakemake and its jobs in forks of a process that has imported what they import.
 
-That saves most of their processor time. A fork is as fresh as a new process: nothing that it
-changes reaches the next one. The server itself does not import `salcr`, so that each fork gets the
+That saves most of their processor time. A fork is as clean as a new process: nothing that it
+changes affects the next one. The server itself does not import `salcr`, so that each fork uses the
 package of its own checkout.
 """
 
@@ -36,7 +36,7 @@ _IMPORTS = {
 
 
 def snakemake_in_fork(words: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Return status and joined output of `python -m snakemake WORDS`; jobs run in forks, too."""
+    """Return status and combined output of `python -m snakemake WORDS`; jobs also run in forks."""
     address = str(_server() / "socket")
     with tempfile.TemporaryFile("w+") as output:
         streams = [output.fileno()] * 2
@@ -47,8 +47,8 @@ def snakemake_in_fork(words: Sequence[str], environment: dict[str, str]) -> tupl
 
 @cache
 def _server() -> Path:
-    """Start the server of this test process; return its folder. It ends with its input."""
-    folder = Path(tempfile.mkdtemp(prefix="salcr-fork-", dir="/tmp"))  # sockets want short paths
+    """Start the server of this test process; return its folder. It ends when its input ends."""
+    folder = Path(tempfile.mkdtemp(prefix="salcr-fork-", dir="/tmp"))  # sockets need short paths
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fork_server", folder],
         cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -60,7 +60,7 @@ def _server() -> Path:
 
 def serve(folder: Path) -> None:
     """Answer requests until the input ends."""
-    python = folder / "python"  # what stands for Python in the forks of Snakemake
+    python = folder / "python"  # replaces Python in the forks of Snakemake
     python.write_text(
         f'#!/bin/sh\nexec "{sys.executable}" -IS "{fork_client.__file__}" "{folder}/socket" "$@"\n'
     )
@@ -88,7 +88,7 @@ def _some_fork_ended() -> bool:
 
 
 def _answer(connection: socket.socket, python: Path) -> None:
-    """Let a fork run what is asked for, and another one wait for it and send its exit status."""
+    """Make one fork run the request, and another wait for it and send its exit status."""
     text, streams, *_ = socket.recv_fds(connection, 1 << 20, 2)
     while part := connection.recv(1 << 20):
         text += part

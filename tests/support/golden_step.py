@@ -15,7 +15,7 @@ SPACES = ("visible", "infrared")
 
 
 class Step(NamedTuple):
-    """Inputs of the step; `leaves` are the tensors whose gradients the file holds, by name."""
+    """Inputs of the step; `leaves` are the tensors, by name, whose gradients the file holds."""
 
     leaves: dict[str, Tensor]
     features: Features
@@ -30,7 +30,7 @@ class Step(NamedTuple):
 
 
 def golden_step(device: Any) -> Step:
-    """Return the step with fresh leaves that require a gradient."""
+    """Return the step with new leaves that require a gradient."""
     data = golden_arrays("losses")
 
     def tensor(name: str) -> Tensor:
@@ -71,7 +71,7 @@ def golden_step(device: Any) -> Step:
 
 
 def check_gradients(step: Step, prefix: str) -> None:
-    """Assert that all leaves carry the file's gradients, `prefix` "" or "released_"."""
+    """Assert that all leaves have the file's gradients, with `prefix` "" or "released_"."""
     data = golden_arrays("losses")
     assert len(step.leaves) == 8
     for name, leaf in step.leaves.items():

@@ -70,7 +70,7 @@ def canonical(labels: np.ndarray) -> list[int]:
 def sequential_memory(
     memory: np.ndarray, features: np.ndarray, labels: np.ndarray, momentum: float
 ) -> np.ndarray:
-    """Return the memory after the rule of METHOD 2.7, sample after sample, in float64."""
+    """Return the memory updated by the rule of METHOD 2.7, sample by sample, in float64."""
     memory = memory.astype(np.float64)
     for feature, label in zip(features, labels, strict=True):
         mixed = momentum * memory[label] + (1 - momentum) * feature

@@ -1,4 +1,4 @@
-"""What the tests of the documentation read in Markdown files."""
+"""What the tests of the documentation read from Markdown files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = sorted(
 
 
 def code_spans(text: str) -> list[str]:
-    """Return what is set as code inside a line."""
+    """Return the inline code of a text."""
     return re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text)
 
 
@@ -30,7 +30,7 @@ def code_lines(text: str) -> list[str]:
 
 
 def commands(text: str, program: str) -> list[str]:
-    """Return all commands of a program that a page shows, each without the program's name."""
+    """Return all commands of a program shown on a page, each without the program's name."""
     pieces = [
         piece.strip(" ()")
         for line in [*code_lines(text), *code_spans(text)]

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """Collects the elements of a page with their attributes, its text, and its tables' rows."""
+    """Collects a page's elements with their attributes, its text, and the rows of its tables."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -17,7 +17,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep an element."""
+        """Store an element."""
         self.elements.append((tag, dict(attrs)))
         if tag == "tr":
             self.rows.append([])
@@ -31,11 +31,11 @@ class Page(HTMLParser):
             self._in_cell = False
 
     def handle_data(self, data: str) -> None:
-        """Keep what a reader sees."""
+        """Store the text that a reader sees."""
         self.text += data
         if self._in_cell:
             self.rows[-1][-1] += data
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Return the attributes of all elements of a kind."""
+        """Return the attributes of all elements with this tag."""
         return [attributes for name, attributes in self.elements if name == tag]

@@ -1,4 +1,4 @@
-"""Runs snakemake in a folder and reads its plans, for the tests of the whole workflow."""
+"""Runs Snakemake in a folder and reads its plans, for the tests of the whole workflow."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def command(repository: Path = REPOSITORY) -> list[str]:
 
 
 def copy_code(to: Path) -> None:
-    """Copy what a run needs of the checkout, so that a test may edit it.
+    """Copy the parts of the checkout that a run needs, so that a test may edit them.
 
-    The compiled kernels are copied too, which otherwise cost a run twenty seconds.
+    This includes the compiled kernels, which otherwise cost a run twenty seconds.
     """
-    ignored = shutil.ignore_patterns("*.pyc*", "*.tmp*")  # of processes that write just now
+    ignored = shutil.ignore_patterns("*.pyc*", "*.tmp*")  # from processes that are writing now
     for name in _CODE:
         source = REPOSITORY / name
         if source.is_dir():
@@ -38,17 +38,17 @@ def copy_code(to: Path) -> None:
 def snakemake(
     directory: Path, *words: object, repository: Path = REPOSITORY, fork: bool | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run snakemake in a folder and return the finished process with its joined output.
+    """Run Snakemake in a folder and return the finished process with its combined output.
 
     Args:
-        directory: where it runs.
-        words: of its command line.
-        repository: whose Snakefile it reads.
-        fork: whether it and its jobs run in forks of a process that has imported what they import;
-            by default a dry run does.
+        directory: Where it runs.
+        words: Its command-line arguments.
+        repository: The checkout whose Snakefile it uses.
+        fork: Whether it and its jobs run in forks of a process that has imported what they import;
+                by default only a dry run does.
     """
     line = [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)]
-    # No variable of a surrounding Snakemake or test run may reach this one.
+    # No variable of an enclosing Snakemake or test run may reach this one.
     environment = {**os.environ, "PYTEST_XDIST_WORKER": ""}
     if "--dry-run" in words if fork is None else fork:
         status, output = snakemake_in_fork(line[3:], environment)

@@ -1,7 +1,7 @@
-"""A real SLURM of one node on this machine, its two GPUs pretended, while a test needs it.
+"""A real SLURM with one node on this machine and two fake GPUs, running while a test needs it.
 
-No systemd, cgroups, accounting or root; everything in one temporary folder; nothing of a SLURM that
-the machine may have is read or changed.
+No systemd, cgroups, accounting or root; everything is in one temporary folder; a SLURM that the
+machine may already have is neither read nor changed.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
-Found = TypeVar("Found")
+Result = TypeVar("Found")
 
-# As on most machines, the daemons lie where a user's PATH does not look.
+# On most machines the daemons are in folders that are not on a user's PATH.
 PATH = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "setpriv")
 GPUS = ("/dev/null", "/dev/zero")  # every machine has these devices
 
-# The node claims more cores and memory than there are, so that GPUs alone limit what runs at once.
-# The partitions are those that profiles/slurm names.
+# The node claims more cores and memory than exist, so that only GPUs limit what runs at once.
+# The partitions are those named in profiles/slurm.
 SLURM_CONF = """
 ClusterName=salcr
 SlurmctldHost={host}(127.0.0.1)
@@ -61,20 +61,20 @@ PartitionName=cpu Nodes={host}
 PartitionName=gpu Nodes={host}
 """
 
-# Runs as each job's prolog and epilog: what SLURM gave to whom, and until when.
+# Runs as each job's prolog and epilog: what SLURM assigned to which job, and until when.
 RECORD = """#!/bin/sh
 now=$(date +%s.%N)
 echo "$SLURM_SCRIPT_CONTEXT $now $SLURM_JOB_ID ${{SLURM_JOB_GPUS:-none}}" >> {home}/records
 """
 
-# The SLURM plugin drops every SLURM_* variable, this one too, before the srun inside a job.
+# The SLURM plugin drops every SLURM_* variable, including this one, before the srun in a job.
 SRUN = """#!/bin/sh
 SLURM_CONF={home}/slurm.conf exec {srun} "$@"
 """
 
 
 class Allocation(NamedTuple):
-    """When a job had a node, and the GPUs it was given there: "none" or, say, "0"."""
+    """When a job had a node, and which GPUs it was assigned there: "none" or, for example, "0"."""
 
     job: str
     gpus: str
@@ -88,48 +88,48 @@ class Cluster:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.environment = {
-            # A surrounding job's variables would be taken for this cluster's.
+            # The variables of an enclosing job would be mistaken for this cluster's.
             **{name: value for name, value in os.environ.items() if not name.startswith("SLURM_")},
             "SLURM_CONF": str(home / "slurm.conf"),
             "PATH": f"{home}{os.pathsep}{PATH}",
         }
 
     def ask(self, *words: str) -> str:
-        """Return what a SLURM command prints, without its last line break."""
+        """Return what a SLURM command prints, without its trailing newline."""
         return subprocess.run(
             words, env=self.environment, capture_output=True, text=True, check=True, timeout=30
         ).stdout.rstrip()
 
     def jobs(self) -> list[dict[str, str]]:
-        """Return SLURM's record of every job, by submission: field -> value."""
+        """Return SLURM's record of every job, in order of submission: field -> value."""
         lines = self.ask("scontrol", "show", "job", "--oneliner").splitlines()
         return [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in lines if "JobId=" in line]
 
     def allocations(self) -> list[Allocation]:
-        """Return what prolog and epilog recorded of the jobs that have ended."""
+        """Return what prolog and epilog recorded about the jobs that have ended."""
         starts: dict[str, float] = {}
-        found = []
+        ended = []
         for line in (self.home / "records").read_text().splitlines():
             context, moment, job, gpus = line.split()
             if context.startswith("prolog"):
                 starts[job] = float(moment)
             else:
-                found.append(Allocation(job, gpus, starts[job], float(moment)))
-        return found
+                ended.append(Allocation(job, gpus, starts[job], float(moment)))
+        return ended
 
 
-def wait_for(what: str, look: Callable[[], Found], seconds: float = 60) -> Found:
-    """Return what `look()` finds as soon as it finds something; fail after some seconds."""
+def wait_for(what: str, poll: Callable[[], Result], seconds: float = 60) -> Result:
+    """Return the result of `poll()` as soon as it is truthy; fail after some seconds."""
     end = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := poll()):
         if time.monotonic() > end:
             pytest.fail(f"{what}: not within {seconds} s")
         time.sleep(0.1)
-    return found
+    return result
 
 
 def write_configuration(home: Path) -> None:
-    """Write the files of a cluster into its folder."""
+    """Write the configuration files of a cluster into its folder."""
     (home / "state").mkdir()
     (home / "spool").mkdir()
     with ExitStack() as stack:
@@ -148,7 +148,7 @@ def write_configuration(home: Path) -> None:
             for path in GPUS
         )
     )
-    # Old SLURM dies of this file, new SLURM wants control groups without it.
+    # Old versions of SLURM fail with this file, new ones require control groups without it.
     version = subprocess.check_output(["slurmd", "-V"], text=True, env={"PATH": PATH})
     if tuple(map(int, re.findall(r"\d+", version)[:2])) >= (23, 2):
         (home / "cgroup.conf").write_text("CgroupPlugin=disabled\n")
@@ -162,7 +162,7 @@ def write_configuration(home: Path) -> None:
 
 @contextmanager
 def daemon(cluster: Cluster, *words: str) -> Iterator[None]:
-    """Run a daemon for as long as the block; it also ends when this process is killed."""
+    """Run a daemon for the duration of the block; it also ends when this process is killed."""
     with (cluster.home / f"{words[0]}.log").open("w") as log:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *words],
@@ -170,7 +170,7 @@ def daemon(cluster: Cluster, *words: str) -> Iterator[None]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # a Ctrl-C is for the tests
+            start_new_session=True,  # Ctrl-C is for the tests
         )
         try:
             yield
@@ -192,7 +192,7 @@ def running_cluster() -> Iterator[Cluster]:
     # Not in $TMPDIR, which may be long: the path of a socket has at most 107 characters.
     temporary = tempfile.TemporaryDirectory(prefix="salcr-slurm-", dir="/tmp")
     with temporary as folder, ExitStack() as stack:
-        # What is terminated, by a time limit say, still has to stop its cluster.
+        # On termination, for example by a time limit, the process still has to stop its cluster.
         before = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated"))
         stack.callback(signal.signal, signal.SIGTERM, before)
         home = Path(folder)
@@ -200,7 +200,7 @@ def running_cluster() -> Iterator[Cluster]:
         cluster = Cluster(home)
         names = ("key-file", "socket", "pid-file", "seed-file")
         munge = [f"--{name}={home}/munge.{name}" for name in names]
-        munge.append("--force")  # although nobody else can reach the socket
+        munge.append("--force")  # although no other user can reach the socket
         stack.enter_context(daemon(cluster, "munged", "--foreground", *munge))
         wait_for("munge's socket", (home / "munge.socket").exists)
         stack.enter_context(daemon(cluster, "slurmctld", "-D"))
@@ -223,6 +223,6 @@ def _node_state(cluster: Cluster) -> str:
 
 
 def _cancel_all(cluster: Cluster) -> None:
-    """End what a failed test has left, before the node's daemon goes."""
+    """End what a failed test has left, before the node's daemon stops."""
     cluster.ask("scancel", "--me")
     wait_for("an empty queue", lambda: not cluster.ask("squeue", "--noheader"))

@@ -38,7 +38,7 @@ def run(*words: object) -> int:
 
 
 def make_data(folder: Path) -> Path:
-    """Draw and preprocess the tiny data set; return the folder that preprocess wrote."""
+    """Synthesize and preprocess the tiny data set; return the folder written by preprocess."""
     assert run("synthesize", "--out", folder / "raw", "--seed", 3, *SYNTHESIZE) == 0
     words = ["--root", folder / "raw", "--layout", "regdb", "--out", folder / "data"]
     assert run("preprocess", *words, *PREPROCESS) == 0
@@ -46,7 +46,7 @@ def make_data(folder: Path) -> Path:
 
 
 def accept_identities(data: Path) -> None:
-    """Let preprocess.json describe identities.csv as it is now, changed by a test."""
+    """Make preprocess.json describe identities.csv in its current state, changed by a test."""
     summary = files.read_json(data / SUMMARY)
     summary["sha256"][IDENTITIES] = files.sha256(data / IDENTITIES)
     files.write_json(data / SUMMARY, summary)
@@ -120,7 +120,7 @@ def evaluate_words(data: Path, out: Path, round_: int, *, trial: int = 1) -> lis
 
 
 def analyze_words(data: Path, out: Path, round_: int, to: Path | None = None) -> list[object]:
-    """Return the command line that looks into the network of a round."""
+    """Return the command line that analyzes the network of a round."""
     here = folder(out, round_)
     words: list[object] = ["analyze", "--data", data, "--trial", 1]
     words += ["--checkpoint", here / "checkpoint.pt", "--identities", data / "identities.csv"]

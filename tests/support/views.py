@@ -1,4 +1,4 @@
-"""The three views by name, and images and settings to try them with."""
+"""The three views by name, with images and settings to test them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices: jobs that run side by side take different ones."""
+"""Devices: jobs that run in parallel use different ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from salcr.training import devices
 
 
 def claim_and_hold(locks: Path, answer: Connection) -> None:
-    """Claim one of two devices, say which, and hold it until killed."""
+    """Claim one of two devices, report which, and hold it until killed."""
     answer.send(devices.claim(["0", "1"], locks))
     signal.pause()
 
 
 @contextmanager
 def job(locks: Path) -> Iterator[tuple[ForkProcess, int | None]]:
-    """Run a process that holds a device, for as long as the block; give the device, too."""
+    """Run a process that holds a device for the duration of the block; yield the device, too."""
     ours, theirs = multiprocessing.Pipe()
     context = multiprocessing.get_context("fork")
     process = context.Process(target=claim_and_hold, args=(locks, theirs))
@@ -37,7 +37,7 @@ def job(locks: Path) -> Iterator[tuple[ForkProcess, int | None]]:
 
 
 def test_processes_take_different_devices_and_give_them_back(tmp_path: Path) -> None:
-    """Two processes get both devices, a third none; a killed one's is free again."""
+    """Two processes get both devices, a third gets none; a killed one's is free again."""
     with ExitStack() as stack:
         (first, one), (_, other), (_, none) = (
             stack.enter_context(job(tmp_path / "locks")) for _ in range(3)
@@ -50,7 +50,7 @@ def test_processes_take_different_devices_and_give_them_back(tmp_path: Path) -> 
 
 
 def test_a_single_visible_gpu_is_taken_without_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a scheduler shows one device, jobs of other nodes or cgroups do not matter."""
+    """If a scheduler makes one device visible, jobs of other nodes or cgroups do not matter."""
     monkeypatch.setattr(devices, "claim", lambda *_: pytest.fail("claimed"))
     assert devices._free_gpu(1) == 0
 
@@ -67,7 +67,7 @@ def test_a_schedulers_devices_are_claimed_by_their_own_names(
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking for cuda where there is none names the key; auto and cpu go on with the CPU."""
+    """Requesting cuda without a GPU names the key; auto and cpu continue with the CPU."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(SalcrError, match=r"compute\.device: cuda"):
         devices.prepare("cuda", 1)
@@ -77,7 +77,7 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_log_says_what_a_scheduler_gave(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Job, node and GPU of SLURM are named; a GPU that auto cannot use is a warning."""
+    """Job, node and GPU of SLURM are named; a GPU that auto cannot use causes a warning."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     monkeypatch.setenv("SLURMD_NODENAME", "node3")

@@ -12,26 +12,26 @@ SHAPES = [(4, 3, 3, 3), (4,), (5, 4), ()]
 
 
 def parameters(device: torch.device) -> list[nn.Parameter]:
-    """Return parameters that are the same at every call, one in channels-last layout."""
+    """Return parameters that are the same for every call, one in channels-last layout."""
     draws = torch.Generator().manual_seed(0)
-    found = [torch.randn(shape, generator=draws).to(device) for shape in SHAPES]
-    found[0] = found[0].contiguous(memory_format=torch.channels_last)
-    return [nn.Parameter(tensor) for tensor in found]
+    tensors = [torch.randn(shape, generator=draws).to(device) for shape in SHAPES]
+    tensors[0] = tensors[0].contiguous(memory_format=torch.channels_last)
+    return [nn.Parameter(tensor) for tensor in tensors]
 
 
-def give_gradients(of: list[nn.Parameter], step: int) -> None:
+def give_gradients(parameter_list: list[nn.Parameter], step: int) -> None:
     """Set gradients that depend on the step alone; the second parameter has none at first.
 
-    They lie in memory as their parameter does, as autograd's do; a GPU's fused step wants it.
+    Like those of autograd, they have the layout of their parameter; a GPU's fused step needs it.
     """
     draws = torch.Generator().manual_seed(step)
-    for index, parameter in enumerate(of):
+    for index, parameter in enumerate(parameter_list):
         gradient = torch.empty_like(parameter).copy_(torch.randn(parameter.shape, generator=draws))
         parameter.grad = None if index == 1 and step < 2 else gradient
 
 
 def test_steps_and_state_are_those_of_torch(device):
-    """Over steps with changing rates, parameters and state are torch's to the last bit."""
+    """Over steps with changing rates, parameters and state are bitwise equal to torch's."""
     ours, theirs = parameters(device), parameters(device)
     adam = Adam(ours, learning_rate=1e-2, weight_decay=0.1)
     reference = torch.optim.Adam(theirs, lr=1e-2, weight_decay=0.1, fused=True)
@@ -41,35 +41,35 @@ def test_steps_and_state_are_those_of_torch(device):
             give_gradients(side, step)
         adam.step()
         reference.step()
-    for mine, wanted in zip(ours, theirs, strict=True):
-        assert torch.equal(mine, wanted)
-    found, expected = adam.state_dict()["state"], reference.state_dict()["state"]
-    assert found.keys() == expected.keys()
+    for mine, other in zip(ours, theirs, strict=True):
+        assert torch.equal(mine, other)
+    actual, expected = adam.state_dict()["state"], reference.state_dict()["state"]
+    assert actual.keys() == expected.keys()
     for index, entries in expected.items():
-        assert found[index].keys() == entries.keys()
-        assert all(torch.equal(found[index][name], entries[name]) for name in entries)
+        assert actual[index].keys() == entries.keys()
+        assert all(torch.equal(actual[index][name], entries[name]) for name in entries)
     adam.zero_grad()
     assert all(parameter.grad is None for parameter in ours)
 
 
 def test_a_saved_state_continues(device):
-    """Two steps, a file and two more steps are four steps; a state that torch saved works too."""
+    """Two steps, a file and two more steps equal four steps; a state saved by torch also works."""
     kinds = {
-        "ours": lambda of: Adam(of, learning_rate=1e-2, weight_decay=0),
-        "torch": lambda of: torch.optim.Adam(of, lr=1e-2, fused=True),
+        "ours": lambda resumed: Adam(resumed, learning_rate=1e-2, weight_decay=0),
+        "torch": lambda resumed: torch.optim.Adam(resumed, lr=1e-2, fused=True),
     }
     for first in kinds.values():
-        of, whole = parameters(device), parameters(device)
-        before, uncut = first(of), kinds["ours"](whole)
+        resumed, uninterrupted = parameters(device), parameters(device)
+        before, reference = first(resumed), kinds["ours"](uninterrupted)
         for step in range(4):
-            for side in (of, whole):
+            for side in (resumed, uninterrupted):
                 give_gradients(side, step)
             if step == 2:
-                before, saved = kinds["ours"](of), before.state_dict()
+                before, saved = kinds["ours"](resumed), before.state_dict()
                 before.load_state_dict(saved)
             before.step()
-            uncut.step()
-        assert all(torch.equal(*pair) for pair in zip(of, whole, strict=True))
+            reference.step()
+        assert all(torch.equal(*pair) for pair in zip(resumed, uninterrupted, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -80,28 +80,28 @@ def test_a_saved_state_continues(device):
     ],
 )
 def test_a_state_of_another_memory_layout_continues(device, layouts):
-    """A step in one layout and one in another, the state of the first loaded, are two steps."""
-    uncut, of = parameters(device)[:1], parameters(device)[:1]
-    whole, saved = Adam(uncut, learning_rate=1e-2, weight_decay=0), {"state": {}}
+    """A step in one layout and another step in a second one, via the saved state, are two steps."""
+    uncut, weights = parameters(device)[:1], parameters(device)[:1]
+    reference, saved = Adam(uncut, learning_rate=1e-2, weight_decay=0), {"state": {}}
     for step, layout in enumerate(layouts):
         give_gradients(uncut, step)
-        whole.step()
-        of = [nn.Parameter(of[0].detach().clone(memory_format=layout))]
-        adam = Adam(of, learning_rate=1e-2, weight_decay=0)
+        reference.step()
+        weights = [nn.Parameter(weights[0].detach().clone(memory_format=layout))]
+        adam = Adam(weights, learning_rate=1e-2, weight_decay=0)
         adam.load_state_dict(saved)
-        give_gradients(of, step)
+        give_gradients(weights, step)
         adam.step()
         saved = adam.state_dict()
-    torch.testing.assert_close(of[0], uncut[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(weights[0], uncut[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("damage", ["shape", "more"])
 def test_a_state_of_other_parameters_is_refused(damage):
-    """A state of another shape or of more parameters raises a ValueError."""
-    of = parameters(torch.device("cpu"))
-    adam = Adam(of, learning_rate=1e-2, weight_decay=0)
-    give_gradients(of, 5)
+    """A state of another shape or with more parameters raises a ValueError."""
+    weights = parameters(torch.device("cpu"))
+    adam = Adam(weights, learning_rate=1e-2, weight_decay=0)
+    give_gradients(weights, 5)
     adam.step()
-    kept = [*of[:-1], nn.Parameter(torch.zeros(7))] if damage == "shape" else of[:-1]
+    kept = [*weights[:-1], nn.Parameter(torch.zeros(7))] if damage == "shape" else weights[:-1]
     with pytest.raises(ValueError, match="parameter 3"):
         Adam(kept, learning_rate=1e-2, weight_decay=0).load_state_dict(adam.state_dict())

@@ -1,4 +1,4 @@
-"""A killed stage one goes on where it was, and ends with the same bits."""
+"""A killed stage one resumes where it stopped and ends with the same bits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EPOCHS = ["--pretrain-epochs", 4]
 
 @pytest.fixture(scope="module")
 def data(stage_one: Path) -> Path:
-    """Return the folder that preprocess wrote."""
+    """Return the folder written by preprocess."""
     return stage_one / "data"
 
 
@@ -32,7 +32,7 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int) -> Path:
-    """Run stage one until its state was saved so many times; return the folder it leaves."""
+    """Run stage one until its state was saved this many times; return the folder it leaves."""
     from salcr.training.resume import Resume
 
     save, left = Resume.save, [epochs]
@@ -51,7 +51,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int)
 
 
 @pytest.mark.parametrize("epochs", [1, 3, 4])
-def test_it_goes_on_after_the_last_whole_epoch(
+def test_it_resumes_after_the_last_complete_epoch(
     data: Path,
     undisturbed: Path,
     tmp_path: Path,
@@ -59,7 +59,7 @@ def test_it_goes_on_after_the_last_whole_epoch(
     capsys: pytest.CaptureFixture[str],
     epochs: int,
 ) -> None:
-    """Stopped after any epoch, the second run trains the rest only: equal bytes, no state left."""
+    """Stopped after any epoch, a second run trains only the rest: equal bytes, no state left."""
     folder = stopped(monkeypatch, data, tmp_path, epochs)
     capsys.readouterr()
     assert tiny.pretrain(data, tmp_path, *EPOCHS) == 0
@@ -79,7 +79,7 @@ def test_a_state_that_does_not_belong_is_not_used(
     capsys: pytest.CaptureFixture[str],
     change: str,
 ) -> None:
-    """Other settings, another seed or a damaged file: it starts anew, as a fresh run does."""
+    """With other settings, another seed or a damaged file, it starts over, like a fresh run."""
     state = stopped(monkeypatch, data, tmp_path / "out", 2) / "resume.pt"
     words = {"settings": ["--memory-momentum", 0.2], "seed": ["--seed", 9]}.get(change, [])
     if change == "damage":
@@ -88,11 +88,11 @@ def test_a_state_that_does_not_belong_is_not_used(
     text = capsys.readouterr().err
     assert "starting from the beginning" in text and str(state) in text
     assert tiny.pretrain(data, tmp_path / "fresh", *EPOCHS, *words) == 0
-    found, fresh = (
+    resumed, fresh = (
         torch.load(tmp_path / name / "round00/checkpoint.pt", weights_only=True)["state"]
         for name in ("out", "fresh")
     )
-    assert all(torch.equal(found[key], fresh[key]) for key in fresh)
+    assert all(torch.equal(resumed[key], fresh[key]) for key in fresh)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_signal_loses_an_epoch_at_most(
     capsys: pytest.CaptureFixture[str],
     number: signal.Signals,
 ) -> None:
-    """Ended once the first state is there, run again: it goes on, to the undisturbed bytes."""
+    """Stopped once the first state exists, a second run resumes and ends with equal bytes."""
     words = [sys.executable, "-m", "salcr", *tiny.pretrain_words(data, tmp_path), *EPOCHS]
     command = [str(word) for word in words]
     with subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) as job:
@@ -118,5 +118,5 @@ def test_a_signal_loses_an_epoch_at_most(
     assert tiny.pretrain(data, tmp_path, *EPOCHS) == 0
     assert "resuming after epoch" in capsys.readouterr().err
     for name in ("checkpoint.pt", "losses.csv"):
-        found = (tmp_path / "round00" / name).read_bytes()
-        assert found == (undisturbed / name).read_bytes()
+        content = (tmp_path / "round00" / name).read_bytes()
+        assert content == (undisturbed / name).read_bytes()

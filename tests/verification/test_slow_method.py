@@ -1,4 +1,4 @@
-"""The slow method itself, on the released code's values: it may only judge if it agrees there."""
+"""The slow method itself, on the released code's values: it may judge only if it agrees there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.reference.slow_golden import SLOW
 from tests.support.helpers import canonical, close, golden_arrays, golden_shapes
 from tests.support.plans import REPOSITORY
 
-# CMRR rounds to float16; a neck magnifies the rounding of the layers before it, see the README
+# CMRR rounds to float16; a neck magnifies the rounding of preceding layers, see the README
 LOOSE = {"cmrr_": 5e-3, "train_global": 1e-3, "train_": 2e-3}
 
 NUM_RESULTS = {
@@ -22,15 +22,15 @@ NUM_RESULTS = {
 }  # fmt: skip
 
 
-def agree(found: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
+def agree(actual: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
     """Assert that every result is within the tolerance of its kind."""
-    for name, values in found.items():
+    for name, values in actual.items():
         reference = expected[name]
         if name.startswith("labels_"):
             assert canonical(values) == canonical(reference), name
         elif reference.dtype.kind == "i":
             np.testing.assert_array_equal(values, reference, err_msg=name)
-        elif name == "plan":  # its entries are all below the tolerance: as shares of their row
+        elif name == "plan":  # all entries are below the tolerance: compare shares of the row
             close(values * len(values), reference * len(values))
         else:
             kinds = [atol for kind, atol in LOOSE.items() if name.startswith(kind)]
@@ -39,19 +39,19 @@ def agree(found: dict[str, Any], expected: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("name", SLOW)
 def test_slow_results_are_the_released_ones(name: str) -> None:
-    """From a shipped file's inputs the slow method computes all of the file's results."""
+    """From the inputs in a shipped file, the slow method computes all of the file's results."""
     expected = golden_arrays(name)
-    found = SLOW[name](expected)
-    agree(found, expected)
-    assert len(found) == NUM_RESULTS[name]
+    actual = SLOW[name](expected)
+    agree(actual, expected)
+    assert len(actual) == NUM_RESULTS[name]
 
 
 def test_slow_network_is_the_released_one() -> None:
-    """Drawn weights, both modes, all three patterns: the released network's features."""
+    """Random weights, both modes, all three patterns: the released network's features."""
     expected = {**golden_arrays("network"), **golden_arrays("network_cross")}
-    found = slow_network.forward(expected, golden_shapes())
-    agree(found, expected)
-    assert expected.keys() - found.keys() == {"weight_seed", "image_seed"}  # nothing left out
+    actual = slow_network.forward(expected, golden_shapes())
+    agree(actual, expected)
+    assert expected.keys() - actual.keys() == {"weight_seed", "image_seed"}  # nothing left out
 
 
 def test_slow_method_is_independent() -> None:

@@ -1,4 +1,4 @@
-"""`python -m salcr verify`: agrees with the project's golden values, and notices when not."""
+"""`python -m salcr verify`: agrees with the project's golden values, and detects deviations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from salcr.verification.comparison import Comparison
 from tests.support import tiny
 from tests.support.helpers import GOLDEN
 
-# file -> an array whose change its check must notice
+# file -> an array in which its check must detect a change
 RESULTS = {
     "jaccard": "distance",
     "sinkhorn": "plan",
@@ -43,7 +43,7 @@ def verify(golden: Path) -> int:
 
 
 def test_every_module_agrees(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """All ten modules pass on the project's values, wherever the folder lies: exit 0."""
+    """All ten modules pass on the project's values, wherever the folder is: exit status 0."""
     assert verify(golden) == 0
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(CHECKS)
@@ -51,7 +51,7 @@ def test_every_module_agrees(golden: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_gpu_compares_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Torch's default of TF32 convolutions, a thousand times coarser, is off for the comparison."""
+    """Torch's default of TF32 convolutions, a thousand times coarser, is off in the comparison."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     monkeypatch.setattr("salcr.stages.verify.CHECKS", {"sinkhorn": CHECKS["sinkhorn"]})
     assert verify(GOLDEN) == 0
@@ -77,7 +77,7 @@ def test_a_changed_reference_fails(
 def test_a_missing_or_damaged_file_is_named(
     golden: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file that is gone, truncated or without an array is named; no traceback."""
+    """A file that is missing, truncated or without an array is named; no traceback."""
     monkeypatch.setattr("salcr.stages.verify.CHECKS", {"jaccard": CHECKS["jaccard"]})
     path = golden / "jaccard.npz"
     content = path.read_bytes()
@@ -93,7 +93,7 @@ def test_a_missing_or_damaged_file_is_named(
 
 
 def without_a_parameter(golden: Path) -> None:
-    """Take a name out of the reference state dict."""
+    """Remove a name from the reference state dict."""
     path = golden / "reference_state_dict.json"
     shapes = json.loads(path.read_text())
     del shapes["bottleneck.weight"]
@@ -124,7 +124,7 @@ def test_files_that_do_not_fit_are_named_and_the_rest_compared(
     name: str,
     complaint: str,
 ) -> None:
-    """A damaged state dict or an array of another size fails its module only, with the file."""
+    """A damaged state dict or an array of another size fails only its module, with the file."""
     damage(golden)
     chosen = {key: CHECKS[key] for key in (name, "memory")}
     monkeypatch.setattr("salcr.stages.verify.CHECKS", chosen)
@@ -147,6 +147,6 @@ def test_files_that_do_not_fit_are_named_and_the_rest_compared(
     ],
 )
 def test_comparison_is_strict(actual: list[float], atol: float, passes: bool) -> None:
-    """Within atol + 1e-4 of the size; not-a-numbers and other shapes fail; labels are equal."""
+    """Within atol + 1e-4 of the size; NaNs and other shapes fail; labels must be equal."""
     compared = Comparison("x", np.array(actual), np.array([1.0, 2.0]), atol)
     assert compared.passes is passes

@@ -35,7 +35,7 @@ LARGE = Sizes(
 def test_every_module_agrees_on_other_values(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: int, sizes: Sizes
 ) -> None:
-    """Whatever the numbers of images, clusters, parts or neighbors: ten lines of yes, exit 0."""
+    """For all numbers of images, clusters, parts or neighbors: ten lines of yes, exit status 0."""
     make_golden(tmp_path / "golden", seed, sizes)
     assert tiny.run("verify", "--golden", tmp_path / "golden", "--device", "cpu") == 0
     lines = capsys.readouterr().out.splitlines()[1:]

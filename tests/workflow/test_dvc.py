@@ -1,6 +1,6 @@
 """The workflow under DVC: a recorded run is cloned, pulled, changed, damaged and compared.
 
-What Snakemake would do is asked by dry runs, what it did is read from its table of jobs.
+Dry runs show what Snakemake would do; its table of jobs shows what it did.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from tests.support.plans import jobs_in
 pytestmark = pytest.mark.dvc
 
 FIRST = RESULTS / "salcr/trial01/round01/checkpoint.pt"
-# A changed rate of stage two, in two trials of two rounds: the second round's association follows
-# from the first round's training, stage one and the first association from nothing.
+# A changed rate of stage two, in two trials of two rounds: the second round's association
+# depends on the first round's training, stage one and the first association do not.
 # Nine figures: `cluster_centers` feeds one, `analyze` three.
 REPORT = {"aggregate": 1, "analyze": 1, "cluster_centers": 1, "plot": 9, "provenance": 1}
 TRAINED = {"train": 4, "associate": 2, "label_quality": 2, "evaluate": 2, **REPORT}
@@ -49,13 +49,13 @@ ALL = {"preprocess": 1, **FROM_STAGE_ONE}
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Return every checkpoint in a folder's results."""
+    """Return every checkpoint in the results of a folder."""
     return sorted((folder / RESULTS).rglob("checkpoint.pt"))
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a repository with drawn raw data and a recorded run, pushed: commit OLD."""
+    """Return a repository with synthetic raw data and a recorded run, pushed: commit OLD."""
     folder = tmp_path_factory.mktemp("dvc") / "repository"
     new_repository(folder)
     write_settings(folder, learning_rate=1e-3)
@@ -77,15 +77,15 @@ def pulled(repository: Path) -> Path:
 
 
 @pytest.fixture
-def place(pulled: Path, tmp_path: Path) -> Path:
-    """Return a copy of the pulled clone, dates included, that a test may change."""
+def pulled_copy(pulled: Path, tmp_path: Path) -> Path:
+    """Return a copy of the pulled clone, modification times included, that a test may change."""
     shutil.copytree(pulled, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
 
 
 @pytest.fixture(scope="module")
 def retrained(repository: Path) -> Path:
-    """Return the repository with a second recorded run, of another learning rate: commit NEW."""
+    """Return the repository with a second recorded run, with another learning rate: commit NEW."""
     write_settings(repository, learning_rate=2e-3)
     assert jobs_in(do(repository, "dvc", "repro")) == TRAINED
     commit(repository, "NEW")
@@ -100,13 +100,13 @@ def test_a_colleague_has_nothing_to_do(pulled: Path) -> None:
     assert do(pulled, "git", "status", "--short") == ""
 
 
-def test_a_changed_key_after_the_pull_reruns_what_uses_it(place: Path) -> None:
+def test_a_changed_key_after_the_pull_reruns_what_uses_it(pulled_copy: Path) -> None:
     """The learning rate of stage two plans its training and what follows, as without DVC."""
-    assert planned(place, "--config", "train={learning_rate: 2.0e-3}") == TRAINED
+    assert planned(pulled_copy, "--config", "train={learning_rate: 2.0e-3}") == TRAINED
 
 
 def test_going_back_and_forth_plans_nothing(retrained: Path, tmp_path: Path) -> None:
-    """Each commit with its own results is finished; those of the first are the first's bytes."""
+    """Each commit is finished with its own results; those of the first have unchanged bytes."""
     folder = clone_of(retrained, tmp_path / "clone")
     do(folder, "dvc", "pull", "--all-commits")
     weights = {}
@@ -119,23 +119,23 @@ def test_going_back_and_forth_plans_nothing(retrained: Path, tmp_path: Path) -> 
     assert weights["NEW"] == (retrained / FIRST).read_bytes()
 
 
-def test_a_damaged_checkpoint_is_named_and_mended(place: Path) -> None:
-    """A flipped byte plans its own trial only; the stage refuses it, DVC restores it."""
-    content = bytearray((place / FIRST).read_bytes())
+def test_a_damaged_checkpoint_is_named_and_restored(pulled_copy: Path) -> None:
+    """A flipped byte plans its own trial only; the stage rejects it, DVC restores it."""
+    content = bytearray((pulled_copy / FIRST).read_bytes())
     content[len(content) // 2] ^= 255
-    (place / FIRST).write_bytes(content)
+    (pulled_copy / FIRST).write_bytes(content)
     followers = {"associate": 1, "label_quality": 1, "train": 1, "evaluate": 1, **REPORT}
-    assert planned(place) == followers
-    assert "trial=02" not in do(place, "snakemake", "--cores", "1", "--dry-run")
-    done = ask(place, "snakemake", "--cores", "1")
+    assert planned(pulled_copy) == followers
+    assert "trial=02" not in do(pulled_copy, "snakemake", "--cores", "1", "--dry-run")
+    done = ask(pulled_copy, "snakemake", "--cores", "1")
     assert done.returncode != 0 and f"error: {FIRST}: is damaged" in done.stdout, done.stdout
-    do(place, "dvc", "checkout", "--force")
-    assert planned(place) == {}
+    do(pulled_copy, "dvc", "checkout", "--force")
+    assert planned(pulled_copy) == {}
 
 
 @pytest.mark.parametrize("target", ["all", RESULTS / "salcr/trial01/round01/metrics.json"])
 def test_nothing_pulled_is_refused(pulled: Path, tmp_path: Path, target: object) -> None:
-    """In a clone without results, with raw data or not, the message says to pull; none is made."""
+    """Without results, with or without raw data, the message says to pull; nothing is created."""
     folder = clone_of(pulled, tmp_path / "clone")
     for message in ("data/RegDB is tracked by DVC but not here", "has no record of it"):
         done = ask(folder, "snakemake", "--cores", "1", target)
@@ -166,40 +166,40 @@ def test_partly_pulled_is_refused(pulled: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("stage", "end"), [("pretrain", "failed"), ("train", "failed"), ("train", "killed")]
 )
-def test_own_retraining_that_broke_off_goes_on(place: Path, stage: str, end: str) -> None:
+def test_interrupted_retraining_resumes(pulled_copy: Path, stage: str, end: str) -> None:
     """After a pull, a job that fails, or is killed with Snakemake itself, may be run again."""
     lines = {"failed": "raise SystemExit(1)", "killed": "import time; time.sleep(600)"}
-    path = place / f"salcr/stages/{stage}.py"
+    path = pulled_copy / f"salcr/stages/{stage}.py"
     text = path.read_text()
     path.write_text(text.replace("import argparse\n", f"import argparse\n{lines[end]}\n"))
     change = ["--config", f"{stage}={{learning_rate: 2.0e-3}}"]
     words = ["snakemake", "--cores", "1", "--quiet", "all", *change]
     with subprocess.Popen(
-        words, cwd=place, env=environment(place), start_new_session=True
+        words, cwd=pulled_copy, env=environment(pulled_copy), start_new_session=True
     ) as running:
         if end == "killed":
-            marks = place / ".snakemake/incomplete"
+            marks = pulled_copy / ".snakemake/incomplete"
             deadline = time.monotonic() + 60
             while not any(marks.glob("*")) and time.monotonic() < deadline:
                 time.sleep(0.05)
             os.killpg(running.pid, signal.SIGKILL)
         assert running.wait(60) != 0
     path.write_text(text)
-    assert len(checkpoints(place)) == 5
-    do(place, "snakemake", "--unlock")
-    assert planned(place, *change) == (TRAINED if stage == "train" else FROM_STAGE_ONE)
+    assert len(checkpoints(pulled_copy)) == 5
+    do(pulled_copy, "snakemake", "--unlock")
+    assert planned(pulled_copy, *change) == (TRAINED if stage == "train" else FROM_STAGE_ONE)
 
 
 def test_runs_are_compared(pulled: Path, retrained: Path, tmp_path: Path) -> None:
-    """The difference of the metrics is that of both files; the plots know both commits."""
+    """The difference of the metrics equals that of both files; the plots know both commits."""
     folder = clone_of(retrained, tmp_path / "clone")
     do(folder, "dvc", "pull", "--all-commits")
-    found = json.loads(do(folder, "dvc", "metrics", "diff", "--json", "OLD"))
+    differences = json.loads(do(folder, "dvc", "metrics", "diff", "--json", "OLD"))
     old, new = (
-        json.loads((place / RESULTS / "metrics.json").read_text())["salcr"]["salcr"]
-        for place in (pulled, retrained)
+        json.loads((pulled_copy / RESULTS / "metrics.json").read_text())["salcr"]["salcr"]
+        for pulled_copy in (pulled, retrained)
     )
-    changes = found[f"{RESULTS}/metrics.json"]
+    changes = differences[f"{RESULTS}/metrics.json"]
     assert changes and not any("salcr.pretrain" in name for name in changes)
     for direction in old:
         change = changes[f"salcr.salcr.{direction}.map"]
@@ -213,31 +213,31 @@ def test_runs_are_compared(pulled: Path, retrained: Path, tmp_path: Path) -> Non
 
 
 def test_an_experiment_trains_what_it_changes(retrained: Path, tmp_path: Path) -> None:
-    """`dvc exp run` with another rate, for time in one trial and round, leaves stage one alone."""
-    place = tmp_path / "copy"  # of what has compiled its kernels already
-    shutil.copytree(retrained, place, symlinks=True)
+    """`dvc exp run` with another rate, in one trial and round to save time, keeps stage one."""
+    pulled_copy = tmp_path / "copy"  # has compiled its kernels already
+    shutil.copytree(retrained, pulled_copy, symlinks=True)
     changes = ["train.learning_rate=3.0e-3", "dataset.trials=[1]", "rounds=1"]
     words = [word for change in changes for word in ("--set-param", f"{CONFIG}:{change}")]
-    found = jobs_in(do(place, "dvc", "exp", "run", *words))
-    assert found == {"train": 1, "evaluate": 1, **REPORT}
-    assert planned(place) == {}
+    jobs = jobs_in(do(pulled_copy, "dvc", "exp", "run", *words))
+    assert jobs == {"train": 1, "evaluate": 1, **REPORT}
+    assert planned(pulled_copy) == {}
 
 
 def test_networks_are_an_artifact(retrained: Path, tmp_path: Path) -> None:
-    """A version named by a Git tag gives the networks of that commit."""
+    """A version named by a Git tag provides the networks of that commit."""
     do(retrained, "git", "tag", "-a", "-m", "first networks", "networks@v1.0.0", "OLD")
     do(tmp_path, "dvc", "artifacts", "get", retrained, "networks", "--out", "networks")
-    found = tmp_path / "networks" / FIRST.relative_to(RESULTS / "salcr")
+    network = tmp_path / "networks" / FIRST.relative_to(RESULTS / "salcr")
     words = ["dvc", "get", "--rev", "OLD", retrained, FIRST, "--out", "one.pt"]
     do(tmp_path, *words)
-    assert found.read_bytes() == (tmp_path / "one.pt").read_bytes()
-    assert found.read_bytes() != (retrained / FIRST).read_bytes()
+    assert network.read_bytes() == (tmp_path / "one.pt").read_bytes()
+    assert network.read_bytes() != (retrained / FIRST).read_bytes()
 
 
-def test_new_raw_data_reach_everything(place: Path) -> None:
-    """An image replaced under unchanged split files is seen once `dvc add` has hashed it."""
-    images = sorted((place / "data/RegDB/Visible").rglob("*.bmp"))
+def test_new_raw_data_reach_everything(pulled_copy: Path) -> None:
+    """A replaced image under unchanged split files takes effect once `dvc add` has hashed it."""
+    images = sorted((pulled_copy / "data/RegDB/Visible").rglob("*.bmp"))
     shutil.copy(images[-1], images[0])
-    assert planned(place) == {}
-    do(place, "dvc", "add", "--no-relink", "data/RegDB")
-    assert planned(place) == ALL
+    assert planned(pulled_copy) == {}
+    do(pulled_copy, "dvc", "add", "--no-relink", "data/RegDB")
+    assert planned(pulled_copy) == ALL

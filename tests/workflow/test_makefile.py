@@ -1,4 +1,4 @@
-"""Make targets in a clone whose path holds a blank and a quote."""
+"""Make targets in a clone whose path contains a blank and a quote."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.plans import REPOSITORY, copy_code
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Return such a clone with a complete environment: this one's parts, linked."""
+    """Return such a clone with a complete environment whose parts are links to this one's."""
     folder = tmp_path / "a b's" / "clone"
     folder.mkdir(parents=True)
     copy_code(folder)
@@ -35,7 +35,7 @@ def clone(tmp_path: Path) -> Path:
 
 def make(folder: Path, *words: str) -> str:
     """Run make in a folder and return its output; it must succeed."""
-    # Not the variables of a surrounding make, whose VENV would win.
+    # without the variables of an enclosing make, whose VENV would take precedence
     hidden = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV", "PYTEST_XDIST_WORKER"}
     done = subprocess.run(
         ["make", *words],
@@ -52,7 +52,7 @@ def make(folder: Path, *words: str) -> str:
 
 @pytest.mark.slow
 def test_the_demo_runs_where_the_path_holds_a_blank_and_a_quote(clone: Path) -> None:
-    """All of `make demo`, on a tiny configuration with a name of that kind; then nothing."""
+    """All of `make demo` runs on a tiny configuration with such a name; then nothing is left."""
     values = merge(read_yaml(tiny.TINY_CONFIG), {"dataset": {"trials": [1]}})
     values["variants"] = {"salcr": {}}
     (clone / "it's tiny.yaml").write_text(yaml.safe_dump(values))

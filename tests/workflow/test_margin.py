@@ -17,10 +17,10 @@ REPOSITORY = Path(__file__).parents[2]
 def test_salcr_beats_stage_one_and_a_control_of_the_same_length(tmp_path: Path) -> None:
     """On held-out people, SALCR is 15 points above stage one and above a longer stage one.
 
-    Rank-1 and mAP, mean over two trials, both directions. The README has the margins over three
-    seeds; they are about twice what is asserted here.
+    For rank-1 and mAP, mean over two trials, in both directions. The README has the margins over
+    three seeds; they are about twice as large as asserted here.
     """
-    # What `make demo` has made here is not made again; Snakemake sees whether it is still right.
+    # Results of an earlier `make demo` are reused; Snakemake checks that they are up to date.
     for name in ("data/demo", "results/demo", ".snakemake/metadata"):
         if (REPOSITORY / name).exists():
             shutil.copytree(REPOSITORY / name, tmp_path / name)

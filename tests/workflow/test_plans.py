@@ -1,4 +1,4 @@
-"""Dry runs in forks, which most tests of the workflow use, are those of the command line."""
+"""Dry runs in forks, used by most tests of the workflow, are the same as on the command line."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ OF_A_PROCESS = re.compile(r"^(  (Date|Workflow ID|Command): .*|\[.*:.*\])\n", re
     ("config", "status"),
     [("gpcr={k: 5}", 0), ("dataset={trials: [1, 2, 3]}", 0), ("clustering={epss: 0.3}", 1)],
 )
-def test_a_fork_says_what_a_process_says(place: Path, config: str, status: int) -> None:
-    """The same status and words, of plans and of an error; sets of files come in any order."""
+def test_a_fork_prints_what_a_process_prints(run_copy: Path, config: str, status: int) -> None:
+    """The same status and text, for plans and for an error; sets of files come in any order."""
     words = ["--dry-run", "--configfile", tiny.TINY_CONFIG, "--config", config]
-    forked, own = (snakemake(place, *words, repository=place, fork=fork) for fork in (True, False))
+    forked, own = (
+        snakemake(run_copy, *words, repository=run_copy, fork=fork) for fork in (True, False)
+    )
     assert forked.returncode == own.returncode == status
-    found, wanted = (
+    actual, expected = (
         sorted(re.findall(r"[^\s,;]+", OF_A_PROCESS.sub("", done.stdout))) for done in (forked, own)
     )
-    assert found == wanted and len(found) > 10
+    assert actual == expected and len(actual) > 10
 
 
-def test_one_dry_run_leaves_nothing_to_the_next(place: Path) -> None:
-    """Neither its configuration nor modules that were edited afterwards."""
-    assert planned(place, "--config", "gpcr={k: 5}", repository=place) != {}
-    path = place / "salcr/config/loading.py"
+def test_one_dry_run_leaves_nothing_to_the_next(run_copy: Path) -> None:
+    """This applies to its configuration and to modules edited afterwards."""
+    assert planned(run_copy, "--config", "gpcr={k: 5}", repository=run_copy) != {}
+    path = run_copy / "salcr/config/loading.py"
     text = path.read_text()
     path.write_text(f"{text}\nraise ValueError('edited')\n")
-    assert "edited" in snakemake(place, "--dry-run", repository=place).stdout
+    assert "edited" in snakemake(run_copy, "--dry-run", repository=run_copy).stdout
     path.write_text(text)
-    assert planned(place, repository=place) == {}
+    assert planned(run_copy, repository=run_copy) == {}

@@ -1,4 +1,4 @@
-"""What a change makes run again, and what not: one row per change."""
+"""What a change causes to rerun and what not: one row per change."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 from tests.support.plans import planned
 
-# Of the tiny workflow: two trials, two variants that share stage one, one round.
-# Nine figures: four from tables, one from rankings, three that `analyze` and one that
-# `cluster_centers` feeds, the last four of the first trial alone.
+# For the tiny workflow: two trials, two variants that share stage one, one round.
+# Nine figures: four from tables, one from rankings, three from `analyze` and one from
+# `cluster_centers`, the last four for the first trial only.
 REPORT = {"aggregate": 1, "plot": 4, "provenance": 1}
 RANKING = {**REPORT, "plot": 5}
 TRAIN = {"train": 4, "evaluate": 4, "analyze": 2, **REPORT, "plot": 8}
@@ -62,77 +62,77 @@ RESULTS = {
 }
 
 
-def test_nothing(place: Path) -> None:
-    """What is finished, and copied elsewhere with its dates, is not planned again."""
-    assert planned(place, repository=place) == {}
+def test_nothing(run_copy: Path) -> None:
+    """A finished workflow copied elsewhere, modification times included, plans nothing."""
+    assert planned(run_copy, repository=run_copy) == {}
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_a_changed_key(place: Path, key: str) -> None:
-    """The jobs of the stages that use the key, and those that follow from them, no others."""
-    assert planned(place, "--config", key, repository=place) == KEYS[key]
+def test_a_changed_key(run_copy: Path, key: str) -> None:
+    """The jobs of the stages that use the key, and those that depend on them, but no others."""
+    assert planned(run_copy, "--config", key, repository=run_copy) == KEYS[key]
 
 
 @pytest.mark.parametrize("name", CODE)
-def test_edited_code(place: Path, name: str) -> None:
-    """The jobs of the stages that run the module, and those that follow from them, no others."""
-    path = place / "salcr" / name
+def test_edited_code(run_copy: Path, name: str) -> None:
+    """The jobs of the stages that run the module, and those that depend on them, but no others."""
+    path = run_copy / "salcr" / name
     path.write_text(path.read_text() + "\nADDED = 1\n")
-    assert planned(place, repository=place) == CODE[name]
+    assert planned(run_copy, repository=run_copy) == CODE[name]
 
 
-def test_reworded_messages(place: Path) -> None:
-    """Other words of an error that every stage may raise, and of a message, plan nothing."""
+def test_reworded_messages(run_copy: Path) -> None:
+    """Rewording an error that every stage may raise, or a message, plans nothing."""
     for name, start in (("files.py", "raise SalcrError("), ("stages/train.py", "say(")):
-        path = place / "salcr" / name
+        path = run_copy / "salcr" / name
         text = path.read_text()
         assert start in text
         path.write_text(text.replace(start, f'{start}"In other words: " + '))
-    assert planned(place, repository=place) == {}
+    assert planned(run_copy, repository=run_copy) == {}
 
 
-def test_an_edited_comment(place: Path) -> None:
-    """Words in a file that every stage uses, and one that only training does, plan nothing."""
+def test_an_edited_comment(run_copy: Path) -> None:
+    """Comments in a file that every stage uses, and in one used by training only, plan nothing."""
     for name in ("files.py", "losses/refinement.py"):
-        path = place / "salcr" / name
+        path = run_copy / "salcr" / name
         path.write_text(f"# A new comment.\n{path.read_text()}")
-    assert planned(place, repository=place) == {}
+    assert planned(run_copy, repository=run_copy) == {}
 
 
 @pytest.mark.parametrize("name", RESULTS)
-def test_a_deleted_result(place: Path, name: str) -> None:
-    """Its own job makes it again where it is asked for, and no other job runs."""
+def test_a_deleted_result(run_copy: Path, name: str) -> None:
+    """If it is requested, its own job recreates it, and no other job runs."""
     path = f"results/tiny/{name}"
-    (place / path).unlink()
-    assert planned(place, repository=place, target=path) == {RESULTS[name]: 1}
+    (run_copy / path).unlink()
+    assert planned(run_copy, repository=run_copy, target=path) == {RESULTS[name]: 1}
 
 
-def test_deleted_results_that_are_not_asked_for(place: Path) -> None:
-    """Where everything that was made from them is there, nothing is made again."""
+def test_deleted_results_that_are_not_asked_for(run_copy: Path) -> None:
+    """If everything derived from them exists, nothing is recreated."""
     for name in RESULTS:
-        (place / "results/tiny" / name).unlink()
-    assert planned(place, repository=place) == {}
+        (run_copy / "results/tiny" / name).unlink()
+    assert planned(run_copy, repository=run_copy) == {}
 
 
-def test_a_deleted_table_or_figure(place: Path) -> None:
-    """What the workflow is asked for is made again, without the training behind it."""
+def test_a_deleted_table_or_figure(run_copy: Path) -> None:
+    """Requested outputs are recreated, without the training behind them."""
     for name in ("summary.csv", "provenance.csv", "figures/cmc.png"):
-        (place / "results/tiny" / name).unlink()
-    assert planned(place, repository=place) == REPORT
+        (run_copy / "results/tiny" / name).unlink()
+    assert planned(run_copy, repository=run_copy) == REPORT
 
 
-def test_one_more_trial(place: Path) -> None:
-    """Only its own jobs, and the tables; what shows one trial stays."""
+def test_one_more_trial(run_copy: Path) -> None:
+    """Only its own jobs and the tables run; figures of a single trial are kept."""
     others = {*REPORT, "analyze", "cluster_centers"}
     of_a_trial = {rule: count // 2 for rule, count in PRETRAIN.items() if rule not in others}
     words = ["--config", "dataset={trials: [1, 2, 3]}"]
-    assert planned(place, *words, repository=place) == {**of_a_trial, **REPORT}
+    assert planned(run_copy, *words, repository=run_copy) == {**of_a_trial, **REPORT}
 
 
-def test_new_raw_data(place: Path) -> None:
-    """Other content of what says which data there is plans everything; a new date, nothing."""
-    path = place / "data/tiny/synthesize.json"
+def test_new_raw_data(run_copy: Path) -> None:
+    """Changed content of files that define the data plans everything; a new date plans nothing."""
+    path = run_copy / "data/tiny/synthesize.json"
     path.touch()
-    assert planned(place, repository=place) == {}
+    assert planned(run_copy, repository=run_copy) == {}
     path.write_text(path.read_text() + "\n")
-    assert planned(place, repository=place) == {"preprocess": 1, **PRETRAIN}
+    assert planned(run_copy, repository=run_copy) == {"preprocess": 1, **PRETRAIN}

@@ -1,4 +1,4 @@
-"""The form of the workflow's files, and what copies them elsewhere relies on."""
+"""The form of the workflow's files, and what depends on it when they are copied elsewhere."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def shell_lines(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", SNAKEFILES, ids=lambda path: path.name)
 def test_shell_blocks_have_a_flag_a_line_and_no_function_is_unnamed(path: Path) -> None:
-    """Changes of a command are read line by line; functions have a name and a docstring."""
+    """Changes of a command are readable line by line; functions have a name and a docstring."""
     assert not re.search(r"\blambda\b", path.read_text())
     for line in shell_lines(path):
         assert line.count("--") <= 1, line
 
 
 def test_every_job_logs_to_a_quoted_file() -> None:
-    """Each shell block ends with its redirection; paths in it reach the shell quoted."""
+    """Each shell block ends with its redirection; paths in it are quoted for the shell."""
     paths = re.compile(r"\{(?:input|output|log)(?:\.\w+)?(:q)?\}")
     lines = [line for path in SNAKEFILES for line in shell_lines(path)]
     commands = [line for line in lines if line.startswith("python -m salcr")]
@@ -43,7 +43,7 @@ def test_every_job_logs_to_a_quoted_file() -> None:
 
 
 def test_environment_holds_the_locked_packages(tmp_path: Path) -> None:
-    """`make lock` wrote it: the pip section is requirements.lock line by line, markers included."""
+    """`make lock` wrote it: the pip section equals requirements.lock, markers included."""
     written = read_yaml(REPOSITORY / "environment.yml")
     lock = (REPOSITORY / "requirements.lock").read_text().splitlines()
     *_, pip = written["dependencies"]
@@ -56,7 +56,7 @@ def test_environment_holds_the_locked_packages(tmp_path: Path) -> None:
 
 
 def test_the_guide_names_every_configuration_and_section() -> None:
-    """config/README.md leaves out no shipped file and no section of keys."""
+    """config/README.md omits no shipped file and no section of keys."""
     guide = (REPOSITORY / "config/README.md").read_text()
     names = {
         path.name for path in (REPOSITORY / "config").glob("*.yaml")
@@ -65,7 +65,7 @@ def test_the_guide_names_every_configuration_and_section() -> None:
 
 
 def test_continuous_integration_runs_the_checks_on_each_python() -> None:
-    """The workflow for GitHub calls .ci/run on all versions that pyproject.toml admits."""
+    """The GitHub workflow calls .ci/run on all versions that pyproject.toml admits."""
     ci = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())
     (job,) = ci["jobs"].values()
     assert job["strategy"]["matrix"]["python-version"] == ["3.11", "3.12", "3.13"]

@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM with two pretended GPUs; its own records say what happened."""
+"""The workflow on a real SLURM with two fake GPUs, whose own records show what happened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.slurm_cluster import Cluster, running_cluster, wait_for
 pytestmark = pytest.mark.slurm
 
 PROFILE = REPOSITORY / "profiles/slurm"
-# How a job ended is first asked after this many seconds; the default, 40, spares large clusters.
+# How long to wait before first asking how a job ended; the default, 40, spares large clusters.
 FIRST_QUESTION = ("--slurm-init-seconds-before-status-checks", "1")
 GPU_RULES = {"pretrain", "associate", "train", "evaluate", "analyze", "cluster_centers"}
 
@@ -36,12 +36,12 @@ def rule_of(name: str) -> str:
 
 @contextmanager
 def started(cluster: Cluster, folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run snakemake with the profile, as in a terminal of its own; show its output on failure."""
+    """Run snakemake with the profile, as in its own terminal; show its output on failure."""
     words = ("--configfile", str(tiny.TINY_CONFIG), *FIRST_QUESTION, *words)
     output = folder / "snakemake.out"
     with output.open("w") as file:
         snakemake = subprocess.Popen(
-            # What a shell starts in the background is deaf to Ctrl-C, and so are its children.
+            # What a shell starts in the background ignores Ctrl-C, and so do its children.
             ["env", "--default-signal=INT", *command(), "--profile", PROFILE, *words],
             cwd=folder,
             env=cluster.environment,
@@ -65,16 +65,16 @@ def jobs_of(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
 
 
 def running(cluster: Cluster, rule: str) -> list[list[str]]:
-    """Return [id, name] of the running jobs of a rule, as squeue has them."""
+    """Return [id, name] of the running jobs of a rule, as listed by squeue."""
     lines = cluster.ask("squeue", "--noheader", "--states=running", "--format=%i %k").splitlines()
     return [line.split() for line in lines if rule_of(line) == rule]
 
 
 def python_of(cluster: Cluster, job: str) -> int | None:
-    """Return the process in which a SLURM job runs its stage; None if it does not yet."""
+    """Return the process in which a SLURM job runs its stage, or None if it does not yet."""
     try:
         lines = cluster.ask("scontrol", "listpids", job).splitlines()[1:]
-    except subprocess.CalledProcessError:  # too early for SLURM to know
+    except subprocess.CalledProcessError:  # SLURM does not know it yet
         return None
     for process in (Path("/proc", line.split()[0]) for line in lines):
         if process.exists() and b"\0-m\0salcr\0" in (process / "cmdline").read_bytes():
@@ -83,7 +83,7 @@ def python_of(cluster: Cluster, job: str) -> int | None:
 
 
 class Run(NamedTuple):
-    """A finished run: its folder, and the names of the jobs that were stopped on the way."""
+    """A finished run: its folder, and the names of the jobs that were stopped in the meantime."""
 
     folder: Path
     killed: str
@@ -92,14 +92,14 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Return a cluster that ends with this module's tests."""
+    """Yield a cluster that ends with the tests of this module."""
     with running_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="module")
 def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return the tiny workflow run through SLURM, one job killed and one cancelled on the way."""
+    """Return the tiny workflow run through SLURM, with one job killed and one cancelled."""
     folder = tmp_path_factory.mktemp("slurm")
     with started(cluster, folder) as snakemake:
         job, killed = wait_for("associate", lambda: running(cluster, "associate"), 300)[0]
@@ -111,18 +111,18 @@ def run(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_stopped_jobs_run_again_and_the_workflow_ends(cluster: Cluster, run: Run) -> None:
-    """A job killed with -9 and one that scancel ended each run a second time, no other does."""
+    """A job killed with -9 and one ended by scancel each run a second time; no other job does."""
     assert (run.folder / "results/tiny/summary.csv").exists()
-    found = defaultdict(list)
+    states = defaultdict(list)
     for job in jobs_of(cluster, run.folder):
-        found[job["Comment"]].append(job["JobState"])
-    assert found.pop(run.killed) == ["FAILED", "COMPLETED"]
-    assert found.pop(run.cancelled) == ["CANCELLED", "COMPLETED"]
-    assert len(found) == 35 and all(ends == ["COMPLETED"] for ends in found.values()), found
+        states[job["Comment"]].append(job["JobState"])
+    assert states.pop(run.killed) == ["FAILED", "COMPLETED"]
+    assert states.pop(run.cancelled) == ["CANCELLED", "COMPLETED"]
+    assert len(states) == 35 and all(ends == ["COMPLETED"] for ends in states.values()), states
 
 
 def test_gpu_jobs_run_two_at_a_time_on_different_devices(cluster: Cluster, run: Run) -> None:
-    """Prolog and epilog saw both GPUs in use at once, each by one job: never more than two ran."""
+    """Prolog and epilog saw both GPUs in use at once, each by one job: no more than two ran."""
     names = {job["JobId"]: job["Comment"] for job in jobs_of(cluster, run.folder)}
     gpus = {job.job: job.gpus for job in cluster.allocations()}
     for job, name in names.items():
@@ -137,14 +137,14 @@ def test_gpu_jobs_run_two_at_a_time_on_different_devices(cluster: Cluster, run: 
 
 
 def test_a_log_names_the_job_and_its_gpu(cluster: Cluster, run: Run) -> None:
-    """In the log of each stage on a GPU stand SLURM's job and the device that the prolog saw."""
+    """The log of each stage on a GPU contains SLURM's job and the device seen by the prolog."""
     gpus = {job.job: job.gpus for job in cluster.allocations()}
     logs = run.folder / "results/tiny/logs"
     texts = [path.read_text() for rule in GPU_RULES for path in (logs / rule).glob("*.log")]
     assert len(texts) == 20
     for text in texts:
-        said = re.search(r"SLURM: job (\d+) on \S+, CUDA_VISIBLE_DEVICES=(\d+)\n", text)
-        assert said and gpus[said[1]] == said[2]
+        line = re.search(r"SLURM: job (\d+) on \S+, CUDA_VISIBLE_DEVICES=(\d+)\n", text)
+        assert line and gpus[line[1]] == line[2]
 
 
 def test_jobs_ask_for_what_the_profile_says(cluster: Cluster, run: Run) -> None:
@@ -154,11 +154,11 @@ def test_jobs_ask_for_what_the_profile_says(cluster: Cluster, run: Run) -> None:
     for job in jobs_of(cluster, run.folder):
         name, rule = job["Comment"], rule_of(job["Comment"])
         tries[name] += 1
-        wanted = profile["set-resources"].get(rule, profile["default-resources"])
-        assert job["Partition"] == wanted["slurm_partition"]
+        expected = profile["set-resources"].get(rule, profile["default-resources"])
+        assert job["Partition"] == expected["slurm_partition"]
         if rule in GPU_RULES:
             memory, minutes = (
-                int(wanted[key].removesuffix(" * attempt")) * tries[name]
+                int(expected[key].removesuffix(" * attempt")) * tries[name]
                 for key in ("mem_mb", "runtime")
             )
             assert f"mem={memory}M," in job["TRES"]
@@ -167,7 +167,7 @@ def test_jobs_ask_for_what_the_profile_says(cluster: Cluster, run: Run) -> None:
 
 
 def test_ctrl_c_leaves_no_job(cluster: Cluster, run: Run, tmp_path: Path) -> None:
-    """Of six evaluations two run and four wait; after Ctrl-C none is left, nor is a lock."""
+    """Of six evaluations two run and four wait; after Ctrl-C no job and no lock is left."""
     shutil.copytree(run.folder, tmp_path, dirs_exist_ok=True)
     with started(cluster, tmp_path, "--forcerun", "evaluate") as snakemake:
         wait_for("running jobs", lambda: len(running(cluster, "evaluate")) == 2)

@@ -1,4 +1,4 @@
-"""Every switch of the paper runs on tiny data, and does what its sentence says."""
+"""Every switch of the paper runs on tiny data, and has the effect described here."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.support import tiny
 
 
 @pytest.fixture
-def place(stage_one: Path, tmp_path: Path) -> tuple[Path, Path]:
-    """Return the data and a folder of its own that continues the stage one."""
+def folders(stage_one: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """Return the data and a separate folder that continues stage one."""
     (tmp_path / "round00").symlink_to(stage_one / "round00")
     return stage_one / "data", tmp_path
 
 
 @pytest.mark.parametrize("method", ["dagl", "otla", "pgm", "mbccm"])
-def test_each_association_trains(place: tuple[Path, Path], method: str) -> None:
+def test_each_association_trains(folders: tuple[Path, Path], method: str) -> None:
     """Each association gives clustered images the labels of its spaces, and train accepts them."""
-    data, out = place
+    data, out = folders
     assert tiny.associate(data, out, 1, "--associate-method", method) == 0
     labels = pd.read_csv(out / "round01/labels.csv").query("cluster >= 0")
     none = labels.query("modality == 'visible'")["infrared_space"] == -1
@@ -48,10 +48,10 @@ def test_each_association_trains(place: tuple[Path, Path], method: str) -> None:
     ids=lambda words: " ".join(words),
 )
 def test_each_switch_of_training_changes_the_network(
-    place: tuple[Path, Path], words: list[str]
+    folders: tuple[Path, Path], words: list[str]
 ) -> None:
-    """A round with the switch set ends in another network than one without."""
-    data, out = place
+    """A round with the switch set ends with a different network than one without it."""
+    data, out = folders
     assert tiny.associate(data, out, 1) == 0
     networks = []
     for extra in ([], words):
@@ -62,18 +62,18 @@ def test_each_switch_of_training_changes_the_network(
 
 
 def test_part_refinement_needs_parts(
-    place: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """GPCR on parts without FGSAL is refused on the command line as in a configuration."""
-    data, out = place
+    """GPCR on parts without FGSAL is rejected on the command line as in a configuration."""
+    data, out = folders
     assert tiny.associate(data, out, 1) == 0
     assert tiny.train(data, out, 1, "--fgsal-enabled", "false") == 1
     assert "gpcr.mode: both needs fgsal.enabled: true" in capsys.readouterr().err
 
 
-def evaluated(place: tuple[Path, Path], *extra: object) -> dict[str, dict[str, list[Any]]]:
-    """Return the metrics of stage one's network: setting -> ranking -> drawn galleries."""
-    data, out = place
+def evaluated(folders: tuple[Path, Path], *extra: object) -> dict[str, dict[str, list[Any]]]:
+    """Return the metrics of stage one's network: setting -> ranking -> sampled galleries."""
+    data, out = folders
     words = ["--data", data, "--trial", 1, "--checkpoint", out / "round00/checkpoint.pt"]
     words += ["--identities", data / "identities.csv", "--metrics", out / "metrics.json"]
     words += ["--rankings", out / "rankings.json", "--job", out / "job.json"]
@@ -81,10 +81,10 @@ def evaluated(place: tuple[Path, Path], *extra: object) -> dict[str, dict[str, l
     return json.loads((out / "metrics.json").read_text())["settings"]
 
 
-def test_rerankings_are_rows_of_their_own(place: tuple[Path, Path]) -> None:
-    """Plain figures stay as they are beside re-rankings, which say if they are transductive."""
-    plain = evaluated(place)
-    both = evaluated(place, "--evaluate-rerank", "[cmfp, aim, cmrr]", "--evaluate-cmrr-k", "3")
+def test_rerankings_have_separate_rows(folders: tuple[Path, Path]) -> None:
+    """Plain metrics do not change next to re-rankings, which state if they are transductive."""
+    plain = evaluated(folders)
+    both = evaluated(folders, "--evaluate-rerank", "[cmfp, aim, cmrr]", "--evaluate-cmrr-k", "3")
     for setting, rankings in both.items():
         assert list(rankings) == [
             "none", "cmfp k=8 (transductive)", "aim k1=8 k2=2", "cmrr k=3 (transductive)"
@@ -93,26 +93,26 @@ def test_rerankings_are_rows_of_their_own(place: tuple[Path, Path]) -> None:
         assert all(0 < draws[0]["map"] <= 1 for draws in rankings.values())
 
 
-def test_a_list_of_k_gives_each_a_row(place: tuple[Path, Path]) -> None:
-    """Each k of a list has the figures that it has alone, and seconds among the job's facts."""
+def test_a_list_of_k_gives_each_a_row(folders: tuple[Path, Path]) -> None:
+    """Each k of a list has the metrics that it has alone, and seconds among the job's facts."""
     words = ["--evaluate-rerank", "[cmfp]", "--evaluate-cmfp-k"]
-    together = evaluated(place, *words, "[2, 5]")
-    seconds = json.loads((place[1] / "job.json").read_text())["rerank_seconds"]
+    together = evaluated(folders, *words, "[2, 5]")
+    seconds = json.loads((folders[1] / "job.json").read_text())["rerank_seconds"]
     for setting, rankings in together.items():
         assert list(rankings) == ["none", "cmfp k=2 (transductive)", "cmfp k=5 (transductive)"]
         assert list(seconds[setting]) == list(rankings)
         assert all(0 <= taken < 60 for taken in seconds[setting].values())
-    assert "seconds" not in (place[1] / "metrics.json").read_text()
+    assert "seconds" not in (folders[1] / "metrics.json").read_text()
     for k in (2, 5):
-        for setting, rankings in evaluated(place, *words, k).items():
+        for setting, rankings in evaluated(folders, *words, k).items():
             name = f"cmfp k={k} (transductive)"
             assert rankings[name] == together[setting][name]
 
 
 def test_stage_one_starts_from_a_published_state_dict(
-    place: tuple[Path, Path], tmp_path: Path
+    folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Torchvision's older files lack the batch counters; both stems and the trunk take the rest."""
+    """Torchvision's older files lack the batch counters; both stems and the trunk use the rest."""
     published = {
         name: value
         for name, value in resnet18().state_dict().items()
@@ -122,7 +122,7 @@ def test_stage_one_starts_from_a_published_state_dict(
     words = ["--model-width", "64", "--model-weights", "imagenet", "--pretrain-epochs", "1"]
     words += ["--pretrain-iterations", "1", "--pretrain-learning-rate", "1e-12"]
     words += ["--weights-file", tmp_path / "resnet18.pth", "--optimizer-weight-decay", "0"]
-    assert tiny.pretrain(place[0], tmp_path / "out", *words) == 0
+    assert tiny.pretrain(folders[0], tmp_path / "out", *words) == 0
     state = torch.load(tmp_path / "out/round00/checkpoint.pt", weights_only=True)["state"]
     for ours, theirs in (
         ("visible_stem.conv1.weight", "conv1.weight"),

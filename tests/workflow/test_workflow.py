@@ -1,4 +1,4 @@
-"""The Snakemake workflow: plans, runs, reruns only what a change touches, says what is wrong."""
+"""The Snakemake workflow: it plans, runs, reruns only what a change affects, and reports errors."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tests.support.plans import REPOSITORY, planned, snakemake
 CONFIGS = sorted((REPOSITORY / "config").glob("*.yaml"))
 
 
-def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> None:
-    """The columns and rows of summary.csv are those that the README promises."""
-    summary = pd.read_csv(finished / "results/tiny/summary.csv")
+def test_summary_has_a_row_per_variant_stage_and_direction(finished_run: Path) -> None:
+    """The columns and rows of summary.csv are those described in the README."""
+    summary = pd.read_csv(finished_run / "results/tiny/summary.csv")
     scores = [f"rank{r}" for r in (1, 5, 10, 20)] + ["map", "minp"]
-    wanted = ["dataset", "variant", "stage", "setting", "rerank", "num_trials"]
-    wanted += [f"{score}_{statistic}" for score in scores for statistic in ("mean", "std")]
-    assert list(summary.columns) == wanted
+    expected = ["dataset", "variant", "stage", "setting", "rerank", "num_trials"]
+    expected += [f"{score}_{statistic}" for score in scores for statistic in ("mean", "std")]
+    assert list(summary.columns) == expected
     keys = {tuple(row) for row in summary[["variant", "stage", "setting"]].to_numpy()}
     assert keys == {
         (variant, stage, setting)
@@ -37,32 +37,32 @@ def test_summary_has_a_row_per_variant_stage_and_direction(finished: Path) -> No
     }
     assert (summary["num_trials"] == 2).all()
     assert (
-        summary[[name for name in wanted if name.endswith("_mean")]]
+        summary[[name for name in expected if name.endswith("_mean")]]
         .map(lambda share: 0 <= share <= 100)
         .to_numpy()
         .all()
     )
 
 
-def test_every_figure_is_there_in_both_formats(finished: Path) -> None:
-    """Nine figures, each as png and pdf, none empty."""
-    figures = list((finished / "results/tiny/figures").iterdir())
+def test_every_figure_is_there_in_both_formats(finished_run: Path) -> None:
+    """Nine figures, each as png and pdf, none of them empty."""
+    figures = list((finished_run / "results/tiny/figures").iterdir())
     names = ("losses", "label_quality", "cmc", "map", "ranking")
     names += ("attention", "cluster_centers", "distances", "tsne")
-    wanted = {f"{name}.{form}" for name in names for form in ("png", "pdf")}
-    assert {path.name for path in figures} == wanted
+    expected = {f"{name}.{form}" for name in names for form in ("png", "pdf")}
+    assert {path.name for path in figures} == expected
     assert all(path.stat().st_size > 5000 for path in figures)
 
 
-def test_variants_share_one_pretraining(finished: Path) -> None:
-    """`dagl` continues the stage one of `salcr`; it has no round 0 of its own."""
-    rounds = {path.name for path in (finished / "results/tiny/dagl/trial01").glob("round*")}
+def test_variants_share_one_pretraining(finished_run: Path) -> None:
+    """`dagl` continues the stage one of `salcr`; it has no round 0 itself."""
+    rounds = {path.name for path in (finished_run / "results/tiny/dagl/trial01").glob("round*")}
     assert rounds == {"round01"}
 
 
-def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> None:
-    """The log of a job tells a person what it did, in plain lines."""
-    logs = finished / "results/tiny/logs"
+def test_logs_say_device_sizes_clusters_losses_and_seconds(finished_run: Path) -> None:
+    """The log of a job describes what it did, in plain lines."""
+    logs = finished_run / "results/tiny/logs"
     for name, part in (
         ("pretrain/salcr-trial01", "clusters"),
         ("associate/salcr-trial01-round01", "labels.csv written"),
@@ -70,8 +70,13 @@ def test_logs_say_device_sizes_clusters_losses_and_seconds(finished: Path) -> No
         ("evaluate/salcr-trial01-round01", "rank-1"),
     ):
         text = (logs / f"{name}.log").read_text()
-        for wanted in ("device: CPU, 1 thread", "30 visible, 30 infrared", part, "finished after"):
-            assert wanted in text, name
+        for expected in (
+            "device: CPU, 1 thread",
+            "30 visible, 30 infrared",
+            part,
+            "finished after",
+        ):
+            assert expected in text, name
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -88,30 +93,30 @@ def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
     assert "pretrain" in done.stdout
 
 
-def test_a_given_checkpoint_takes_the_place_of_stage_one(place: Path) -> None:
-    """Evaluated by configuration alone: the same figures as where it comes from, none trained."""
-    given = place / "given-trial1.pt"
-    shutil.copy(place / "results/tiny/salcr/trial01/round01/checkpoint.pt", given)
+def test_a_given_checkpoint_takes_the_place_of_stage_one(run_copy: Path) -> None:
+    """Evaluated by configuration alone: the same metrics as at its origin, without training."""
+    given = run_copy / "given-trial1.pt"
+    shutil.copy(run_copy / "results/tiny/salcr/trial01/round01/checkpoint.pt", given)
     keys = ["rounds=0", "pretrain={checkpoint: 'given-trial{trial}.pt'}", "variants={dagl: {}}"]
     keys += ["dataset={trials: [1], name: given}"]
-    rules = planned(place, "--config", *keys).keys()
+    rules = planned(run_copy, "--config", *keys).keys()
     assert {"pretrain", "evaluate"} < rules and rules.isdisjoint({"associate", "train"})
     words = ["--configfile", tiny.TINY_CONFIG, "--config", *keys]
-    done = snakemake(place, "results/given/salcr/trial01/round00/metrics.json", *words)
+    done = snakemake(run_copy, "results/given/salcr/trial01/round00/metrics.json", *words)
     assert done.returncode == 0, done.stdout
-    found, wanted = (
-        json.loads((place / f"results/{folder}/metrics.json").read_text())["settings"]
+    actual, expected = (
+        json.loads((run_copy / f"results/{folder}/metrics.json").read_text())["settings"]
         for folder in ("given/salcr/trial01/round00", "tiny/salcr/trial01/round01")
     )
-    assert found == wanted
+    assert actual == expected
     assert (
         "replaces stage one"
-        in (place / "results/given/logs/pretrain/salcr-trial01.log").read_text()
+        in (run_copy / "results/given/logs/pretrain/salcr-trial01.log").read_text()
     )
 
 
 def test_missing_data_is_one_message(tmp_path: Path) -> None:
-    """Without data: the place, the layout, where to ask and `make demo`; no traceback."""
+    """Without data: the path, the layout, where to request it and `make demo`; no traceback."""
     done = snakemake(tmp_path, "--dry-run")
     assert done.returncode == 1
     for part in ("data/RegDB", "Visible/<identity>", "dm.dongguk.edu", "make demo"):
@@ -136,16 +141,16 @@ def test_a_bad_key_is_one_message(tmp_path: Path) -> None:
     ],
 )
 def test_a_missing_file_of_the_configuration_is_one_message(
-    place: Path, key: str, named: str, setting: str
+    run_copy: Path, key: str, named: str, setting: str
 ) -> None:
-    """Also where all is done: Snakemake alone would keep what the named file did not make."""
-    done = snakemake(place, "--configfile", tiny.TINY_CONFIG, "--dry-run", "--config", setting)
+    """Even if everything is finished: Snakemake alone would keep what the file did not make."""
+    done = snakemake(run_copy, "--configfile", tiny.TINY_CONFIG, "--dry-run", "--config", setting)
     assert done.returncode == 1 and "Traceback" not in done.stdout
     assert f"error: {key}: {named}: no such file" in done.stdout
 
 
 def test_shell_characters_in_a_path_reach_no_shell(tmp_path: Path) -> None:
-    """A data folder whose name holds blanks, quotes and $(...) is used as it is."""
+    """A data folder whose name contains blanks, quotes and $(...) is used literally."""
     root = "data/a b; $(touch hacked) 'c'"
     words = ["--configfile", tiny.TINY_CONFIG, "--config", f'dataset={{root: "{root}"}}']
     done = snakemake(tmp_path, *words, "--until", "preprocess")
@@ -162,15 +167,15 @@ def test_the_slurm_profile_plans_the_same_jobs(tmp_path: Path) -> None:
     assert "pretrain" in done.stdout
 
 
-def test_states_of_the_optimizer_can_be_temporary(place: Path) -> None:
-    """With keep_optimizer_states: false, what is finished stays finished without them."""
-    for path in place.rglob("optimizer.pt"):
+def test_states_of_the_optimizer_can_be_temporary(run_copy: Path) -> None:
+    """With keep_optimizer_states: false, finished results remain finished without the states."""
+    for path in run_copy.rglob("optimizer.pt"):
         path.unlink()
-    assert planned(place, "--config", "compute={keep_optimizer_states: false}") == {}
+    assert planned(run_copy, "--config", "compute={keep_optimizer_states: false}") == {}
 
 
 def test_dvc_accepts_its_stage() -> None:
-    """dvc.yaml is valid and its one stage calls the workflow."""
+    """dvc.yaml is valid and its only stage calls the workflow."""
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "stage", "list"],
         cwd=REPOSITORY,
@@ -182,7 +187,7 @@ def test_dvc_accepts_its_stage() -> None:
     assert "workflow" in done.stdout and "results/regdb" in done.stdout
 
 
-def test_the_study_is_laid_over_the_demo(tmp_path: Path) -> None:
+def test_the_study_is_overlaid_on_the_demo(tmp_path: Path) -> None:
     """The README's command for one seed plans salcr, dagl and control, and one shared stage one."""
     words = ["--configfile", REPOSITORY / "config/demo.yaml", REPOSITORY / "config/study.yaml"]
     words += ["--config", "seed=1", "dataset={name: study1, root: data/study1}"]
