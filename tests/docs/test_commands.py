@@ -36,7 +36,7 @@ def flags() -> dict[str, set[str]]:
     return {name.strip("_").replace("_", "-"): set(shlex.split(text)) for name, text in lists}
 
 
-@pytest.mark.parametrize("line", shown("python -m salcr"))
+@pytest.mark.parametrize("line", shown("python -m salcr") + shown("salcr"))
 def test_commands_of_salcr(line: str) -> None:
     """The command is in the registry, and each flag belongs to it."""
     command, *words = line.split() or [""]
@@ -96,4 +96,5 @@ def test_commands_are_recognized() -> None:
     assert commands(text, "make") == [" a"]
     assert commands(text, "snakemake") == [" b --c 1"]
     assert len(shown("python -m salcr")) > 10
+    assert len(shown("salcr")) > 3
     assert len(shown("snakemake")) > 20
