@@ -223,7 +223,8 @@ def test_tables_of_a_run(place: Path) -> None:
 
     What tests/tiny.yaml calls `dagl` has CMFP, and stands in the row of its settings.
     """
-    done = snakemake(place, "tables", "--configfile", tiny.TINY_CONFIG, repository=place)
+    words = ["tables", "--configfile", tiny.TINY_CONFIG]
+    done = snakemake(place, *words, repository=place, fork=True)
     assert done.returncode == 0, done.stdout
     found = read(place / "results/tiny/tables", "table03")
     for variant, row in (("salcr", "SALCR"), ("dagl", "DAGL+CMFP")):
