@@ -35,7 +35,8 @@ def reported(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     shutil.copytree(finished_run, folder)
     stale = folder / RESULTS / "benchmarks/train/gone-trial01-round01.tsv"
     shutil.copy(stale.with_name("salcr-trial01-round01.tsv"), stale)
-    done = snakemake(folder, "report", "--configfile", tiny.TINY_CONFIG, repository=folder)
+    words = ["report", "--configfile", tiny.TINY_CONFIG]
+    done = snakemake(folder, *words, repository=folder, fork=True)
     assert done.returncode == 0, done.stdout
     return folder
 

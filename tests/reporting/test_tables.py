@@ -231,7 +231,8 @@ def test_tables_of_a_run(run_copy: Path) -> None:
 
     The variant `dagl` in tests/support/tiny.yaml has CMFP, so it is in the row of its settings.
     """
-    done = snakemake(run_copy, "tables", "--configfile", tiny.TINY_CONFIG, repository=run_copy)
+    words = ["tables", "--configfile", tiny.TINY_CONFIG]
+    done = snakemake(run_copy, *words, repository=run_copy, fork=True)
     assert done.returncode == 0, done.stdout
     table = read(run_copy / "results/tiny/tables", "table03")
     for variant, row in (("salcr", "SALCR"), ("dagl", "DAGL+CMFP")):

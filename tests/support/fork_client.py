@@ -1,4 +1,4 @@
-"""Asks a fork server to run a module like `python -m`; imports nothing that takes time."""
+"""Asks a fork server to run a module as `python -m` does; imports nothing that takes time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from pathlib import Path
 
 
 def run_in_fork(
-    address: str, module: str, words: list[str], streams: list[int], environment: dict[str, str]
+    address: str, words: list[str], streams: list[int], environment: dict[str, str], **more: str
 ) -> int:
     """Return the exit status of `python -m MODULE WORDS` in this folder, run in a fork.
 
     Args:
-        address: Path of the server's socket.
-        module: Module to run.
-        words: Its command-line arguments.
-        streams: File descriptors for standard output and error.
-        environment: Environment variables of the fork.
+        address: path of the socket of the module's server.
+        words: of the command line.
+        streams: file descriptors for standard output and error.
+        environment: variables of the fork.
+        more: executable, what the fork takes for its Python.
     """
-    request = {"module": module, "words": words, "directory": str(Path.cwd())}
-    request["environment"] = environment
+    request = {"words": words, "directory": str(Path.cwd()), "environment": environment, **more}
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
         socket.send_fds(connection, [json.dumps(request).encode()], streams)
@@ -31,6 +30,6 @@ def run_in_fork(
             return int(answer.read())
 
 
-if __name__ == "__main__":  # in place of python: ADDRESS -m MODULE WORDS
-    _, address, _, module, *words = sys.argv
-    sys.exit(run_in_fork(address, module, words, [1, 2], dict(os.environ)))
+if __name__ == "__main__":  # in the place of python: ADDRESS -m MODULE WORDS
+    _, address, _, _, *words = sys.argv
+    sys.exit(run_in_fork(address, words, [1, 2], dict(os.environ)))

@@ -1,7 +1,7 @@
 """Runs Snakemake and its jobs in forks of a process that has imported what they import.
 
-That saves most of their processor time. A fork is as clean as a new process: nothing that it
-changes affects the next one. The server itself does not import `salcr`, so that each fork uses the
+That saves most of their processor time. A fork is as fresh as a new process: nothing that it
+changes reaches the next one. The server itself does not import `salcr`, so that each fork gets the
 package of its own checkout.
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.support import fork_client
 
-# module -> what it imports, or has its jobs import, from other packages
+# module -> what it imports from other packages
 _IMPORTS = {
     "snakemake": ["snakemake.cli", "smart_open", "pydantic", "yaml"],
     "salcr": [
@@ -35,22 +35,33 @@ _IMPORTS = {
 }  # fmt: skip
 
 
-def snakemake_in_fork(words: Sequence[str], environment: dict[str, str]) -> tuple[int, str]:
-    """Return status and combined output of `python -m snakemake WORDS`; jobs also run in forks."""
-    address = str(_server() / "socket")
+def snakemake_in_fork(
+    words: Sequence[str], environment: dict[str, str], *, jobs: bool
+) -> tuple[int, str]:
+    """Return status and joined output of `python -m snakemake WORDS`.
+
+    Args:
+        words: of the command line.
+        environment: variables.
+        jobs: whether its jobs run in forks, too.
+    """
+    address = f"{_server('snakemake')}/socket"
+    executable = f"{_server('salcr')}/python" if jobs else sys.executable
     with tempfile.TemporaryFile("w+") as output:
         streams = [output.fileno()] * 2
-        status = fork_client.run_in_fork(address, "snakemake", [*words], streams, environment)
+        status = fork_client.run_in_fork(
+            address, [*words], streams, environment, executable=executable
+        )
         output.seek(0)
         return status, output.read()
 
 
 @cache
-def _server() -> Path:
-    """Start the server of this test process; return its folder. It ends when its input ends."""
-    folder = Path(tempfile.mkdtemp(prefix="salcr-fork-", dir="/tmp"))  # sockets need short paths
+def _server(module: str) -> Path:
+    """Start this test process's server of a module; return its folder. It ends with its input."""
+    folder = Path(tempfile.mkdtemp(prefix="salcr-fork-", dir="/tmp"))  # sockets want short paths
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fork_server", folder],
+        [sys.executable, "-m", "tests.support.fork_server", module, folder],
         cwd=Path(__file__).parents[2], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     atexit.register(server.communicate)
@@ -58,9 +69,16 @@ def _server() -> Path:
     return folder
 
 
-def serve(folder: Path) -> None:
-    """Answer requests until the input ends."""
-    python = folder / "python"  # replaces Python in the forks of Snakemake
+def serve(module: str, folder: Path) -> None:
+    """Answer requests to run a module until the input ends."""
+    for name in _IMPORTS[module]:
+        importlib.import_module(name)
+    if module == "snakemake":
+        importlib.import_module("snakemake.cli").get_argument_parser()  # imports the plugins
+    assert "salcr" not in sys.modules
+    gc.collect()
+    gc.freeze()
+    python = folder / "python"  # asks this server, where `python -m MODULE` is called
     python.write_text(
         f'#!/bin/sh\nexec "{sys.executable}" -IS "{fork_client.__file__}" "{folder}/socket" "$@"\n'
     )
@@ -72,7 +90,7 @@ def serve(folder: Path) -> None:
         while listener in select.select([listener, sys.stdin], [], [])[0]:
             connection, _ = listener.accept()
             with connection:
-                _answer(connection, python)
+                _answer(connection, module)
             while _some_fork_ended():
                 continue
     for path in folder.iterdir():
@@ -87,17 +105,15 @@ def _some_fork_ended() -> bool:
         return False
 
 
-def _answer(connection: socket.socket, python: Path) -> None:
-    """Make one fork run the request, and another wait for it and send its exit status."""
+def _answer(connection: socket.socket, module: str) -> None:
+    """Let a fork run what is asked for, and another one wait for it and send its exit status."""
     text, streams, *_ = socket.recv_fds(connection, 1 << 20, 2)
     while part := connection.recv(1 << 20):
         text += part
-    request = json.loads(text)
-    _import_once(request["module"])
     if not os.fork():
         child = os.fork()
         if not child:
-            _run(**request, streams=streams, python=python)
+            _run(module, **json.loads(text), streams=streams)
             sys.exit()
         _, status = os.waitpid(child, 0)
         connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
@@ -106,20 +122,9 @@ def _answer(connection: socket.socket, python: Path) -> None:
         os.close(stream)
 
 
-@cache
-def _import_once(module: str) -> None:
-    for name in _IMPORTS[module]:
-        importlib.import_module(name)
-    if module == "snakemake":
-        importlib.import_module("snakemake.cli").get_argument_parser()  # imports the plugins
-    gc.collect()
-    gc.freeze()
-    assert "salcr" not in sys.modules
-
-
 def _run(
     module: str, words: list[str], directory: str, environment: dict[str, str],
-    streams: list[int], python: Path,
+    streams: list[int], executable: str = sys.executable,
 ) -> None:  # fmt: skip
     """Become `python -m MODULE WORDS`."""
     for number, stream in enumerate((os.open(os.devnull, os.O_RDONLY), *streams)):
@@ -129,10 +134,9 @@ def _run(
     os.environ.update(environment)
     sys.path[:0] = [directory, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = [module, *words]
-    if module == "snakemake":
-        sys.executable = str(python)
+    sys.executable = executable
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(sys.argv[1], Path(sys.argv[2]))

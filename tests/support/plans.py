@@ -50,8 +50,9 @@ def snakemake(
     line = [*command(repository), "--directory", str(directory), "--cores", "2", *map(str, words)]
     # No variable of an enclosing Snakemake or test run may reach this one.
     environment = {**os.environ, "PYTEST_XDIST_WORKER": ""}
-    if "--dry-run" in words if fork is None else fork:
-        status, output = snakemake_in_fork(line[3:], environment)
+    dry = "--dry-run" in words
+    if dry if fork is None else fork:
+        status, output = snakemake_in_fork(line[3:], environment, jobs=not dry)
         return subprocess.CompletedProcess(line, status, output)
     return subprocess.run(
         line,
