@@ -1,20 +1,24 @@
-"""Evaluate retrieval: features of a test split, and the metrics in one gallery."""
+"""Evaluate retrieval: features of a test split, and the metrics in its galleries."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from salcr.data.store import Split, load_identities
-from salcr.datasets.protocol import Annotations, Setting
+from salcr.datasets.protocol import Annotations, Setting, sample_gallery
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
 from salcr.models.features import mirrored_features
 from salcr.models.network import Network
 from salcr.types import MODALITIES, Floats, Integers
 
 RANKS = 20
+Rank = Callable[[Floats, Floats], Floats]
+"""Function of query features [Q, C] and gallery features [G, C] that returns distances [Q, G]."""
 
 
 class TestSet(NamedTuple):
@@ -52,30 +56,30 @@ def squared_euclidean(query: Floats, gallery: Floats) -> Floats:
     return distance
 
 
-def evaluate_gallery(
-    setting: Setting, distance: Floats, test: TestSet, gallery_positions: Integers
-) -> Retrieval:
-    """Return the metrics in one gallery.
+def evaluate_galleries(
+    setting: Setting, rank: Rank, test: TestSet
+) -> tuple[list[Retrieval], float]:
+    """Return the metrics in every random gallery, and the mean seconds of a ranking.
 
     Args:
         setting: the protocol.
-        distance: [Q, G] of all queries and the gallery's images.
+        rank: computes the distances.
         test: all test images.
-        gallery_positions: [G], positions of the gallery among the images of its modality.
 
     Raises:
-        ValueError: no query has a match in the gallery.
+        ValueError: no query has a match in a gallery.
     """
-    query, images = test.annotations[setting.query], test.annotations[setting.gallery]
-    gallery = Annotations(images.identity[gallery_positions], images.camera[gallery_positions])
-    return retrieval_metrics(
-        distance,
-        query.identity,
-        gallery.identity,
-        excluded=None if setting.excludes is None else setting.excludes(query, gallery),
-        identity_once=setting.identity_once,
-        num_ranks=RANKS,
-    )
+    query, images = test.features[setting.query], test.features[setting.gallery]
+    rank(query[:2], images[:2])  # so that imports and compilation are not timed
+    metrics, seconds = [], []
+    for draw in range(setting.draws):
+        positions = sample_gallery(setting, test.annotations[setting.gallery], draw)
+        gallery = images[positions]
+        started = time.perf_counter()
+        distance = rank(query, gallery)
+        seconds.append(time.perf_counter() - started)
+        metrics.append(_evaluate_gallery(setting, distance, test, positions))
+    return metrics, float(np.mean(seconds))
 
 
 def retrieval_to_dict(metrics: Retrieval) -> dict[str, object]:
@@ -95,3 +99,19 @@ def average_scores(galleries: list[Retrieval]) -> dict[str, float]:
 def format_scores(scores: dict[str, float]) -> str:
     """Return scores in percent as text, for a log."""
     return ", ".join(f"{name} {value:.2%}" for name, value in scores.items())
+
+
+def _evaluate_gallery(
+    setting: Setting, distance: Floats, test: TestSet, gallery_positions: Integers
+) -> Retrieval:
+    """Return the metrics in one gallery, of distances [Q, G] and the gallery's positions [G]."""
+    query, images = test.annotations[setting.query], test.annotations[setting.gallery]
+    gallery = images.at(gallery_positions)
+    return retrieval_metrics(
+        distance,
+        query.identity,
+        gallery.identity,
+        excluded=None if setting.excludes is None else setting.excludes(query, gallery),
+        identity_once=setting.identity_once,
+        num_ranks=RANKS,
+    )

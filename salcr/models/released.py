@@ -1,8 +1,17 @@
-"""Parameter names of the released SALCR code and of this project."""
+"""Networks of the released SALCR code as those of this project."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import torch
 from torch import Tensor
+
+from salcr.errors import SalcrError
+from salcr.models.network import Network
+from salcr.models.resnet import ARCHITECTURES
+
+_WIDTH = 64  # of all networks of the released code
 
 # The released network has unused copies: layer1-4 in the two modality modules and a stem in the
 # shared one. Only the parameters with these prefixes are used by its forward pass.
@@ -34,6 +43,37 @@ def rename_parameters(released: dict[str, Tensor]) -> tuple[dict[str, Tensor], l
     return state, unused
 
 
+def build_network(state: dict[str, Tensor], source: Path) -> Network:
+    """Return a network with a state, of the backbone that fits it.
+
+    Args:
+        state: parameters under the names of `Network`, see `rename_parameters`.
+        source: file of the state, for messages.
+
+    Raises:
+        SalcrError: the state does not fit a backbone.
+    """
+    tokens = state.get("part_tokens")
+    if tokens is None or tokens.dim() != 2 or len(tokens) == 0:
+        raise SalcrError(
+            f"{source}: not a checkpoint of the released SALCR code: it has no "
+            "attn_pool.part_tokens"
+        )
+    misfits = {}
+    for backbone in ARCHITECTURES:
+        with torch.device("meta"):  # no memory, no random numbers
+            network = Network(backbone=backbone, width=_WIDTH, num_parts=len(tokens))
+        misfits[backbone] = _misfits(network, state)
+        if not misfits[backbone]:
+            network.load_state_dict(state, assign=True)
+            return network
+    backbone, names = min(misfits.items(), key=lambda item: len(item[1]))
+    raise SalcrError(
+        f"{source}: does not fit a known backbone; for the closest, {backbone}, {len(names)} "
+        f"parameters are missing, unknown or of another shape: {', '.join(names[:3])} ..."
+    )
+
+
 def _new_name(name: str) -> str | None:
     for old, new in _STEMS.items():
         if name.startswith((f"{old}conv1.", f"{old}bn1.")):
@@ -42,3 +82,12 @@ def _new_name(name: str) -> str | None:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return None
+
+
+def _misfits(network: Network, state: dict[str, Tensor]) -> list[str]:
+    wanted = {name: value.shape for name, value in network.state_dict().items()}
+    return [
+        name
+        for name in [*wanted, *(name for name in state if name not in wanted)]
+        if name not in state or name not in wanted or state[name].shape != wanted[name]
+    ]

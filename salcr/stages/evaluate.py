@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +15,12 @@ from salcr.data.store import Split, load_split
 from salcr.datasets.protocol import Setting, sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.evaluation import reranking
-from salcr.evaluation.metrics import Retrieval
 from salcr.evaluation.retrieval import (
+    Rank,
     TestSet,
     average_scores,
     embed_test_set,
-    evaluate_gallery,
+    evaluate_galleries,
     format_scores,
     retrieval_to_dict,
     squared_euclidean,
@@ -30,11 +28,9 @@ from salcr.evaluation.retrieval import (
 from salcr.log import say
 from salcr.models.checkpoint import read_model
 from salcr.training import devices, tensorboard
-from salcr.types import Floats, evenly_spaced
+from salcr.types import evenly_spaced
 
 _NUM_NEAREST = 10
-Rank = Callable[[Floats, Floats], Floats]
-"""Function of query features [Q, C] and gallery features [G, C] that returns distances [Q, G]."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +59,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
         evaluations = {
-            name: _evaluate_galleries(setting, rank, test)
+            name: evaluate_galleries(setting, rank, test)
             for name, rank in _rankings_of(settings.evaluate).items()
         }
         metrics[setting.name] = {
@@ -75,7 +71,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
             "gallery_modality": setting.gallery,
             "queries": _nearest(setting, split, test, count=settings.evaluate.rankings),
         }
-        seconds[setting.name] = {name: taken for name, (_, taken) in evaluations.items()}
+        seconds[setting.name] = {name: round(taken, 5) for name, (_, taken) in evaluations.items()}
         for name, (galleries, _) in evaluations.items():
             scores = average_scores(galleries)
             say(
@@ -114,23 +110,6 @@ def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
     for name in settings.rerank:
         chosen.update(available[name])
     return chosen
-
-
-def _evaluate_galleries(
-    setting: Setting, rank: Rank, test: TestSet
-) -> tuple[list[Retrieval], float]:
-    """Return the metrics in every random gallery, and the mean seconds of a ranking."""
-    query, images = test.features[setting.query], test.features[setting.gallery]
-    rank(query[:2], images[:2])  # so that imports and compilation are not timed
-    metrics, seconds = [], []
-    for draw in range(setting.draws):
-        positions = sample_gallery(setting, test.annotations[setting.gallery], draw)
-        gallery = images[positions]
-        started = time.perf_counter()
-        distance = rank(query, gallery)
-        seconds.append(time.perf_counter() - started)
-        metrics.append(evaluate_gallery(setting, distance, test, positions))
-    return metrics, round(float(np.mean(seconds)), 5)
 
 
 def _nearest(

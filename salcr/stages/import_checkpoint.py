@@ -7,23 +7,16 @@ import textwrap
 from collections import Counter
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
 from salcr import files
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.models import tensor_files
 from salcr.models.checkpoint import write_model
-from salcr.models.network import Network
-from salcr.models.released import rename_parameters
-from salcr.models.resnet import ARCHITECTURES
+from salcr.models.released import build_network, rename_parameters
 
-_WIDTH = 64  # of all networks of the released code
 _PUBLISHED_SIZE = (288, 144)
 _SMALLEST = 32  # pixels, as for preprocess
-_TOKENS = "part_tokens"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +46,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         raise SalcrError(f"--image-size {height} {width}: below {_SMALLEST} pixels")
     released, others = tensor_files.read_foreign_checkpoint(arguments.source)
     state, unused = rename_parameters(released)
-    network = _network_of(state, arguments.source)
+    network = build_network(state, arguments.source)
     write_model(
         arguments.out,
         network,
@@ -75,42 +68,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         f"images of {height}x{width}; "
         "to evaluate it or to train stage two from it, set pretrain.checkpoint to this path"
     )
-
-
-def _network_of(state: dict[str, Tensor], source: Path) -> Network:
-    """Return a network with the state and the backbone that fits it.
-
-    Raises:
-        SalcrError: the state does not fit a backbone.
-    """
-    tokens = state.get(_TOKENS)
-    if tokens is None or tokens.dim() != 2 or len(tokens) == 0:
-        raise SalcrError(
-            f"{source}: not a checkpoint of the released SALCR code: it has no "
-            "attn_pool.part_tokens"
-        )
-    misfits = {}
-    for backbone in ARCHITECTURES:
-        with torch.device("meta"):  # no memory, no random numbers
-            network = Network(backbone=backbone, width=_WIDTH, num_parts=len(tokens))
-        misfits[backbone] = _misfits(network, state)
-        if not misfits[backbone]:
-            network.load_state_dict(state, assign=True)
-            return network
-    backbone, names = min(misfits.items(), key=lambda item: len(item[1]))
-    raise SalcrError(
-        f"{source}: does not fit a known backbone; for the closest, {backbone}, {len(names)} "
-        f"parameters are missing, unknown or of another shape: {', '.join(names[:3])} ..."
-    )
-
-
-def _misfits(network: Network, state: dict[str, Tensor]) -> list[str]:
-    wanted = {name: value.shape for name, value in network.state_dict().items()}
-    return [
-        name
-        for name in [*wanted, *(name for name in state if name not in wanted)]
-        if name not in state or name not in wanted or state[name].shape != wanted[name]
-    ]
 
 
 def _group(name: str) -> str:

@@ -17,13 +17,12 @@ from salcr.config import cli, schema
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.store import load_split
-from salcr.datasets.protocol import sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.evaluation.retrieval import (
     average_scores,
     embed_test_set,
-    evaluate_gallery,
+    evaluate_galleries,
     format_scores,
     retrieval_to_dict,
     squared_euclidean,
@@ -59,12 +58,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     test = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
     metrics = {}
     for setting in READERS[split.layout].settings:
-        query, images = test.features[setting.query], test.features[setting.gallery]
-        galleries = []
-        for draw in range(setting.draws):
-            positions = sample_gallery(setting, test.annotations[setting.gallery], draw)
-            distance = squared_euclidean(query, images[positions])
-            galleries.append(evaluate_gallery(setting, distance, test, positions))
+        galleries, _ = evaluate_galleries(setting, squared_euclidean, test)
         metrics[setting.name] = {"none": [retrieval_to_dict(gallery) for gallery in galleries]}
         say(f"{setting.name}: {format_scores(average_scores(galleries))}")
     result = {"trained_on": trained_on, "trial": arguments.trial, "settings": metrics}

@@ -21,9 +21,9 @@ from PIL import Image
 from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.models.network import Network
+from salcr.search import blocks
 from salcr.search.embedder import Embedder
 from salcr.search.images import guess_modality
-from salcr.stages import embed as stage
 from tests.support import tiny
 from tests.support.helpers import close
 
@@ -199,12 +199,12 @@ def test_a_killed_run_resumes_with_the_same_bytes(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed with -9 after two blocks, a second run computes only the rest, with equal bytes."""
-    monkeypatch.setattr(stage, "_BLOCK", 3)
+    monkeypatch.setattr(blocks, "_BLOCK", 3)
     (pictures / "b.txt").touch()
     assert embed(trained, tmp_path / "complete", pictures) == 0
     code = (
-        "import os, sys; from salcr import files, __main__; from salcr.stages import embed\n"
-        "embed._BLOCK = 3; write = files.write_arrays\n"
+        "import os, sys; from salcr import files, __main__; from salcr.search import blocks\n"
+        "blocks._BLOCK = 3; write = files.write_arrays\n"
         "def killed(path, arrays):\n"
         "    if path.name.startswith('000002'): os.kill(os.getpid(), 9)\n"
         "    write(path, arrays)\n"
@@ -236,9 +236,9 @@ def test_blocks_of_other_images_are_not_used(
     trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """The index contains files as they are now, if they changed after the run was stopped."""
-    monkeypatch.setattr(stage, "_BLOCK", 3)
+    monkeypatch.setattr(blocks, "_BLOCK", 3)
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "_finish", stopped)
+        patched.setattr(blocks, "_finish", stopped)
         assert embed(trained, tmp_path / "index", pictures) == 130
     assert len(list((tmp_path / "index/blocks").glob("*.npz"))) == 4
     first, *_, last = sorted(pictures.rglob("*.bmp"))

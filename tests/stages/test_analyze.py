@@ -15,11 +15,11 @@ import torch
 
 from salcr import files
 from salcr.data.store import load_split
+from salcr.evaluation import cluster_centers
 from salcr.evaluation.pair_distances import EDGES, pair_distances
 from salcr.evaluation.tsne import tsne_2d
 from salcr.models.features import extract
 from salcr.models.network import Network
-from salcr.stages import cluster_centers as centers_stage
 from tests.support import tiny
 
 FILES = ("distances.json", "tsne.csv", "attention.json")
@@ -176,7 +176,7 @@ def test_centers_are_those_of_the_propagated_features(
         seen.append(points)
         return points[:, :2]
 
-    monkeypatch.setattr(centers_stage, "tsne_2d", plane)
+    monkeypatch.setattr(cluster_centers, "tsne_2d", plane)
     find_centers(data, results, tmp_path)
     labels = pd.read_csv(results / "round01/labels.csv")
     everything = features_of(data, network_of(results, 0), "train", mirrored=False)

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from salcr import files
+from salcr.models import onnx_export
 from salcr.stages import export as stage
 from tests.support import tiny
 from tests.support.helpers import close
@@ -78,11 +79,11 @@ def test_other_features_are_not_written(
 ) -> None:
     """A file that computes something else, here without the mirror images, is rejected."""
 
-    def unmirrored(self: stage._Exported, images: Tensor) -> Tensor:
+    def unmirrored(self: onnx_export._Exported, images: Tensor) -> Tensor:
         views = ((images.float() - self.mean) / self.std).permute(0, 3, 1, 2)
-        return stage.l2_normalize(self.network(views, self.modality)[0])
+        return onnx_export.l2_normalize(self.network(views, self.modality)[0])
 
-    monkeypatch.setattr(stage._Exported, "forward", unmirrored)
+    monkeypatch.setattr(onnx_export._Exported, "forward", unmirrored)
     assert export(indexed, tmp_path / "new/model.onnx") == 1
     text = capsys.readouterr().err
     assert f"error: {tmp_path / 'new/model.onnx'}: not written" in text

@@ -1,0 +1,210 @@
+"""Embed folders of images block by block, so that a run that was killed can be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from salcr import codehash, files
+from salcr.data.images import decode_image
+from salcr.errors import SalcrError
+from salcr.log import progress, say, warn
+from salcr.search import index
+from salcr.search.embedder import Embedder
+from salcr.search.images import escape_name, guess_modality, list_files, rejection_reason
+from salcr.types import Floats
+
+FOLDER = "blocks"
+"""Folder of the blocks, in that of the index, until the index is written."""
+_BLOCK = 512  # files in memory at a time; a run that is killed loses at most these
+_MAX_REASONS = 10  # in the message if none of the files is an image
+
+
+class Source(NamedTuple):
+    """A file that may be an image."""
+
+    folder: int
+    """Number of its folder, from 0."""
+    file: str
+    """Relative to the folder."""
+
+
+def embed_folders(
+    embedder: Embedder,
+    folders: list[Path],
+    modalities: list[str],
+    out: Path,
+    summary: dict[str, Any],
+) -> None:
+    """Write the index of all images in folders, unless it is there already.
+
+    A run that was killed is resumed after its last complete block.
+
+    Args:
+        embedder: computes the features.
+        folders: absolute paths, none of them in another.
+        modalities: "visible", "infrared" or "auto" (guessed image by image) for each folder.
+        out: folder of the index.
+        summary: plain values on which the features depend, and the names of the `folders`; the
+            index holds them, with a key and the numbers of images.
+
+    Raises:
+        SalcrError: a folder cannot be read, it holds no images, or a feature is not finite.
+    """
+    sources = [Source(n, name) for n, folder in enumerate(folders) for name in list_files(folder)]
+    say(f"embed: {len(sources)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
+    blocks = [sources[start : start + _BLOCK] for start in range(0, len(sources), _BLOCK)]
+    keys = [_key(summary, folders, block) for block in blocks]
+    summary = {**summary, "key": hashlib.sha256("".join(keys).encode()).hexdigest()}
+    if _is_done(out, summary["key"]):
+        say(f"{out}: is already the index of these images; nothing to do")
+        return
+    paths = [out / FOLDER / f"{number:06d}.npz" for number in range(len(blocks))]
+    work = list(zip(paths, keys, blocks, strict=True))
+    missing = [(path, key, block) for path, key, block in work if not _is_block(path, key)]
+    if len(missing) < len(work):
+        say(f"resuming after {len(work) - len(missing)} of {len(work)} blocks")
+    for path, key, block in progress(missing, title=f"blocks of {_BLOCK} files"):
+        arrays = _embed_block(embedder, folders, modalities, block)
+        files.write_arrays(path, {"key": np.array(key), **arrays})
+    _finish(out, work, summary)
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+def _key(summary: dict[str, Any], folders: list[Path], block: list[Source]) -> str:
+    """Return a hash of all that a block's features depend on."""
+    origin = [summary, codehash.stage_hash("embed"), str(torch.__version__)]
+    digest = hashlib.sha256(json.dumps(origin).encode())
+    for source in block:
+        path = folders[source.folder] / source.file
+        try:
+            status = path.stat()
+            facts = [status.st_size, status.st_mtime_ns]
+        except OSError:  # a broken link, which will be skipped
+            facts = []
+        digest.update(json.dumps([source, facts]).encode())
+    return digest.hexdigest()
+
+
+def _is_done(out: Path, key: str) -> bool:
+    """Return whether an index is complete and of these images."""
+    try:
+        return bool(index.read_index(out).summary["key"] == key)
+    except SalcrError:
+        return False
+
+
+def _is_block(path: Path, key: str) -> bool:
+    """Return whether a run with the same images and settings has already written a block."""
+    try:
+        return str(files.read_arrays(path)["key"]) == key
+    except (KeyError, SalcrError):
+        return False
+
+
+def _embed_block(
+    embedder: Embedder, folders: list[Path], modalities: list[str], block: list[Source]
+) -> dict[str, Any]:
+    """Return the features and properties of a block's files, as arrays.
+
+    Returns:
+        of the images, `features` [n, C], `kept` [n] positions in the block, `modality` [n] and
+        `guessed` [n], whether the modality was guessed; of the other files, `skipped` [m] positions
+        and `reason` [m].
+    """
+    height, width = embedder.image_size
+    images, kept, modality, guessed = [], [], [], []
+    reasons: dict[int, str] = {}
+    for position, (number, name) in enumerate(block):
+        path = folders[number] / name
+        if (reason := rejection_reason(folders[number], name)) is not None:
+            reasons[position] = reason
+            continue
+        try:
+            image = decode_image(path, height=height, width=width)
+        except SalcrError as error:
+            reasons[position] = str(error).removeprefix(f"{path}: ")
+            continue
+        guess = modalities[number] == "auto"
+        images.append(image)
+        kept.append(position)
+        guessed.append(guess)
+        modality.append(guess_modality(image) if guess else modalities[number])
+    stacked = np.stack(images) if images else np.empty((0, height, width, 3), np.uint8)
+    return {
+        "features": embedder.features(stacked, modality),
+        "kept": np.array(kept, dtype=np.int64),
+        "modality": np.array(modality, dtype=str),
+        "guessed": np.array(guessed, dtype=bool),
+        "skipped": np.array(list(reasons), dtype=np.int64),
+        "reason": np.array(list(reasons.values()), dtype=str),
+    }
+
+
+def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict[str, Any]) -> None:
+    """Write the index from its blocks, and report its content."""
+    images: list[tuple[int, str, str]] = []
+    skipped: list[tuple[int, str, str]] = []
+    guessed: Counter[str] = Counter()
+    for path, _, block in work:
+        arrays = files.read_arrays(path)
+        for position, modality in zip(arrays["kept"], arrays["modality"], strict=True):
+            images.append((*block[position], str(modality)))
+        for position, reason in zip(arrays["skipped"], arrays["reason"], strict=True):
+            number, name = block[position]
+            skipped.append((number, escape_name(name), str(reason)))
+        guessed.update(arrays["modality"][arrays["guessed"]].tolist())
+    _report_content(out, summary, images, skipped, guessed)
+
+    def blocks() -> Iterator[Floats]:
+        return (files.read_arrays(path)["features"] for path, _, _ in work)
+
+    index.write_index(
+        out,
+        blocks,
+        images=pd.DataFrame(images, columns=index.IMAGE_COLUMNS),
+        skipped=pd.DataFrame(skipped, columns=index.SKIPPED_COLUMNS),
+        summary=summary,
+    )
+    say(f"{out}: index of {len(images)} images written")
+
+
+def _report_content(
+    out: Path,
+    summary: dict[str, Any],
+    images: list[tuple[int, str, str]],
+    skipped: list[tuple[int, str, str]],
+    guessed: Counter[str],
+) -> None:
+    """Add the numbers of images to the summary, and warn about skipped files and guesses.
+
+    Raises:
+        SalcrError: there are no images.
+    """
+    reasons = [f"{summary['folders'][n]}/{name}: {reason}" for n, name, reason in skipped]
+    if not images:
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
+        listed = "".join(f"\n  {reason}" for reason in reasons[:_MAX_REASONS])
+        more = len(reasons) - _MAX_REASONS
+        listed += f"\n  and {more} more" if more > 0 else ""
+        folders = ", ".join(summary["folders"])
+        raise SalcrError(f"{folders}: no readable images{listed}")
+    if skipped:
+        warn(f"{len(skipped)} files skipped, see {out / index.SKIPPED}; first {reasons[0]}")
+    summary["num_pictures"] = dict(Counter(modality for _, _, modality in images))
+    summary["num_guessed"], summary["num_skipped"] = dict(guessed), len(skipped)
+    if guessed:
+        counted = ", ".join(f"{count} {modality}" for modality, count in sorted(guessed.items()))
+        warn(
+            f"guessed from the channels: {counted}; if that is wrong, give --modality for each "
+            "folder"
+        )
