@@ -40,6 +40,7 @@ CODE = {
     "evaluation/label_quality.py": {"label_quality": 4, **REPORT},
     "stages/tables.py": {},  # a target of its own, see test_tables.py
     "models/saliency.py": {"analyze": 3, "plot": 3},
+    "evaluation/analysis.py": {"analyze": 3, "plot": 3},
     "evaluation/cluster_centers.py": {"cluster_centers": 1, "plot": 1},
     "reporting/figures/style.py": {"plot": 9},
     "reporting/figures/curves.py": {"plot": 9},
