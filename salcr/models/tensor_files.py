@@ -46,8 +46,8 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     )
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
         raise SalcrError(
-            f"{path}: not a checkpoint of this version; if the workflow wrote it, delete it and "
-            "run again; convert one of the released code with `import-checkpoint`"
+            f"{path}: not a checkpoint of this version; if the workflow wrote it, {RERUN_HINT}; "
+            "convert one of the released code with `python -m salcr import-checkpoint`"
         )
     return checkpoint
 
