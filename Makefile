@@ -44,7 +44,7 @@ test-slow: venv ## the slow tests: accuracy of the demo, killed jobs, full disks
 	python -m pytest -m slow -n $(TEST_WORKERS)
 
 .PHONY: test-slurm
-test-slurm: venv ## the workflow on a SLURM of its own; root installs SLURM first
+test-slurm: venv ## the workflow on its own one-node SLURM cluster; root installs SLURM first
 	tests/support/install.sh slurm
 	python -m pytest -m slurm
 

@@ -67,8 +67,8 @@ def retrieval_metrics(
 
     Examples:
         >>> distance = [[0.1, 0.2, 0.3], [0.3, 0.1, 0.2]]
-        >>> found = retrieval_metrics(None, None, [1, 1], [1, 2, 1], distance=distance)
-        >>> found.cmc.tolist(), round(found.map, 4), round(found.minp, 4)
+        >>> scores = retrieval_metrics(None, None, [1, 1], [1, 2, 1], distance=distance)
+        >>> scores.cmc.tolist(), round(scores.map, 4), round(scores.minp, 4)
         ([0.5, 1.0, 1.0], 0.7083, 0.6667)
     """
     from salcr.datasets.protocol import Annotations
@@ -77,8 +77,8 @@ def retrieval_metrics(
 
     check_choice("protocol", protocol, get_args(Protocol))
     check_count("num_ranks", num_ranks)
-    found = _distances(query, gallery, distance)
-    sizes = dict(zip(("query", "gallery"), found.shape, strict=True))
+    distances = _distances(query, gallery, distance)
+    sizes = dict(zip(("query", "gallery"), distances.shape, strict=True))
     identities = {
         "query": check_integers("query_identities", query_identities, sizes["query"]),
         "gallery": check_integers("gallery_identities", gallery_identities, sizes["gallery"]),
@@ -94,7 +94,7 @@ def retrieval_metrics(
             sides.append(Annotations(identities[side], numbers))
         excluded = setting.excludes(*sides)
     return metrics.retrieval_metrics(
-        found,
+        distances,
         identities["query"],
         identities["gallery"],
         excluded=excluded,

@@ -267,10 +267,10 @@ def propagate(visible: ArrayLike, infrared: ArrayLike, k: int = 8) -> tuple[Floa
 
 def _clusters(name: str, values: ArrayLike, length: int) -> Integers:
     labels = check_integers(name, values, length)
-    found = np.unique(labels[labels != -1])
-    if len(found) == 0:
+    names = np.unique(labels[labels != -1])
+    if len(names) == 0:
         raise ValueError(f"{name}: has outliers only; cluster with a larger eps")
-    if not np.array_equal(found, np.arange(len(found))):
+    if not np.array_equal(names, np.arange(len(names))):
         raise ValueError(f"{name}: must be 0 .. K-1 without gaps, and -1 for outliers")
     return labels
 

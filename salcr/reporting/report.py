@@ -23,7 +23,7 @@ _SCORES = {
     "map": "mAP",
     "minp": "mINP",
 }
-_STAGES = {"pretrain": "after stage one", "salcr": "at the end"}
+_STAGE_TITLES = {"pretrain": "after stage one", "salcr": "at the end"}
 _COMMIT = 12  # of the forty digits of a commit; provenance.csv has all
 _PER_GB = 1024  # Snakemake measures memory in MB
 
@@ -149,7 +149,7 @@ def _results(
 
 def _row_name(line: Mapping[Any, Any], checkpoints: Mapping[str, str | None]) -> str:
     as_given = line["stage"] == "pretrain" and checkpoints.get(line["variant"])
-    name = f"{line['variant']}, {'as given' if as_given else _STAGES[line['stage']]}"
+    name = f"{line['variant']}, {'as given' if as_given else _STAGE_TITLES[line['stage']]}"
     return name if line["rerank"] == "none" else f"{name}, {line['rerank']}"
 
 

@@ -78,7 +78,7 @@ class Sheet(NamedTuple):
 
 
 def as_csv(sheet: Sheet) -> pd.DataFrame:
-    """Return a line per row, setting and score, each number in a column of its own."""
+    """Return a line per row, setting and score, each number in a separate column."""
     return pd.DataFrame(
         {
             "table": sheet.heading,

@@ -76,16 +76,16 @@ def _devices() -> Iterator[str]:
 
 def _packages() -> Iterator[str]:
     """Yield a line of versions, and one for each package that is not the locked one."""
-    installed = {name: found for name in _PACKAGES if (found := _version(name)) is not None}
-    yield ", ".join(f"{name} {found}" for name, found in installed.items())
+    installed = {name: number for name in _PACKAGES if (number := _version(name)) is not None}
+    yield ", ".join(f"{name} {number}" for name, number in installed.items())
     if CHECKOUT is None:
         return
     others = []
     for name, locked in _locked(CHECKOUT):
-        if (found := _version(name)) is None:
+        if (number := _version(name)) is None:
             others.append(f"{name} {locked} is missing")
-        elif found != locked:
-            others.append(f"{name} {found} is not the locked {locked}")
+        elif number != locked:
+            others.append(f"{name} {number} is not the locked {locked}")
     yield from (f"{line}; run make venv" for line in others)
     if not others:
         yield "all as in requirements.lock"
@@ -139,15 +139,15 @@ def _found(dataset: dict[str, object], root: Path) -> str:
 
 
 def _weights(directory: Path) -> Iterator[str]:
-    found = sorted(directory.glob("data/weights/*.pth"))
-    yield from map(str, found)
-    if not found:
+    weights = sorted(directory.glob("data/weights/*.pth"))
+    yield from map(str, weights)
+    if not weights:
         yield "no ImageNet weights yet; downloaded when they are needed"
 
 
 def _results(directory: Path) -> Iterator[str]:
-    found = sorted(directory.glob("results/*/summary.csv"))
-    for path in found:
+    tables = sorted(directory.glob("results/*/summary.csv"))
+    for path in tables:
         summary = files.read_table(path)
         last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
         count = int(last["num_trials"])
@@ -156,5 +156,5 @@ def _results(directory: Path) -> Iterator[str]:
             f"{last['rank1_mean']:.1f}, mAP {last['map_mean']:.1f} over {count} "
             f"trial{'s' * (count > 1)}"
         )
-    if not found:
+    if not tables:
         yield "none yet" if CHECKOUT is None else "none yet; `make demo` makes some in minutes"

@@ -41,13 +41,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     )
     for name in CHECKS:
         try:
-            found = _compare(name, arguments.golden, device)
+            comparisons = _compare(name, arguments.golden, device)
         except SalcrError as error:
             failures.append(str(error))
             print(f"{name:<20}{'cannot be compared':>53}  NO")
             continue
-        failures += [f"{name}: {one.name}" for one in found if not one.passes]
-        print(_line(name, found))
+        failures += [f"{name}: {one.name}" for one in comparisons if not one.passes]
+        print(_line(name, comparisons))
     if failures:
         raise SalcrError(f"{len(failures)} disagree:\n  " + "\n  ".join(failures))
 
@@ -73,12 +73,11 @@ def _load(golden: Path, name: str) -> Arrays:
     return {key: value for path in paths for key, value in files.read_arrays(path).items()}
 
 
-def _line(name: str, found: list[Comparison]) -> str:
-    absolute = max(one.absolute_error for one in found)
-    relative = max(one.relative_error for one in found)
-    atol = max(one.atol for one in found)
+def _line(name: str, comparisons: list[Comparison]) -> str:
+    absolute = max(one.absolute_error for one in comparisons)
+    relative = max(one.relative_error for one in comparisons)
+    atol = max(one.atol for one in comparisons)
     tolerance = f"{atol:.0e} + {RTOL:.0e} rel" if atol else "equal"
-    passes = "yes" if all(one.passes for one in found) else "NO"
-    return (
-        f"{name:<20}{len(found):>7}{absolute:>13.1e}{relative:>13.1e}{tolerance:>20}  {passes}"
-    ).replace(str(np.inf), "inf")
+    passes = "yes" if all(one.passes for one in comparisons) else "NO"
+    numbers = f"{len(comparisons):>7}{absolute:>13.1e}{relative:>13.1e}"
+    return f"{name:<20}{numbers}{tolerance:>20}  {passes}".replace(str(np.inf), "inf")

@@ -10,6 +10,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/*.md"),
+        ROOT / "config/README.md",
         ROOT / "results/README.md",
         ROOT / "salcr/verification/golden/README.md",
         ROOT / "workflow/resources/published.md",
