@@ -1,4 +1,4 @@
-"""The method as functions of arrays, for programs of your own.
+"""The method as functions of arrays, for use in other programs.
 
     >>> import numpy as np
     >>> from salcr import api
