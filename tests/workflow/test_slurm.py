@@ -67,7 +67,7 @@ def jobs_of(cluster: Cluster, folder: Path) -> list[dict[str, str]]:
 def running(cluster: Cluster, rule: str) -> list[list[str]]:
     """Return [id, name] of the running jobs of a rule, as listed by squeue."""
     lines = cluster.ask("squeue", "--noheader", "--states=running", "--format=%i %k").splitlines()
-    return [line.split() for line in lines if rule_of(line) == rule]
+    return [[job, name] for job, name in map(str.split, lines) if rule_of(name) == rule]
 
 
 def python_of(cluster: Cluster, job: str) -> int | None:
