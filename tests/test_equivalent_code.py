@@ -106,6 +106,7 @@ def test_an_accepted_edit_does_not_count_and_the_next_one_does(repository: Path)
     assert rows[0]["counts_as"] == rows[1]["counts_as"] not in (rows[0]["code"], rows[1]["code"])
 
 
+@pytest.mark.slow
 def test_an_accepted_edit_is_accepted_for_every_layout(repository: Path) -> None:
     """One row keeps the hashes with and without the readers that a data set does not use."""
     package = repository / "salcr"
@@ -126,6 +127,7 @@ def test_an_accepted_edit_is_accepted_for_every_layout(repository: Path) -> None
     assert of_layouts() == before
 
 
+@pytest.mark.slow
 def test_edits_accepted_on_two_branches_stay_accepted_when_merged(repository: Path) -> None:
     """Rows belong to modules: the rows of both branches together restore the first hash."""
     before = hashes(repository)
@@ -174,6 +176,7 @@ def test_without_git_nothing_is_accepted(checkout: Path, tmp_path_factory) -> No
     assert "No such file or directory: 'git'" in refusal(checkout, "--accept", "unused", PATH=empty)
 
 
+@pytest.mark.slow
 def test_a_circle_of_rows_is_not_written(repository: Path) -> None:
     """If a row maps the committed code to the new code, the reverse is not accepted."""
     table, module = repository / "salcr/equivalent_code.csv", repository / SINKHORN
@@ -186,6 +189,7 @@ def test_a_circle_of_rows_is_not_written(repository: Path) -> None:
     assert "counts as itself" in refusal(repository, "--accept", "unused")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["late", "evaluation.tsne"])
 def test_other_modules_are_not_accepted(repository: Path, module: str) -> None:
     """A new module, or one that a stage did not run, is named, and nothing is written."""
@@ -196,6 +200,7 @@ def test_other_modules_are_not_accepted(repository: Path, module: str) -> None:
     assert "complexity runs other modules" in message and module in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rows", "word"),
     [
@@ -214,6 +219,7 @@ def test_rows_that_contradict_each_other_are_refused(checkout: Path, rows: str, 
     assert word in message and str(path) in message
 
 
+@pytest.mark.slow
 def test_rows_in_a_chain_lead_to_the_oldest(checkout: Path) -> None:
     """A digest maps to the last of a chain, in any order of rows, within its own module only."""
     package = checkout / "salcr"

@@ -226,6 +226,7 @@ def test_latex_is_complete_and_escaped(written: Path) -> None:
     assert r"a\_machine" in (tables / "table06.tex").read_text()
 
 
+@pytest.mark.slow
 def test_tables_of_a_run(run_copy: Path) -> None:
     """The target `tables`: figures come from metrics.json; a restyled table is all that reruns.
 

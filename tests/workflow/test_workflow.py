@@ -93,6 +93,7 @@ def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
     assert "pretrain" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_given_checkpoint_takes_the_place_of_stage_one(run_copy: Path) -> None:
     """Evaluated by configuration alone: the same metrics as at its origin, without training."""
     given = run_copy / "given-trial1.pt"
