@@ -36,10 +36,6 @@ def write_labels(
         trial: number of the split.
         data_hash: of the stored data set.
     """
-    spaces = {
-        "visible": (labels.visible, labels.visible_to_infrared),
-        "infrared": (labels.infrared_to_visible, labels.infrared),
-    }
     tables = [
         pd.DataFrame(
             {
@@ -47,8 +43,8 @@ def write_labels(
                 "modality": modality,
                 "position": np.arange(len(clusters[modality])),
                 "cluster": clusters[modality],
-                "visible_space": spaces[modality][0],
-                "infrared_space": spaces[modality][1],
+                "visible_space": labels.of(modality, "visible"),
+                "infrared_space": labels.of(modality, "infrared"),
             }
         )
         for modality in MODALITIES

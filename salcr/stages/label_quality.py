@@ -12,6 +12,7 @@ from salcr.data.labels import read_labels
 from salcr.data.store import load_identities, read_data_hash
 from salcr.evaluation.label_quality import label_quality
 from salcr.log import say
+from salcr.types import MODALITIES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +33,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     )
     truth = (identities["visible"], identities["infrared"])
     quality = {
-        "visible": label_quality(labels.visible, labels.infrared_to_visible, *truth),
-        "infrared": label_quality(labels.visible_to_infrared, labels.infrared, *truth),
+        space: label_quality(labels.of("visible", space), labels.of("infrared", space), *truth)
+        for space in MODALITIES  # the label spaces have the same names
     }
     files.write_json(arguments.label_quality, quality)
     for space, scores in quality.items():

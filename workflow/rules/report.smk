@@ -1,7 +1,7 @@
 # The paper's tables, how the results were made, and one page of everything.
 rule complexity:
     output:
-        counts=f"{RESULTS}/complexity.json",
+        complexity=f"{RESULTS}/complexity.json",
     log:
         f"{LOG}/complexity.log",
     benchmark:
@@ -19,7 +19,7 @@ rule complexity:
         "complexity: parameters and operations"
     shell:
         "python -m salcr complexity"
-        " --complexity {output.counts:q}"
+        " --complexity {output.complexity:q}"
         " {params.flags}"
         " > {log:q} 2>&1"
 
@@ -28,7 +28,7 @@ rule tables:
     input:
         trials=f"{RESULTS}/trials.csv",
         summary=f"{DATA}/preprocess.json",
-        counts=f"{RESULTS}/complexity.json",
+        complexity=f"{RESULTS}/complexity.json",
         jobs=inputs.timed_jobs(PLAN, PAPER),
         transfer=(
             f"{RESULTS}/transfer/metrics.json" if CONFIG.transfer.checkpoint else []
@@ -72,7 +72,7 @@ rule tables:
         " --matches {params.matches:q}"
         " --trials {input.trials:q}"
         " --data {params.data:q}"
-        " --complexity {input.counts:q}"
+        " --complexity {input.complexity:q}"
         " {params.jobs}"
         " {params.transfer}"
         " --published {input.published:q}"
