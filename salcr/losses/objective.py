@@ -36,7 +36,7 @@ class StageTwoObjective:
         clusters: modality -> [N] DBSCAN labels, -1 for outliers; not propagated, not relabeled.
         memory: momentum and temperature.
         fgsal: options of the part losses.
-        gpcr: options of the refinement losses.
+        gpcr: options of the refinement losses; without part losses they alone train the parts.
         label_space: "dual", or the only space in which both modalities are trained; the memories
             of the other space are then used with images of their own modality only (Table 4).
     """
