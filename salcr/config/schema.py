@@ -195,13 +195,6 @@ class Gpcr(Section):
     weight: float = Field(ge=0, description="lambda, weight of the refinement loss")
 
 
-def parts_missing(fgsal: Fgsal, gpcr: Gpcr) -> str | None:
-    """Return an error message if the refinement needs part features that are not trained."""
-    if gpcr.mode in ("both", "part") and not fgsal.enabled:
-        return f"gpcr.mode: {gpcr.mode} needs fgsal.enabled: true"
-    return None
-
-
 class Evaluate(Section):
     """Retrieval on the held-out identities."""
 
@@ -293,8 +286,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:
-        if (complaint := parts_missing(self.fgsal, self.gpcr)) is not None:
-            raise ValueError(complaint)
         if unknown := [name for name in self.plot.variants if name not in self.variants]:
             raise ValueError(f"plot.variants: {unknown[0]!r} is not one of the variants")
         if self.associate.method == "otla" and self.train.label_space != "visible":

@@ -37,25 +37,18 @@ class PairBatch(NamedTuple):
     """[B]."""
 
 
-def shared_labels(
-    labels: PseudoLabels[Integers], label_space: str = "dual"
-) -> tuple[Integers, Integers]:
+def shared_labels(labels: PseudoLabels[Integers]) -> tuple[Integers, Integers]:
     """Return the labels that images of both modalities have.
 
     Args:
         labels: of the split's images, -1 for none.
-        label_space: "dual", or the only space to take labels from.
 
     Returns:
-        the shared labels of the visible and of the infrared space, ascending; none of a space
-        that `label_space` leaves out.
+        the shared labels of the visible and of the infrared space, ascending.
     """
     visible = np.intersect1d(labels.visible[labels.visible >= 0], labels.infrared_to_visible)
     infrared = np.intersect1d(labels.infrared[labels.infrared >= 0], labels.visible_to_infrared)
-    return (
-        visible if label_space in ("dual", "visible") else visible[:0],
-        infrared if label_space in ("dual", "infrared") else infrared[:0],
-    )
+    return visible, infrared
 
 
 def sample_pair_batch(

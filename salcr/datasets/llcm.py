@@ -67,7 +67,7 @@ To try the workflow without it, in a clone of the repository: make demo"""
 
 
 def read_records(root: Path) -> list[Record]:
-    """Return the images of the trial, in the order of the split files.
+    """Return the images of the trial, in the order of split, modality, identity, camera, name.
 
     Raises:
         SalcrError: the folder is missing or not laid out like LLCM, a split file is invalid, images
@@ -117,7 +117,13 @@ def _read_split(root: Path, split: str) -> list[Record]:
                     f"one to one with identities in the {split} split; restore the file"
                 )
             records.append(Record(1, split, modality, line.file, camera, identity))
-    return records
+    # The random galleries depend on this order, in which public code lists the images.
+    return sorted(records, key=_order)
+
+
+def _order(record: Record) -> tuple[bool, int, int, str]:
+    name = PurePosixPath(record.file).name
+    return record.modality == "infrared", record.identity, record.camera, name
 
 
 def _parse(path: Path, line: IndexLine) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import defaultdict
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,7 +50,8 @@ def sample_gallery(setting: Setting, images: Annotations, draw: int) -> Integers
     """Return the positions of one random gallery, ascending; the same for equal arguments.
 
     `shots` images of each identity in each of the setting's cameras are sampled, or all if there
-    are fewer.
+    are fewer. Single-shot galleries are those of the field's code (METHOD 4.2), if the images of
+    an identity and camera have the order of their names.
 
     Args:
         setting: cameras and shots.
@@ -64,11 +67,13 @@ def sample_gallery(setting: Setting, images: Annotations, draw: int) -> Integers
     positions = np.flatnonzero(allowed)
     if setting.shots is None:
         return positions
-    pairs = np.stack([images.identity[positions], images.camera[positions]])
-    _, view = np.unique(pairs, axis=1, return_inverse=True)
-    # In a random order, the first `shots` images of each pair of identity and camera.
-    order = np.random.default_rng(draw).permutation(len(positions))
-    by_view = order[np.argsort(view[order], kind="stable")]
-    ordered = view[by_view]
-    rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-    return np.sort(positions[by_view[rank < setting.shots]])
+    views: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for position in positions.tolist():
+        views[images.identity[position], images.camera[position]].append(position)
+    # A generator of its own has the stream of random.seed(draw) and leaves the global one alone;
+    # its samples of one image are those of random.choice.
+    generator = random.Random(draw)
+    sampled: list[int] = []
+    for _, members in sorted(views.items()):
+        sampled += generator.sample(members, min(setting.shots, len(members)))
+    return np.array(sorted(sampled), dtype=np.int64)

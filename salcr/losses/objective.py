@@ -36,9 +36,10 @@ class StageTwoObjective:
         clusters: modality -> [N] DBSCAN labels, -1 for outliers; not propagated, not relabeled.
         memory: momentum and temperature.
         fgsal: options of the part losses.
-        gpcr: options of the refinement losses.
+        gpcr: options of the refinement losses; without part losses they alone train the parts.
         label_space: "dual", or the only space in which both modalities are trained; the memories
             of the other space are then used with images of their own modality only (Table 4).
+            Batches are the same for all of them.
     """
 
     def __init__(
@@ -135,13 +136,13 @@ class StageTwoObjective:
         for side, space, parts, target in self._parts(features, labels):
             self.part_memory[side, space] = updated(self.part_memory[side, space], parts, target)
 
-    def _spaces(self, side: str) -> list[str]:
+    def spaces(self, side: str) -> list[str]:
         """Return the label spaces in which the images of one modality are trained."""
         return [s for s in MODALITIES if self.label_space in ("dual", s) or s == side]
 
     def _rows(self, space: str, num_rows: int) -> slice:
         """Return the slice of the rows [v; a; r] that are trained in a label space."""
-        visible, infrared = (space in self._spaces(side) for side in MODALITIES)
+        visible, infrared = (space in self.spaces(side) for side in MODALITIES)
         boundary = num_rows * 2 // 3
         return slice(0 if visible else boundary, num_rows if infrared else boundary)
 
@@ -150,7 +151,7 @@ class StageTwoObjective:
     ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
         """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is used."""
         for side, rows in features.parts.items():
-            for space in self._spaces(side):
+            for space in self.spaces(side):
                 own = labels.of(side, space)
                 yield side, space, rows, own.repeat(rows.shape[1] // len(own))
 

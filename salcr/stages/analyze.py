@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     people = shared[evenly_spaced(len(shared), settings.analyze.attention_identities)]
     # Networks of stage one have a single, untrained part. An imported network with more parts is
     # assumed to have trained them, as its checkpoint does not say.
-    fgsal = checkpoint["config"].get("fgsal", {"enabled": network.num_parts > 1})
-    heat_maps = heat_maps_of(
-        network, images, features, identities, people, with_parts=fgsal["enabled"]
-    )
+    with_parts = network.num_parts > 1
+    if "fgsal" in (config := checkpoint["config"]):
+        with_parts = config["fgsal"]["enabled"] or config["gpcr"]["mode"] in ("both", "part")
+    heat_maps = heat_maps_of(network, images, features, identities, people, with_parts=with_parts)
     files.write_json(arguments.attention, {**origin, "images": heat_maps})
     say(f"{arguments.distances}, {arguments.tsne}, {arguments.attention} written")

@@ -9,7 +9,7 @@ import pandas as pd
 
 from salcr import files
 from salcr.config import cli
-from salcr.config.schema import Config, parts_missing
+from salcr.config.schema import Config
 from salcr.data.labels import read_labels
 from salcr.data.store import load_split, preload
 from salcr.errors import SalcrError
@@ -45,8 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Train one epoch and write the checkpoint, the optimizer's state and the losses."""
-    if (complaint := parts_missing(settings.fgsal, settings.gpcr)) is not None:
-        raise SalcrError(complaint)
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
     split = preload(load_split(arguments.data, trial=trial, split="train"), device)

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import torch
 
-from salcr.config.schema import Config, Train
+from salcr.config.schema import Config
 from salcr.data import transforms
 from salcr.data.samplers import PairBatch, sample_pair_batch, shared_labels
 from salcr.data.store import Split
@@ -48,12 +48,14 @@ def train_round(
         round_: number of the round, from 1, part of the seeds.
 
     Raises:
-        SalcrError: the modalities do not share a pseudo-label, or a loss is not finite.
+        SalcrError: the modalities do not share a pseudo-label, images have no label in a space in
+            which they are trained, or a loss is not finite.
     """
     started = time.monotonic()
     stage, augment = settings.train, settings.augment
     objective = _initial_objective(network, split, clusters, settings)
-    shared = _require_shared_labels(labels, stage)
+    _require_labels(labels, objective)
+    shared = _require_shared_labels(labels, stage.labels)
     sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
     say(f"first of {stage.iterations} batches; clusters: {sizes}")
     network.train()
@@ -105,21 +107,37 @@ def _initial_objective(
     )
 
 
+def _require_labels(labels: PseudoLabels[Integers], objective: StageTwoObjective) -> None:
+    """Refuse labels of which a batch may hold a -1 in a space in which the image is trained."""
+    for modality in MODALITIES:
+        sampled = np.any([labels.of(modality, space) >= 0 for space in MODALITIES], axis=0)
+        for space in objective.spaces(modality):
+            if (labels.of(modality, space)[sampled] < 0).any():
+                raise SalcrError(
+                    f"{modality} images have no label in the {space} space, in which they would be "
+                    "trained: labels of otla need train.label_space: visible"
+                )
+
+
 def _require_shared_labels(
-    labels: PseudoLabels[Integers], settings: Train
+    labels: PseudoLabels[Integers], num_labels: int
 ) -> tuple[Integers, Integers]:
-    shared = shared_labels(labels, settings.label_space)
+    shared = shared_labels(labels)
     if not any(len(candidates) for candidates in shared):
         raise SalcrError(
             "visible and infrared images do not share a pseudo-label: raise clustering.eps or "
             "lower clustering.min_samples, so that more images are clustered"
         )
+    wanted = num_labels // sum(len(candidates) > 0 for candidates in shared)
     for space, candidates in zip(MODALITIES, shared, strict=True):
-        wanted = {"dual": settings.labels // 2, space: settings.labels}.get(settings.label_space, 0)
-        if len(candidates) < wanted:
+        if len(candidates) == 0:
+            say(
+                f"{space} space: no shared labels; the batches take all labels from the other space"
+            )
+        elif len(candidates) < wanted:
             warn(
                 f"{space} space: both modalities share {len(candidates)} labels, but a batch has "
-                f"{wanted} of the {settings.labels} in train.labels; the batches are smaller"
+                f"{wanted} of the {num_labels} in train.labels; the batches are smaller"
             )
     return shared
 

@@ -41,7 +41,6 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"clustering": {"eps": 1.5}}, ["`clustering.eps` is 1.5", "less than 1"]),
         ({"gpcr": {"mode": "all"}}, ["`gpcr.mode`", "'both', 'global', 'part' or 'none'"]),
         ({"train": {"labels": 7}}, ["train: labels must be even"]),
-        ({"fgsal": {"enabled": False}}, ["gpcr.mode: both needs fgsal.enabled: true"]),
         ({"associate": {"method": "otla"}}, ["otla needs train.label_space: visible"]),
         ({"memory": {"temperature": float("nan")}}, ["`memory.temperature`"]),
         ({"model": {"width": 16}}, ["weights: imagenet needs width: 64"]),

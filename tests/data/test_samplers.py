@@ -128,6 +128,30 @@ def test_a_space_without_shared_labels_leaves_its_half_out(rng):
     assert len(batch.visible) == len(batch.infrared) == 4
 
 
+def test_without_shared_infrared_labels_all_are_visible(rng):
+    """OTLA gives visible images no infrared label: all labels of a batch are visible ones."""
+    labels = random_association(rng)._replace(visible_to_infrared=np.full(60, -1))
+    shared = shared_labels(labels)
+    assert len(shared[0]) >= 4 and len(shared[1]) == 0
+    batch = sample_pair_batch(labels, shared, num_labels=4, instances=3, rng=rng)
+    names = labels.visible[batch.visible]
+    np.testing.assert_array_equal(labels.infrared_to_visible[batch.infrared], names)
+    assert sorted(Counter(names.tolist()).values()) == [3] * 4
+
+
+@given(st.integers(0, 10**6))
+def test_sampled_images_have_labels_in_both_spaces(seed):
+    """A pair of either space has labels in the other one as well: outliers are not sampled."""
+    rng = np.random.default_rng(seed)
+    labels = random_association(rng)
+    batch = sample_pair_batch(labels, shared_labels(labels), num_labels=6, instances=5, rng=rng)
+    assert (labels.visible < 0).any() and (labels.infrared < 0).any()
+    for side in (labels.visible, labels.visible_to_infrared):
+        assert (side[batch.visible] >= 0).all()
+    for side in (labels.infrared, labels.infrared_to_visible):
+        assert (side[batch.infrared] >= 0).all()
+
+
 def test_every_shared_label_is_sampled_equally_often(rng):
     """Over many batches, each shared label of a space occurs about equally often."""
     labels = random_association(rng)

@@ -63,6 +63,26 @@ def test_the_other_space_uses_only_its_own_modality(start, batch, space: str) ->
 
 
 @pytest.mark.parametrize("space", ["visible", "infrared"])
+def test_pairs_of_both_spaces_are_trained(start, batch, space: str) -> None:  # noqa: F811
+    """Two pairs share a visible label and two an infrared one: each image keeps its own labels."""
+    features = Features(*(rows.clone().requires_grad_() for rows in batch[0]))
+    device = features.own.device
+    labels = PseudoLabels(
+        visible=torch.tensor([0, 2, 1, 3], device=device),
+        visible_to_infrared=torch.tensor([1, 0, 2, 1], device=device),
+        infrared=torch.tensor([0, 2, 2, 1], device=device),
+        infrared_to_visible=torch.tensor([0, 2, 3, 0], device=device),
+    )
+    criterion = objective(start, mode="none", label_space=space)
+    losses = criterion.losses(criterion.normalize(features), labels)
+    expected = by_hand(criterion, features, labels, space)
+    assert losses["total"].item() == pytest.approx(sum(expected), rel=1e-5)
+    losses["total"].backward()
+    for rows in features:
+        assert rows.grad is not None and (rows.grad.flatten(1).norm(dim=1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("space", ["visible", "infrared"])
 def test_memories_are_updated_by_the_images_they_see(start, batch, space: str) -> None:  # noqa: F811
     """In the space that is not joint, only clusters of the modality's own labels are updated."""
     features, labels = batch

@@ -13,8 +13,9 @@ from salcr.config.schema import Fgsal, Gpcr, Memory
 from salcr.losses.objective import StageTwoObjective
 from salcr.models.network import Features
 from salcr.types import PseudoLabels
+from tests.reference.slow_losses import losses as losses_of
 from tests.support.golden_step import SPACES, check_gradients, golden_step
-from tests.support.helpers import close, mean_directions, sequential_memory, unit_rows
+from tests.support.helpers import ATOL, close, mean_directions, sequential_memory, unit_rows
 
 MOMENTUM = 0.1
 PARTS, WIDTH, PAIRS = 2, 6, 4
@@ -133,7 +134,9 @@ def test_losses_match_the_released_code(golden, device, start, prefix):
         (True, "global", ["part", "instance_global"]),
         (True, "part", ["part", "instance_part"]),
         (True, "none", ["part"]),
+        (False, "both", ["instance_global", "instance_part"]),
         (False, "global", ["instance_global"]),
+        (False, "part", ["instance_part"]),
         (False, "none", []),
     ],
 )
@@ -153,6 +156,31 @@ def test_switches_leave_out_their_loss(golden, device, start, enabled, mode, kep
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         close(losses[name], np.float32(value))
+
+
+@pytest.mark.parametrize("prefix", ["", "released_"])
+def test_without_part_losses_the_refinement_alone_trains_the_parts(golden, device, start, prefix):
+    """Value and gradients are those of L_global + weight * L_refine, both terms of it.
+
+    The slow losses are linear in the weight, so two weights give the gradient of L_refine; the
+    global rows are all that L_global has, and L_part does not have them.
+    """
+    data, step = golden("losses"), golden_step(device)
+    criterion = with_golden_memories(step, start, released=bool(prefix), enabled=False)
+    total = criterion.losses(criterion.normalize(step.features), step.labels)["total"]
+    total.backward()
+    plain, refined = (losses_of({**data, "lambda_refine": weight}) for weight in (0.0, 1.0))
+    terms = [
+        plain[f"{prefix}loss_{name}"] for name in ("global", "instance_global", "instance_part")
+    ]
+    close(total, np.float32(terms[0] + 0.5 * (terms[1] + terms[2])))
+    for name, leaf in step.leaves.items():
+        gradient = f"{prefix}grad_{name}"
+        expected = 0.5 * (refined[gradient] - plain[gradient])
+        assert np.abs(expected).max() > 1e-4
+        if name.startswith("global"):
+            expected += plain[gradient]
+        close(leaf.grad, expected.astype(np.float32), atol=ATOL / 10)
 
 
 def test_memories_start_from_the_clusters(arrays, start):
@@ -264,9 +292,10 @@ def test_samples_keep_their_labels_in_random_order(start, rng, device):
         close(last, sequential_memory(first, used, targets, MOMENTUM))
 
 
-def test_update_without_part_losses_leaves_their_memories(start, batch, rng):
+@pytest.mark.parametrize("mode", ["global", "both"])
+def test_update_without_part_losses_leaves_their_memories(start, batch, rng, mode):
     """With the part losses off, only the global memories change; instances never do."""
-    criterion = objective(start, enabled=False, mode="global")
+    criterion = objective(start, enabled=False, mode=mode)
     before = memories(criterion)
     instances = {s: criterion.instances[s].clone() for s in SPACES}
     criterion.update(criterion.normalize(batch[0]), batch[1], rng)

@@ -166,6 +166,19 @@ def test_heat_maps_are_of_the_same_people_in_both_modalities(data: Path, results
                 assert (attention[6:] == 0).all()
 
 
+@pytest.mark.parametrize(("mode", "shown"), [("part", True), ("global", False)])
+def test_refined_parts_are_shown_without_part_losses(
+    data: Path, stage_one: Path, tmp_path: Path, mode: str, shown: bool
+) -> None:
+    """A refinement of parts trains them; with neither, their attention means nothing."""
+    shutil.copytree(stage_one / "round00", tmp_path / "round00")
+    assert tiny.associate(data, tmp_path, 1) == 0
+    assert tiny.train(data, tmp_path, 1, "--fgsal-enabled", "false", "--gpcr-mode", mode) == 0
+    assert analyze(data, tmp_path, 1) == 0
+    images = json.loads((tiny.folder(tmp_path, 1) / "attention.json").read_text())["images"]
+    assert [image["attention"] is not None for image in images] == [shown] * len(images)
+
+
 def test_centers_are_those_of_the_propagated_features(
     data: Path, results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

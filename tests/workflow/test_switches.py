@@ -39,6 +39,7 @@ def test_each_association_trains(folders: tuple[Path, Path], method: str) -> Non
         ["--train-label-space", "infrared"],
         ["--fgsal-enabled", "false", "--gpcr-mode", "none"],
         ["--fgsal-enabled", "false", "--gpcr-mode", "global"],
+        ["--fgsal-enabled", "false"],
         ["--gpcr-mode", "part"],
         ["--fgsal-parts", "2"],
         ["--fgsal-parts", "4"],
@@ -59,16 +60,6 @@ def test_each_switch_of_training_changes_the_network(
         state = torch.load(out / "round01/checkpoint.pt", weights_only=True)["state"]
         networks.append(state["trunk.layer1.0.conv1.weight"])
     assert not torch.equal(*networks)
-
-
-def test_part_refinement_needs_parts(
-    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """GPCR on parts without FGSAL is rejected on the command line as in a configuration."""
-    data, out = folders
-    assert tiny.associate(data, out, 1) == 0
-    assert tiny.train(data, out, 1, "--fgsal-enabled", "false") == 1
-    assert "gpcr.mode: both needs fgsal.enabled: true" in capsys.readouterr().err
 
 
 def evaluated(folders: tuple[Path, Path], *extra: object) -> dict[str, dict[str, list[Any]]]:
