@@ -204,8 +204,8 @@ def make_stage_one(seed: int, sizes: Sizes) -> Arrays:
     for view in slow_losses.GROUPS:
         space = "infrared" if view == "r" else "visible"
         centers = arrays[f"memory_{space}"][arrays[f"labels_{space}"]]
-        noise = rng.standard_normal(centers.shape) / np.sqrt(sizes.width)
-        arrays[f"in_{view}"] = rng.uniform(1, 5, (len(noise), 1)) * (centers + noise)
+        noise = rng.standard_normal(centers.shape) * 3 / np.sqrt(sizes.width)
+        arrays[f"in_{view}"] = rng.uniform(0.2, 1, (len(noise), 1)) * (centers + noise)
     images = slow_transform.smooth_images(rng, 200, 32, 20)
     images[0, 1, :16] = images[1, :, :, :10] = 0  # black in one channel, and in all
     drawn_by_image = [slow_transform.linear_transform(image / 255, rng) for image in images[:3]]

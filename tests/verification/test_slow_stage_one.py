@@ -171,5 +171,6 @@ def test_a_second_set_has_the_arrays_of_the_first() -> None:
     results = stage_one(inputs)
     assert not inputs.keys() & results.keys()
     assert inputs.keys() | results.keys() == golden_arrays("stage_one").keys()
+    assert all(np.abs(results[f"grad_{view}"]).max() > 0.02 for view in "var")  # not all learned
     for index, image in enumerate(inputs["ltg_images"]):
         assert (results["ltg_outputs"][index] != image / 255).mean() > 0.2
