@@ -9,7 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference import slow_losses, slow_method, slow_network, slow_rerank
+from tests.reference import (
+    slow_losses,
+    slow_method,
+    slow_network,
+    slow_rerank,
+    slow_stage_one,
+    slow_transform,
+)
 from tests.reference.slow_method import Array, Arrays, unit
 
 SLOW: dict[str, Any] = {
@@ -22,6 +29,7 @@ SLOW: dict[str, Any] = {
     "losses": slow_losses.losses,
     "metrics": slow_method.retrieval,
     "rerank": slow_rerank.rerankings,
+    "stage_one": slow_stage_one.stage_one,
 }
 """Name of a file -> what computes its results from its inputs."""
 
@@ -80,6 +88,7 @@ def make_golden(folder: Path, seed: int, sizes: Sizes) -> None:
         "losses": _losses(rng, sizes),
         "metrics": _metrics(rng, sizes),
         "rerank": {"visible": visible[0], "infrared": infrared[0]},
+        "stage_one": make_stage_one(seed + 3, sizes),
     }
     for name, inputs in generated.items():
         # Inputs are rounded first, because the results must match what the file contains.
@@ -181,6 +190,32 @@ def _losses(rng: np.random.Generator, sizes: Sizes) -> Arrays:
         arrays[f"{space}_label"] = rng.integers(0, clusters, sizes.batch)
         arrays[f"{other}_cross_label"] = rng.integers(0, clusters, sizes.batch)
     return arrays
+
+
+def make_stage_one(seed: int, sizes: Sizes) -> Arrays:
+    """Return the inputs in stage_one.npz, and its statistics of random transforms."""
+    rng = np.random.default_rng(seed)
+    num_labels = min(sizes.clusters) - 1  # one cluster or more is not in the batch
+    arrays: Arrays = {"momentum": sizes.momentum, "temperature": sizes.temperature}
+    for space, clusters in zip(slow_losses.SPACES, sizes.clusters, strict=True):
+        drawn = rng.permutation(clusters)[:num_labels]
+        arrays[f"labels_{space}"] = np.repeat(drawn, sizes.batch)
+        arrays[f"memory_{space}"] = unit(rng.standard_normal((clusters, sizes.width)))
+    for view in slow_losses.GROUPS:
+        space = "infrared" if view == "r" else "visible"
+        centers = arrays[f"memory_{space}"][arrays[f"labels_{space}"]]
+        noise = rng.standard_normal(centers.shape) * 3 / np.sqrt(sizes.width)
+        arrays[f"in_{view}"] = rng.uniform(0.2, 1, (len(noise), 1)) * (centers + noise)
+    images = slow_transform.smooth_images(rng, 200, 32, 20)
+    images[0, 1, :16] = images[1, :, :, :10] = 0  # black in one channel, and in all
+    drawn_by_image = [slow_transform.linear_transform(image / 255, rng) for image in images[:3]]
+    arrays["ltg_images"] = images[:3]
+    arrays["ltg_rectangles"] = np.concatenate([one[1] for one in drawn_by_image])
+    arrays["ltg_factors"] = np.concatenate([one[2] for one in drawn_by_image])
+    arrays["ltg_image_of"] = np.repeat(range(3), [len(one[1]) for one in drawn_by_image])
+    statistics = slow_transform.transform_statistics(images[3:], rng)
+    arrays |= {f"ltg_mean_{name}": np.array(pair) for name, pair in statistics.items()}
+    return arrays | {"infrared_shares": slow_transform.infrared_shares(rng, 20_000)}
 
 
 def _metrics(rng: np.random.Generator, sizes: Sizes) -> Arrays:
