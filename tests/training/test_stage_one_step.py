@@ -11,7 +11,7 @@ import yaml
 from torch import Tensor
 
 from salcr.config.schema import Memory, Pretrain
-from salcr.losses.stage_one import StageOneObjective
+from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.network import Network
 from salcr.training.pretraining import backpropagate
 from tests.reference.slow_stage_one import NetworkStep, network_step
@@ -19,11 +19,17 @@ from tests.support.helpers import close, unit_rows
 from tests.support.plans import REPOSITORY
 
 DEFAULTS = yaml.safe_load((REPOSITORY / "config/default.yaml").read_text())
+RELEASED = yaml.safe_load((REPOSITORY / "config/released.yaml").read_text())
 NUM_ENTRIES = 6  # of each memory; some are not in the batch
+VIEWS = {"v": "plain", "a": "augmented", "r": "infrared"}
+LOSSES = VIEWS | {"total": "total"}
 
 
 def steps(rng: np.random.Generator, infrared_clusters: int, **settings: Any) -> tuple[Any, ...]:
-    """Return what the package and the slow method make of the same random step."""
+    """Return what the package and the slow method make of the same random step.
+
+    The settings are those of config/released.yaml but for the given ones.
+    """
     torch.manual_seed(0)
     network = Network(backbone="resnet18", width=8, num_parts=2).train()
     start = {name: values.clone() for name, values in network.state_dict().items()}
@@ -37,28 +43,31 @@ def steps(rng: np.random.Generator, infrared_clusters: int, **settings: Any) -> 
         view: torch.from_numpy(rng.standard_normal((size, 3, 48, 32), dtype=np.float32))
         for view, size in sizes.items()
     }
-    batch_norm = settings.pop("batch_norm", "halves")
-    given = {"momentum": 0.2, "temperature": 0.1} | settings
+    memory = {**RELEASED["memory"], "momentum": 0.2, "temperature": 0.1}
+    stage = {**DEFAULTS["pretrain"], **RELEASED["pretrain"]}
+    for key, value in settings.items():
+        (memory if key in memory else stage)[key] = value
     objective = StageOneObjective(
-        {modality: torch.from_numpy(memory.copy()) for modality, memory in memories.items()},
-        Memory(**_of(given, Memory, "memory")),
-        Pretrain(**_of(given, Pretrain, "pretrain")),
+        {modality: torch.from_numpy(entries.copy()) for modality, entries in memories.items()},
+        Memory(**memory),
+        Pretrain(**stage),
     )
-    losses = backpropagate(network, objective, views, labels, batch_norm)
-    slow = network_step(start, views, labels, memories, batch_norm=batch_norm, **given)
-    return network, objective, losses, slow
-
-
-def _of(settings: dict[str, Any], model: Any, section: str) -> dict[str, Any]:
-    """Return the default section with those settings that are its keys."""
-    return DEFAULTS[section] | {k: v for k, v in settings.items() if k in model.model_fields}
+    losses = backpropagate(
+        network,
+        objective,
+        {VIEWS[view]: images for view, images in views.items()},
+        {name: labels[MODALITY_OF_VIEW[name]] for name in VIEWS.values()},
+    )
+    shown = ("visible_loss", "last_update", "batch_norm")
+    options = {**memory, **{key: stage[key] for key in shown}}
+    return network, objective, losses, network_step(start, views, labels, memories, **options)
 
 
 def compare(network: Network, objective: Any, losses: dict[str, Any], slow: NetworkStep) -> None:
     """Assert equal losses, gradients, memories and running statistics."""
-    assert losses.keys() == slow.losses.keys()
-    for name, loss in losses.items():
-        close(float(loss), slow.losses[name], rtol=1e-5)
+    assert losses.keys() == set(LOSSES.values())
+    for name, loss in slow.losses.items():
+        close(float(losses[LOSSES[name]]), loss, rtol=1e-5)
     gradients: dict[str, Tensor] = {
         name: parameter.grad
         for name, parameter in network.named_parameters()
