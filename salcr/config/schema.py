@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(ge=1)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
+# The network of `model.weights: synthetic`, which workflow/scripts/make_demo_start.py trains.
+SYNTHETIC_WEIGHTS = Path(__file__).parents[1] / "models" / "synthetic_people.pth"
+SYNTHETIC_NETWORK = ("resnet18", 16)
 
 Milestones = Field(description="epochs (rounds) of this stage from which the rate is x0.1 again")
 
@@ -69,12 +73,16 @@ class Model(Section):
         "wide_resnet50_2", "wide_resnet101_2",
     ] = Field(description="a torchvision ResNet")  # fmt: skip
     width: int = Field(ge=4, le=64, description="channels of the stem; 64 is torchvision's")
-    weights: str = Field(min_length=1, description="`imagenet`, `random`, or a state-dict file")
+    weights: str = Field(
+        min_length=1, description="`imagenet`, `random`, `synthetic`, or a state-dict file"
+    )
 
     @model_validator(mode="after")
     def _width_fits(self) -> Model:
         if self.weights == "imagenet" and self.width != 64:
             raise ValueError("weights: imagenet needs width: 64 (use weights: random)")
+        if self.weights == "synthetic" and (self.backbone, self.width) != SYNTHETIC_NETWORK:
+            raise ValueError("weights: synthetic needs backbone: resnet18 and width: 16")
         if self.backbone.startswith("resnext") and self.width != 64:
             raise ValueError("width must be 64 for a resnext, whose groups need all channels")
         return self
