@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from salcr.config.loading import pretraining_owner, validate, variant
 from salcr.config.runs import Run, trial_name
-from salcr.config.schema import SYNTHETIC_WEIGHTS, Config
+from salcr.config.schema import Config
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.errors import SalcrError
 
 

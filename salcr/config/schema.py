@@ -7,24 +7,16 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from salcr.config.section import Section
+from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
-# The network of `model.weights: synthetic`, which workflow/scripts/make_demo_start.py trains.
-SYNTHETIC_WEIGHTS = Path(__file__).parents[1] / "models" / "synthetic_people.pth"
-SYNTHETIC_NETWORK = ("resnet18", 16)
-
 Milestones = Field(description="epochs (rounds) of this stage from which the rate is x0.1 again")
-
-
-class Section(BaseModel):
-    """A group of keys. A key that is not listed is an error; it is never silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Section):
@@ -44,17 +36,6 @@ class Dataset(Section):
         if self.layout != "regdb" and self.trials != [1]:
             raise ValueError(f"layout {self.layout} has one split: set trials: [1]")
         return self
-
-
-class Synthesize(Section):
-    """Synthetic people for the demo and the tests."""
-
-    num_identities: int = Field(ge=4, description="people; each trial trains on half of them")
-    images_per_identity: int = Field(ge=2, description="images of a person in each modality")
-    num_trials: int = Field(ge=1, le=99, description="random splits to write, RegDB's layout only")
-    hardness: float = Field(ge=0, le=1, description="0: infrared resembles gray visible; 1: not")
-    height: int = Field(ge=32, le=1024, description="image height in pixels")
-    width: int = Field(ge=16, le=1024, description="image width in pixels")
 
 
 class Preprocess(Section):

@@ -10,7 +10,8 @@ import torch
 
 from salcr import files
 from salcr.config import cli
-from salcr.config.schema import SYNTHETIC_WEIGHTS, Config
+from salcr.config.schema import Config
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.data.store import Split, load_split, preload
 from salcr.errors import SalcrError
 from salcr.log import say

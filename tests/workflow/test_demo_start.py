@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from salcr.config.loading import DEFAULT_CONFIG, merge, validate
 from salcr.config.plan import Plan
-from salcr.config.schema import SYNTHETIC_NETWORK, SYNTHETIC_WEIGHTS
+from salcr.config.synthetic import SYNTHETIC_NETWORK, SYNTHETIC_WEIGHTS
 from salcr.data.transforms import normalize_images
 from salcr.datasets.synthetic.people import render, sample_person
 from salcr.errors import SalcrError
