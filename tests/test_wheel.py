@@ -70,7 +70,8 @@ def test_the_wheel_is_the_package(wheel: Path) -> None:
         for path in package.rglob("*")
         if path.is_file() and path.parent.name != "__pycache__"
     }
-    assert {"salcr/config/default.yaml", "salcr/reporting/published.csv"} <= expected.keys()
+    data = ("config/default.yaml", "models/synthetic_people.pth", "reporting/published.csv")
+    assert {f"salcr/{name}" for name in data} <= expected.keys()
     with zipfile.ZipFile(wheel) as archive:
         files = {name: archive.read(name) for name in archive.namelist()}
     own = {name: content for name, content in files.items() if ".dist-info/" not in name}

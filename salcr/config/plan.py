@@ -5,6 +5,7 @@ Nothing here imports torch, and only `check_named_files` reads the disk.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 from salcr.config.loading import pretraining_owner, validate, variant
 from salcr.config.runs import Run, trial_name
 from salcr.config.schema import Config
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.errors import SalcrError
 
 
@@ -110,6 +112,8 @@ class Plan:
             return None
         if settings.model.weights == "imagenet":
             return f"data/weights/{settings.model.backbone}.pth"
+        if settings.model.weights == "synthetic":
+            return os.path.relpath(SYNTHETIC_WEIGHTS)  # the same in another clone
         return settings.model.weights
 
     def named_files(self) -> Iterator[NamedFile]:
@@ -118,7 +122,7 @@ class Plan:
             yield NamedFile("transfer.checkpoint", other, "train on that data set first")
         for name, settings in self.variants.items():
             weights = settings.model.weights
-            if weights not in ("imagenet", "random"):
+            if weights not in ("imagenet", "random", "synthetic"):
                 yield NamedFile("model.weights", weights, "correct the key, or put it there")
             for trial in self.config.dataset.trials:
                 if given := self.given_checkpoint(name, trial):

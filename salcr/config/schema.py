@@ -9,18 +9,14 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from salcr.config.section import Section
+from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
-
 Milestones = Field(description="epochs (rounds) of this stage from which the rate is x0.1 again")
-
-
-class Section(BaseModel):
-    """A group of keys. A key that is not listed is an error; it is never silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dataset(Section):
@@ -42,17 +38,6 @@ class Dataset(Section):
         return self
 
 
-class Synthesize(Section):
-    """Synthetic people for the demo and the tests."""
-
-    num_identities: int = Field(ge=4, description="people; each trial trains on half of them")
-    images_per_identity: int = Field(ge=2, description="images of a person in each modality")
-    num_trials: int = Field(ge=1, le=99, description="random splits to write, RegDB's layout only")
-    hardness: float = Field(ge=0, le=1, description="0: infrared resembles gray visible; 1: not")
-    height: int = Field(ge=32, le=1024, description="image height in pixels")
-    width: int = Field(ge=16, le=1024, description="image width in pixels")
-
-
 class Preprocess(Section):
     """Size of the stored images."""
 
@@ -69,12 +54,16 @@ class Model(Section):
         "wide_resnet50_2", "wide_resnet101_2",
     ] = Field(description="a torchvision ResNet")  # fmt: skip
     width: int = Field(ge=4, le=64, description="channels of the stem; 64 is torchvision's")
-    weights: str = Field(min_length=1, description="`imagenet`, `random`, or a state-dict file")
+    weights: str = Field(
+        min_length=1, description="`imagenet`, `random`, `synthetic`, or a state-dict file"
+    )
 
     @model_validator(mode="after")
     def _width_fits(self) -> Model:
         if self.weights == "imagenet" and self.width != 64:
             raise ValueError("weights: imagenet needs width: 64 (use weights: random)")
+        if self.weights == "synthetic" and (self.backbone, self.width) != SYNTHETIC_NETWORK:
+            raise ValueError("weights: synthetic needs backbone: resnet18 and width: 16")
         if self.backbone.startswith("resnext") and self.width != 64:
             raise ValueError("width must be 64 for a resnext, whose groups need all channels")
         return self

@@ -266,8 +266,8 @@ def departures(config: Config) -> list[str]:
             else [(section, ours, values)]
         )
         differing += [f"{key} {is_} instead of {was}" for key, is_, was in pairs if is_ != was]
-    if config.model.weights == "random" and not config.pretrain.checkpoint:
-        differing.append("model.weights random instead of imagenet")
+    if config.model.weights in ("random", "synthetic") and not config.pretrain.checkpoint:
+        differing.append(f"model.weights {config.model.weights} instead of imagenet")
     return differing
 
 

@@ -11,6 +11,7 @@ import torch
 from salcr import files
 from salcr.config import cli
 from salcr.config.schema import Config
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.data.store import Split, load_split, preload
 from salcr.errors import SalcrError
 from salcr.log import say
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights-file",
         type=Path,
-        help="state dict to start from; needed unless --model-weights is random",
+        help="state dict to start from; needed unless --model-weights is random or synthetic",
     )
     parser.add_argument(
         "--from-checkpoint",
@@ -94,9 +95,13 @@ def _initial_network(weights: Path | None, settings: Config, *, trial: int) -> N
     model = settings.model
     seed_torch(settings.seed, trial, _SEED_OF_WEIGHTS)
     network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
+    if model.weights == "synthetic":
+        weights = weights or SYNTHETIC_WEIGHTS
     if model.weights != "random":
         if weights is None:
-            raise SalcrError("--weights-file is needed unless --model-weights is random")
+            raise SalcrError(
+                "--weights-file is needed unless --model-weights is random or synthetic"
+            )
         load_backbone(network, weights)
     return network
 

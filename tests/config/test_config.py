@@ -44,6 +44,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"associate": {"method": "otla"}}, ["otla needs train.label_space: visible"]),
         ({"memory": {"temperature": float("nan")}}, ["`memory.temperature`"]),
         ({"model": {"width": 16}}, ["weights: imagenet needs width: 64"]),
+        ({"model": {"weights": "synthetic", "width": 16}}, ["backbone: resnet18 and width: 16"]),
         ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
         ({"dataset": {"layout": "sysu"}}, ["layout sysu has one split: set trials: [1]"]),
         ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'regdb', 'sysu' or 'llcm'"]),

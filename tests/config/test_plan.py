@@ -99,7 +99,10 @@ def test_each_checkpoint_has_the_log_of_its_job() -> None:
     ],
 )
 def test_initial_weights(overlay: dict[str, Any], wanted: str | None) -> None:
-    """They are downloaded, the user's, or None: for random weights, or if a checkpoint is given."""
+    """They are downloaded, the user's, or None: for random weights, or if a checkpoint is given.
+
+    Those of `synthetic` are in tests/workflow/test_demo_start.py.
+    """
     assert plan(**overlay).initial_weights("salcr") == wanted
 
 

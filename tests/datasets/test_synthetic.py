@@ -55,6 +55,37 @@ def test_trials_split_differently(tmp_path: Path) -> None:
     assert halves[0] != halves[1]
 
 
+def test_trials_with_people_of_their_own_share_none(tmp_path: Path) -> None:
+    """Trial t has people (t - 1) n .. t n - 1, half of them to train on; else 0 .. n - 1."""
+    for own, wanted in (
+        (True, {1: range(6), 2: range(6, 12)}),
+        (False, dict.fromkeys((1, 2), range(6))),
+    ):
+        root = make(tmp_path / str(own), num_identities=6, own_people=own)
+        records = read_records(root)
+        for trial, identities in wanted.items():
+            people = {
+                split: {
+                    int(r.file.split("/")[1]) - 1
+                    for r in records
+                    if (r.trial, r.split) == (trial, split)
+                }
+                for split in ("train", "test")
+            }
+            assert len(people["train"]) == len(people["test"]) == 3
+            assert people["train"] | people["test"] == set(identities)
+        assert len(list((root / "Thermal").iterdir())) == max(wanted[2]) + 1
+
+
+def test_people_of_a_first_trial_are_the_shared_ones(tmp_path: Path) -> None:
+    """Own people add to those of the first trial, whose images and splits stay the same."""
+    shared = make(tmp_path / "shared", num_trials=1)
+    own = make(tmp_path / "own", num_trials=2, own_people=True)
+    assert contents(shared).items() < contents(own).items()
+    for path in (shared / "idx").iterdir():
+        assert (own / "idx" / path.name).read_bytes() == path.read_bytes()
+
+
 def test_images_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     """More people or images leave the existing images unchanged; another seed changes them."""
     small, large = (

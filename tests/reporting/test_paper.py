@@ -120,6 +120,14 @@ def test_the_shipped_configurations_are_the_paper_s() -> None:
         ({"rounds": 2}, ["rounds 2 instead of 40"]),
         ({"gpcr": {"k": 10}, "compute": {"threads": 1}}, ["gpcr.k 10 instead of 30"]),
         ({"model": {"weights": "random"}}, ["model.weights random instead of imagenet"]),
+        (
+            {"model": {"backbone": "resnet18", "width": 16, "weights": "synthetic"}},
+            [
+                "model.backbone resnet18 instead of resnet50",
+                "model.width 16 instead of 64",
+                "model.weights synthetic instead of imagenet",
+            ],
+        ),
         ({"model": {"weights": "a_file.pth"}, "seed": 3}, []),
         ({"pretrain": {"epochs": 1}}, ["pretrain.epochs 1 instead of 40"]),
         # Stage one alone has no stage two; a given network has no training.

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from salcr.atomic import temporary_folder
-from salcr.datasets.synthetic.layouts import LAYOUTS, People, SyntheticLayout
+from salcr.datasets.synthetic.layouts import LAYOUTS, SyntheticLayout
 from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, render, sample_person
+from salcr.datasets.synthetic.population import People
 from salcr.errors import SalcrError
 from salcr.log import progress
 from salcr.types import MODALITIES
 
 _SEED_OF_PERSON, _SEED_OF_IMAGE = range(2)
-_SEED_OF_CAMERA = 4  # 2 and 3: splits and the cameras that see a person, see layouts.py
+_SEED_OF_CAMERA = 4  # 2: population.py; 3: layouts.py
 
 
 def synthesize(
@@ -27,6 +28,7 @@ def synthesize(
     images_per_identity: int,
     num_trials: int,
     seed: int,
+    own_people: bool = False,
     hardness: float = DEFAULT_HARDNESS,
     height: int = 96,
     width: int = 48,
@@ -35,15 +37,17 @@ def synthesize(
 
     A person and each image depend only on the seed and their number, not on how many there are.
     Half of the identities are for training and the others for the test; in RegDB's layout the
-    halves are random in every trial. The folder appears when it is complete.
+    halves are random in every trial, of the same people or of others. The folder appears when it
+    is complete.
 
     Args:
         out: folder to write; may exist if it is empty.
         layout: a key of `salcr.datasets.synthetic.layouts.LAYOUTS`.
-        num_identities: people, at least 4.
+        num_identities: people of a trial, at least 4.
         images_per_identity: images of a person in each modality, at least 2.
         num_trials: splits, at least 1; used in RegDB's layout only, the others have one.
         seed: of all random numbers.
+        own_people: whether each trial has people of its own; otherwise all have the same.
         hardness: share of surfaces whose brightness differs between the modalities, in [0, 1].
         height: image height in pixels.
         width: image width in pixels.
@@ -56,7 +60,8 @@ def synthesize(
         raise ValueError("there must be at least 4 identities, 2 images of each and 1 trial")
     if out.exists() and any(out.iterdir()):
         raise SalcrError(f"{out}: is not empty; name a new folder with --out")
-    people = People(num_identities, images_per_identity, num_trials, seed)
+    trials = num_trials if layout == "regdb" else 1
+    people = People(num_identities, images_per_identity, trials, seed, own_people)
     _write(out, LAYOUTS[layout], people, hardness, (height, width))
 
 
@@ -66,8 +71,8 @@ def _write(
     """Write everything to a temporary folder, then move it to `out`."""
     with temporary_folder(out) as folder:
         whole = folder / out.name
-        number = people.num_identities
-        for identity in progress(range(number), title="people", total=number):
+        number = len(people.identities)
+        for identity in progress(people.identities, title="people", total=number):
             _write_images(whole, layout, people, identity, hardness, size)
         layout.write_splits(whole, people)
         if out.exists():

@@ -8,34 +8,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from salcr.datasets import llcm, sysu
+from salcr.datasets.synthetic.population import People
 from salcr.types import MODALITIES
 
-_SEED_OF_SPLIT, _SEED_OF_CAMERAS = 2, 3  # 0 and 1: the person and the image, see generate.py
+_SEED_OF_CAMERAS = 3  # 0, 1 and 4: generate.py; 2: population.py
 _REGDB_WORDS = {"visible": "visible", "infrared": "thermal"}
 # Camera 3 has no infrared test image (https://github.com/ZYK100/LLCM/issues/12).
 _LLCM_CAMERAS = {"visible": tuple(range(1, 10)), "infrared": (1, 2, 4, 5, 6, 7, 8, 9)}
-
-
-class People(NamedTuple):
-    """Numbers of identities, of images of each and of trials, and the seed."""
-
-    num_identities: int
-    images_per_identity: int
-    """In each modality."""
-    num_trials: int
-    seed: int
-
-    def halves(self, trial: int) -> dict[str, list[int]]:
-        """Return the "train" and the "test" identities of a trial, from 0, in random order."""
-        rng = np.random.default_rng([self.seed, _SEED_OF_SPLIT, trial])
-        order = [int(identity) for identity in rng.permutation(self.num_identities)]
-        half = self.num_identities // 2
-        return {"train": order[:half], "test": order[half:]}
 
 
 class SyntheticLayout(Protocol):
@@ -55,7 +39,7 @@ class SyntheticLayout(Protocol):
 
 
 class SyntheticRegdb:
-    """RegDB: one camera per modality; every trial has its own random halves of the identities."""
+    """RegDB: one camera per modality; every trial has its own random halves of its identities."""
 
     own_files = re.compile(r"(Visible|Thermal)/\d+/(visible|thermal)_\d{5}\.bmp|idx/\w+\.txt")
 
