@@ -21,8 +21,9 @@ from salcr.data import transforms
 
 _BATCH, _BATCHES = 50, 20
 _AUGMENT = Augment(
-    pad=10, jitter=0.5, erasing_probability=0.5, erasing_max_area=0.4, linear_probability=0.5
-)
+    pad=10, jitter=0.5, erasing_probability=0.5, erasing_max_area=0.4,
+    linear_probability=0.5, linear_transform="radical", infrared_forms="five",
+)  # fmt: skip
 
 
 class _Inputs(NamedTuple):

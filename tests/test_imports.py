@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {"pseudo_labels", "models", "datasets", "data"},
     "search": {"models", "reporting", "data", "config"},
     "training": {"losses", "pseudo_labels", "models", "data", "config"},
-    "verification": {"evaluation", "losses", "models", "pseudo_labels"},
+    "verification": {"evaluation", "losses", "models", "pseudo_labels", "data"},
 }
 ROOMS["stages"] = ROOMS.keys() - {"stages"}
 WITHOUT_TORCH = ("config", "datasets", "reporting")
@@ -108,6 +108,20 @@ def test_rooms_without_torch(room: str) -> None:
     code = f"import sys, {', '.join(names)}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_only_kernels_import_numba() -> None:
+    """The import takes half a second, so it is in modules that others import inside functions."""
+    importing = {
+        name
+        for name in module_names()
+        if re.search(
+            r"^\s*(import|from) numba",
+            PACKAGE.joinpath(*name.split(".")).with_suffix(".py").read_text(),
+            re.M,
+        )
+    }
+    assert importing == {"pseudo_labels.kernels", "data.kernels"}
 
 
 def test_stages_do_not_import_each_other() -> None:

@@ -104,6 +104,12 @@ class Augment(Section):
     erasing_probability: float = Field(ge=0, le=1, description="of random erasing, per image")
     erasing_max_area: float = Field(ge=0.02, le=0.9, description="largest share of the image")
     linear_probability: float = Field(ge=0, le=1, description="of LTG in stage one, per image")
+    linear_transform: Literal["radical", "mixture"] = Field(
+        description="LTG as released, of many rectangles, or one of mixed channels"
+    )
+    infrared_forms: Literal["five", "four"] = Field(
+        description="of r: a channel, gray, or (five, as released) sometimes unchanged"
+    )
 
 
 class Optimizer(Section):

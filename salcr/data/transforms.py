@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from salcr.config.schema import Augment
-from salcr.data import color_jitter
+from salcr.data import color_jitter, linear_transform
 from salcr.types import Integers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -31,6 +31,16 @@ _MIN_ASPECT = 0.3
 _MAX_MIXED_AREA = 0.4
 # With this number of pixels a CPU's temporaries, 12 bytes per pixel each, remain in its cache.
 _PIXELS_AT_ONCE = 2**16
+
+_COPIES = np.repeat(np.eye(3)[:, :, None], 3, axis=2)
+_GRAY = np.repeat(np.array(color_jitter.LUMA)[None, :, None], 3, axis=2)
+_UNCHANGED = np.eye(3)[None]
+CHANNEL_FORMS = {
+    "three": _COPIES,
+    "four": np.concatenate([_COPIES, _GRAY]),
+    "five": np.concatenate([_COPIES, _COPIES, _GRAY, _UNCHANGED]),
+}
+"""[K, 3, 3]: maps of a normalized color to the view's color, of which each has a chance of 1/K."""
 
 
 def normalize_images(images: Tensor) -> Tensor:
@@ -56,21 +66,15 @@ def visible_view(images: Tensor, rng: np.random.Generator, augment: Augment, ltg
         float32 [B, 3, H, W].
     """
     windows = _sample_windows(len(images), rng, augment.pad)
-    probability = augment.linear_probability if ltg else 0.0
-    mixed = _sample_rectangles(images, rng, probability, _MAX_MIXED_AREA)
-    mixtures = _on(images, _sample_mixtures(len(images), rng))
-    erased = _sample_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
-    fills = _on(images, np.tile(_ERASING_FILL, (len(images), 1)))
-    scale, offset = _normalization(images)
     view = images.new_empty(images.shape, dtype=torch.float32)
-    work = torch.empty_like(view[: _at_once(images)])
     with torch.inference_mode():  # without autograd's overhead for hundreds of small operations
-        for chunk in _chunks(images):
-            crops, part = work[: len(windows[chunk])], view[chunk]
-            _crop(images[chunk], windows[chunk], out=crops)
-            _mix_channels(crops, mixed[chunk], mixtures[chunk])
-            torch.addcmul(offset, crops.flatten(2), scale, out=part.flatten(2))
-            _erase(part, erased[chunk], fills[chunk])
+        _crop(images, windows, out=view)
+        if ltg:
+            _transform_linearly(view, rng, augment)
+        scale, offset = _normalization(images)
+        torch.addcmul(offset, view.flatten(2), scale, out=view.flatten(2))
+        erased = _sample_erased(images, rng, augment)
+        _erase(view, erased, _on(images, np.tile(_ERASING_FILL, (len(images), 1))))
     return view.permute(0, 3, 1, 2)
 
 
@@ -82,33 +86,38 @@ def augmented_view(images: Tensor, rng: np.random.Generator, augment: Augment) -
     Returns:
         float32 [B, 3, H, W], three equal channels.
     """
-    return _one_channel_view(images, rng, augment, num_choices=3)
+    return _jittered_view(images, rng, augment, CHANNEL_FORMS["three"])
 
 
 def infrared_view(images: Tensor, rng: np.random.Generator, augment: Augment) -> Tensor:
     """Return the training view r of uint8 infrared images [B, H, W, 3].
 
-    Crop, flip, color jitter, normalization, erasing, one random channel or gray in all three.
+    Crop, flip, color jitter, normalization, erasing, then one of the forms of
+    `augment.infrared_forms`: a channel or the gray in all three or, of five, the image unchanged.
 
     Returns:
-        float32 [B, 3, H, W], three equal channels.
+        float32 [B, 3, H, W].
     """
-    return _one_channel_view(images, rng, augment, num_choices=4)
+    return _jittered_view(images, rng, augment, CHANNEL_FORMS[augment.infrared_forms])
 
 
-def _one_channel_view(
-    images: Tensor, rng: np.random.Generator, augment: Augment, num_choices: int
+def _jittered_view(
+    images: Tensor, rng: np.random.Generator, augment: Augment, forms: NDArray[np.float64]
 ) -> Tensor:
-    """Return a view whose channels all equal channel 0, 1 or 2 or, with 4 choices, gray."""
+    """Return a view whose channels are mapped by one of `forms` [K, 3, 3] at its end."""
     batch, height, width, _ = images.shape
     windows = _sample_windows(batch, rng, augment.pad)
     jitter = color_jitter.sample_jitter(batch, rng, augment.jitter, images.device)
-    erased = _sample_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
-    kept = np.concatenate([np.eye(3), [color_jitter.LUMA]])[rng.integers(num_choices, size=batch)]
-    fills = _on(images, kept @ _ERASING_FILL)
-    # Normalization and erasing act on each channel separately, so the choice may precede them.
-    weights = _on(images, kept[:, None] / IMAGENET_STD)
-    offsets = _on(images, -(kept / IMAGENET_STD) @ IMAGENET_MEAN)[:, None, None]
+    erased = _sample_erased(images, rng, augment)
+    maps = forms[rng.integers(len(forms), size=batch)]
+    unchanged = (maps == _UNCHANGED).all(axis=(1, 2))
+    fills = _on(images, _ERASING_FILL @ maps)
+    # Normalization and erasing act on each channel separately, so the map may precede them. All
+    # but the unchanged images have equal channels, of which only the first is computed.
+    kept = maps[:, None, :, 0] / IMAGENET_STD
+    weights, offsets = _on(images, kept), _on(images, -kept @ IMAGENET_MEAN)[..., None]
+    std, mean = np.array(IMAGENET_STD)[:, None], np.array(IMAGENET_MEAN)[:, None]
+    color_scale, color_offset = _on(images, 1 / std), _on(images, -mean / std)
     scale = (torch.eye(3, device=images.device) / 255).expand(batch, 3, 3)
     spread = _spread(images)
     view = images.new_empty(images.shape, dtype=torch.float32)
@@ -116,18 +125,22 @@ def _one_channel_view(
     other = work.new_empty(len(work), 3, height * width)
     with torch.inference_mode():  # without autograd's overhead for hundreds of small operations
         for chunk in _chunks(images):
-            crops, planes = work[: len(windows[chunk])], other[: len(windows[chunk])]
+            part, crops = view[chunk], work[: len(windows[chunk])]
+            planes, mixture = other[: len(crops)], weights[chunk]
             _crop(images[chunk], windows[chunk], out=crops)
             # Sorted by channel with a matrix product, in half the time of a strided copy.
             torch.bmm(scale[chunk], crops.flatten(1, 2).mT, out=planes)
-            planes, mixture = _drop_equal_channels(planes), weights[chunk]
+            planes = _drop_equal_channels(planes)
             if planes.shape[1] == 1:
                 mixture = mixture.sum(dim=2, keepdim=True)
             spare = crops.view(len(crops), 3, -1)[:, : planes.shape[1]]
             planes = color_jitter.apply_jitter(planes, spare, jitter.of(chunk))
-            plane = torch.baddbmm(offsets[chunk], mixture, planes).view(-1, height, width)
-            _erase(plane, erased[chunk], fills[chunk])
-            torch.mm(plane.view(-1, len(spread)), spread, out=view[chunk].view(-1, 3 * len(spread)))
+            plane = torch.baddbmm(offsets[chunk], mixture, planes)
+            torch.mm(plane.view(-1, len(spread)), spread, out=part.view(-1, 3 * len(spread)))
+            for index in np.flatnonzero(unchanged[chunk]).tolist():
+                color = torch.addcmul(color_offset, planes[index], color_scale)
+                part[index] = color.mT.view(height, width, 3)
+            _erase(part, erased[chunk], fills[chunk])
     return view.permute(0, 3, 1, 2)
 
 
@@ -147,6 +160,11 @@ def _sample_windows(batch: int, rng: np.random.Generator, pad: int) -> list[list
     corners = rng.integers(2 * pad + 1, size=(batch, 2)) - pad
     windows: list[list[int]] = np.column_stack([corners, rng.random(batch) < 0.5]).tolist()
     return windows
+
+
+def _sample_erased(images: Tensor, rng: np.random.Generator, augment: Augment) -> list[list[int]]:
+    """Return [B, 4], the rectangles to erase."""
+    return _sample_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
 
 
 def _sample_rectangles(
@@ -206,8 +224,20 @@ def _overlap(offset: int, size: int) -> tuple[slice, slice]:
     return slice(start, start + covered), slice(image_start, image_start + covered)
 
 
+def _transform_linearly(images: Tensor, rng: np.random.Generator, augment: Augment) -> None:
+    """Apply the local linear transform to random ones of float32 images [B, H, W, 3], in place."""
+    batch, probability = len(images), augment.linear_probability
+    if augment.linear_transform == "radical":
+        chosen = np.flatnonzero(rng.random(batch) < probability)
+        seeds = rng.integers(2**63, size=batch)
+        linear_transform.transform_images(images, seeds, chosen)
+    else:
+        mixed = _sample_rectangles(images, rng, probability, _MAX_MIXED_AREA)
+        _mix_channels(images, mixed, _on(images, _sample_mixtures(batch, rng)))
+
+
 def _mix_channels(images: Tensor, rectangles: list[list[int]], mixtures: Tensor) -> None:
-    """Replace all channels in a rectangle of each image [B, H, W, 3] by one mixture (LTG)."""
+    """Replace all channels in a rectangle of each image [B, H, W, 3] by one mixture."""
     for index, (top, bottom, left, right) in enumerate(rectangles):
         if top < bottom:
             patch = images[index, top:bottom, left:right]
@@ -215,7 +245,7 @@ def _mix_channels(images: Tensor, rectangles: list[list[int]], mixtures: Tensor)
 
 
 def _erase(images: Tensor, rectangles: list[list[int]], fills: Tensor) -> None:
-    """Fill a rectangle of each image, [B, H, W] or [B, H, W, 3], with its fill, [B] or [B, 3]."""
+    """Fill a rectangle of each image [B, H, W, 3] with its fill [B, 3]."""
     for index, (top, bottom, left, right) in enumerate(rectangles):
         if top < bottom:
             images[index, top:bottom, left:right] = fills[index]

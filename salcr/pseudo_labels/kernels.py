@@ -1,4 +1,4 @@
-"""Compiled loops for operations that NumPy does not have; the only module that imports numba.
+"""Compiled loops for operations that NumPy does not have, with numba.
 
 It is imported inside the functions that need it, because importing numba takes half a second and
 training does not need it. Each row is computed by one thread in a fixed order, so results do not

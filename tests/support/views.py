@@ -11,9 +11,12 @@ from torch import Tensor
 from salcr.config.schema import Augment
 from salcr.data import transforms
 
-OFF = Augment(pad=0, jitter=0, erasing_probability=0, erasing_max_area=0.4, linear_probability=0)
 PAPER = Augment(
-    pad=10, jitter=0.5, erasing_probability=0.5, erasing_max_area=0.4, linear_probability=0.5
+    pad=10, jitter=0.5, erasing_probability=0.5, erasing_max_area=0.4,
+    linear_probability=0.5, linear_transform="radical", infrared_forms="five",
+)  # fmt: skip
+OFF = PAPER.model_copy(
+    update={"pad": 0, "jitter": 0, "erasing_probability": 0, "linear_probability": 0}
 )
 LUMA = torch.tensor([0.2989, 0.587, 0.114])
 FILL = torch.tensor([0.4914, 0.4822, 0.4465])
