@@ -38,9 +38,10 @@ _UNCHANGED = np.eye(3)[None]
 CHANNEL_FORMS = {
     "three": _COPIES,
     "four": np.concatenate([_COPIES, _GRAY]),
-    "five": np.concatenate([_COPIES, _COPIES, _GRAY, _UNCHANGED]),
+    "five": np.concatenate([_COPIES, _GRAY, _UNCHANGED, _COPIES]),
 }
-"""[K, 3, 3]: maps of a normalized color to the view's color, of which each has a chance of 1/K."""
+"""[K, 3, 3]: maps of a normalized color to the view's color, with a chance of 1/K each. The
+different ones come first: channel 0, 1, 2, gray, unchanged."""
 
 
 def normalize_images(images: Tensor) -> Tensor:
