@@ -1,8 +1,8 @@
 """Random image transforms with individual parameters for each image (METHOD 3.4).
 
 All random numbers are from the NumPy generator that is passed in, so a batch is the same on every
-device. The numbers of a batch are sampled at once; its images are then computed in chunks: all
-together on a GPU, as few as fit the cache on a CPU. Temporaries are reused, because access to
+device. The numbers of a batch are sampled at once; images with jitter are then computed in chunks:
+all together on a GPU, as few as fit the cache on a CPU. Temporaries are reused, because access to
 memory outside the cache takes longer than the arithmetic.
 
 Views are normalized float32 [B, 3, H, W] in channels-last memory format, as the network uses them.
