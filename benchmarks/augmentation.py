@@ -1,6 +1,7 @@
 """Rows of the benchmark: augmentation on one thread, to channels-last batches of normalized views.
 
-A run computes 1000 triples (v, a, r), so seconds per run are milliseconds per triple.
+A run computes 1000 triples (v, a, r), so seconds per run are milliseconds per triple; likewise for
+the local linear transform (LTG) alone, of 1000 images.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from benchmarks import plain_augmentation
 from benchmarks.row import Row
 from salcr.config.schema import Augment
-from salcr.data import transforms
+from salcr.data import linear_transform, transforms
 
 _BATCH, _BATCHES = 50, 20
 _AUGMENT = Augment(
@@ -43,9 +44,10 @@ def _prepare(ltg: bool, gray: bool) -> _Inputs:
     return _Inputs(visible, infrared, ltg)
 
 
-def _smooth(coarse: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return uint8 images [B, 288, 144, 3], interpolated from [B, 3, h, w] in [0, 1]."""
-    fine = torch.nn.functional.interpolate(torch.from_numpy(coarse), (288, 144), mode="bilinear")
+def _smooth(coarse: NDArray[np.float64], height: int = 288, width: int = 144) -> NDArray[np.uint8]:
+    """Return uint8 images [B, H, W, 3], interpolated from [B, 3, h, w] in [0, 1]."""
+    size = (height, width)
+    fine = torch.nn.functional.interpolate(torch.from_numpy(coarse), size, mode="bilinear")
     return (fine * 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
@@ -88,6 +90,44 @@ def _agree(ours: Tensor, plain: Tensor) -> None:
         assert gap.abs().max() < 0.1, f"{statistic.__name__} differs: {gap}"
 
 
+def _prepare_images(height: int, width: int) -> Tensor:
+    """Return float32 images [50, H, W, 3] in [0, 255]."""
+    torch.set_num_threads(1)
+    coarse = np.random.default_rng(0).random((_BATCH, 3, 18, 9))
+    return torch.from_numpy(_smooth(coarse, height, width)).float()
+
+
+def _our_transform(images: Tensor) -> Tensor:
+    rng, everything = np.random.default_rng(0), np.arange(_BATCH)
+    batches = []
+    for _ in range(_BATCHES):
+        batch = images.clone()
+        linear_transform.transform_images(batch, rng.integers(2**63, size=_BATCH), everything)
+        batches.append(batch[:, ::8, ::8].clone())  # all would be 0.5 GB
+    return torch.cat(batches)
+
+
+def _plain_transform(images: Tensor) -> Tensor:
+    scaled = images.permute(0, 3, 1, 2).contiguous() / 255
+    transformed = [
+        plain_augmentation.transform_linearly(image)[:, ::8, ::8].clone()
+        for _ in range(_BATCHES)
+        for image in scaled
+    ]
+    return torch.stack(transformed).permute(0, 2, 3, 1) * 255
+
+
+def _agree_in_blackness(ours: Tensor, plain: Tensor) -> None:
+    """Compare the mean and the share of black values; each varies by 0.1 between images."""
+    assert ours.shape == plain.shape
+    for statistic in (ours.mean() / 255 - plain.mean() / 255, _black(ours) - _black(plain)):
+        assert statistic.abs() < 0.02, f"differs by {statistic}"
+
+
+def _black(images: Tensor) -> Tensor:
+    return (images < 0.02 * 255).float().mean()
+
+
 ROWS = [
     Row(
         name=f"augmentation, 1000 of 288x144, {stage}, {kind}",
@@ -99,4 +139,14 @@ ROWS = [
     )
     for stage in ("stage two", "stage one")
     for kind in ("gray r", "color r")
+] + [
+    Row(
+        name=f"LTG, 1000 of {height}x{width}",
+        wanted="half of the plain time on one thread",
+        prepare=partial(_prepare_images, height, width),
+        ours=_our_transform,
+        plain=_plain_transform,
+        agree=_agree_in_blackness,
+    )
+    for height, width in ((288, 144), (96, 48))
 ]

@@ -191,7 +191,7 @@ def test_info_says_that_this_is_not_a_clone(installed: Path) -> None:
 
 @pytest.mark.slow
 def test_verify_includes_its_values(installed: Path) -> None:
-    """All ten modules agree with the values in the wheel."""
+    """All eleven modules agree with the values in the wheel."""
     lines = command(installed, "verify", "--device", "cpu").splitlines()
     assert len(lines) == 11 and all(line.endswith("  yes") for line in lines[1:])
 

@@ -1,8 +1,8 @@
 """Random image transforms with individual parameters for each image (METHOD 3.4).
 
 All random numbers are from the NumPy generator that is passed in, so a batch is the same on every
-device. The numbers of a batch are sampled at once; its images are then computed in chunks: all
-together on a GPU, as few as fit the cache on a CPU. Temporaries are reused, because access to
+device. The numbers of a batch are sampled at once; images with jitter are then computed in chunks:
+all together on a GPU, as few as fit the cache on a CPU. Temporaries are reused, because access to
 memory outside the cache takes longer than the arithmetic.
 
 Views are normalized float32 [B, 3, H, W] in channels-last memory format, as the network uses them.
@@ -38,9 +38,10 @@ _UNCHANGED = np.eye(3)[None]
 CHANNEL_FORMS = {
     "three": _COPIES,
     "four": np.concatenate([_COPIES, _GRAY]),
-    "five": np.concatenate([_COPIES, _COPIES, _GRAY, _UNCHANGED]),
+    "five": np.concatenate([_COPIES, _GRAY, _UNCHANGED, _COPIES]),
 }
-"""[K, 3, 3]: maps of a normalized color to the view's color, of which each has a chance of 1/K."""
+"""[K, 3, 3]: maps of a normalized color to the view's color, with a chance of 1/K each. The
+different ones come first: channel 0, 1, 2, gray, unchanged."""
 
 
 def normalize_images(images: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from salcr.config.schema import Memory, Pretrain
+from salcr.config.schema import Memory
 from salcr.losses.memory import cluster_loss, update_memory
 from salcr.types import Integers
 
@@ -24,13 +24,21 @@ class StageOneObjective:
 
     Args:
         memories: modality -> [K, C] unit rows, before the first step; replaced by every update.
-        memory: momentum, temperature, and which memory the gradient of the last view uses.
-        pretrain: sum or mean of the two visible losses, and which of them is last.
+        memory: the section of the configuration.
+        visible_loss: "sum" or "mean" of the two visible losses.
+        last_update: the visible view that updates the memory last, "plain" or "augmented".
     """
 
-    def __init__(self, memories: Mapping[str, Tensor], memory: Memory, pretrain: Pretrain) -> None:
-        self.memories = dict(memories)
-        self.memory, self.pretrain = memory, pretrain
+    def __init__(
+        self,
+        memories: Mapping[str, Tensor],
+        memory: Memory,
+        *,
+        visible_loss: str,
+        last_update: str,
+    ) -> None:
+        self.memories, self.memory = dict(memories), memory
+        self.visible_loss, self.last_update = visible_loss, last_update
         self.start_step()
 
     def start_step(self) -> None:
@@ -40,8 +48,8 @@ class StageOneObjective:
     @property
     def visible_views(self) -> tuple[str, str]:
         """Return the two views of visible images in the order in which they move the memory."""
-        last = self.pretrain.last_update
-        return ("augmented", "plain") if last == "plain" else ("plain", "augmented")
+        plain_last = self.last_update == "plain"
+        return ("augmented", "plain") if plain_last else ("plain", "augmented")
 
     def losses(
         self,
@@ -66,16 +74,15 @@ class StageOneObjective:
             if view in features and len(features[view]):
                 weight = len(features[view]) / num_rows[view]
                 losses[view] = weight * self._loss_and_update(view, features[view], labels[view])
-        halved = self.pretrain.visible_loss == "mean"
+        halved = self.visible_loss == "mean"
         terms = [
-            loss / 2 if halved and view in self.visible_views else loss
-            for view, loss in losses.items()
+            loss / 2 if halved and view != "infrared" else loss for view, loss in losses.items()
         ]
         return {**losses, "total": torch.stack(terms).sum()}
 
     def _loss_and_update(self, view: str, features: Tensor, labels: Integers) -> Tensor:
         modality = MODALITY_OF_VIEW[view]
-        moved = self.memory.released_gradient and view == self.pretrain.last_update
+        moved = self.memory.released_gradient and view == self.last_update
         loss = cluster_loss(
             features,
             self._before[modality],

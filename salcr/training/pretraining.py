@@ -92,7 +92,12 @@ def _train_epoch(
                 f"{modality}: fewer clusters than the {stage.clusters} of a batch "
                 "(pretrain.clusters); the batches of this epoch are smaller"
             )
-    objective = StageOneObjective(memories, settings.memory, stage)
+    objective = StageOneObjective(
+        memories,
+        settings.memory,
+        visible_loss=stage.visible_loss,
+        last_update=stage.last_update,
+    )
     network.train()
     totals: Counter[str] = Counter()
     for iteration in progress(range(stage.iterations), title="pretrain"):
@@ -106,7 +111,8 @@ def _train_epoch(
         views = _views(split, rows, rng, settings.augment, network.part_tokens.device)
         labels = {view: clusters[m][rows[m]] for view, m in MODALITY_OF_VIEW.items()}
         adam.zero_grad()
-        totals.update(finite_values(backpropagate(network, objective, views, labels)))
+        losses = backpropagate(network, objective, views, labels, stage.batch_norm)
+        totals.update(finite_values(losses))
         adam.step()
     return {name: total / stage.iterations for name, total in totals.items()}
 
@@ -132,28 +138,29 @@ def backpropagate(
     objective: StageOneObjective,
     views: dict[str, torch.Tensor],
     labels: dict[str, Integers],
+    batch_norm: str,
 ) -> dict[str, torch.Tensor]:
     """Add the gradients of a step to the network's and update the memories (METHOD 2.6 to 2.8).
 
-    With `pretrain.batch_norm: halves` batch statistics are those of {plain view, first half of the
-    infrared clusters} and {augmented view, second half}, and only the first half changes the
-    running statistics. No loss couples the halves, so each is processed completely before the
-    other one, in half of the memory.
+    In halves, batch statistics are those of {plain view, first half of the infrared clusters} and
+    {augmented view, second half}, and only the first half changes the running statistics. No loss
+    couples the halves, so each is processed completely before the other, in half of the memory.
 
     Args:
         network: in training mode.
-        objective: losses and memories; its options decide on halves and their order.
+        objective: losses and memories.
         views: view -> [B, 3, H, W], normalized.
         labels: view -> [B], cluster of each image; infrared images cluster by cluster.
+        batch_norm: "whole" or "halves".
 
     Returns:
         losses by name and their "total", without gradient.
     """
     num_rows = {view: len(images) for view, images in views.items()}
-    whole = objective.pretrain.batch_norm == "whole"
+    whole = [dict.fromkeys(views, slice(None))]
     totals: dict[str, torch.Tensor] = {}
     objective.start_step()
-    for part in [_all_rows(views)] if whole else _halves(objective.visible_views, labels):
+    for part in _halves(objective.visible_views, labels) if batch_norm == "halves" else whole:
         images = {view: views[view][rows] for view, rows in part.items()}
         with nullcontext() if "plain" in part else network.unchanged_running_statistics():
             features = _unit_features(network, images)
@@ -162,10 +169,6 @@ def backpropagate(
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0) + loss.detach()
     return totals
-
-
-def _all_rows(views: dict[str, torch.Tensor]) -> dict[str, slice]:
-    return dict.fromkeys(views, slice(None))
 
 
 def _halves(visible_views: tuple[str, str], labels: dict[str, Integers]) -> list[dict[str, slice]]:

@@ -18,6 +18,7 @@ from salcr.evaluation import metrics, reranking
 from salcr.pseudo_labels import association, clustering, propagation
 from salcr.pseudo_labels.sinkhorn import sinkhorn
 from salcr.verification.comparison import Arrays, Comparison
+from salcr.verification.stage_one import stage_one
 from salcr.verification.training import memory, network, stage_two_losses
 
 
@@ -136,6 +137,7 @@ CHECKS: dict[str, Callable[[Arrays, Path, torch.device], Iterator[Comparison]]] 
     "other_associations": other_associations,
     "memory": memory,
     "losses": stage_two_losses,
+    "stage_one": stage_one,
     "metrics": retrieval,
     "rerank": rerankings,
     "network": network,

@@ -6,10 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 RTOL, ATOL = 1e-4, 1e-5
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+
+
+def to_array(tensor: Tensor | None) -> Array:
+    """Return the values of a tensor, which is not None."""
+    assert tensor is not None
+    array: Array = tensor.detach().cpu().numpy()
+    return array
 
 
 class Comparison(NamedTuple):

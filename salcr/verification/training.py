@@ -18,7 +18,7 @@ from salcr.losses.objective import group_labels
 from salcr.models.network import Network, inference_features
 from salcr.models.released import rename_parameters
 from salcr.types import MODALITIES, PseudoLabels
-from salcr.verification.comparison import Array, Arrays, Comparison
+from salcr.verification.comparison import Array, Arrays, Comparison, to_array
 
 
 def memory(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
@@ -29,10 +29,10 @@ def memory(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compari
     loss = cluster_loss(unit, start, targets, tau)
     loss.backward()
     updated = update_memory(start, unit.detach(), data["targets"], float(data["momentum"]))
-    yield Comparison("logits", _array(unit @ start.T / tau), data["logits"])
-    yield Comparison("loss", _array(loss), data["loss"])
-    yield Comparison("grad_inputs", _array(inputs.grad), data["grad_inputs"])
-    yield Comparison("updated", _array(updated), data["updated"])
+    yield Comparison("logits", to_array(unit @ start.T / tau), data["logits"])
+    yield Comparison("loss", to_array(loss), data["loss"])
+    yield Comparison("grad_inputs", to_array(inputs.grad), data["grad_inputs"])
+    yield Comparison("updated", to_array(updated), data["updated"])
 
 
 def stage_two_losses(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
@@ -49,10 +49,10 @@ def stage_two_losses(data: Arrays, folder: Path, device: torch.device) -> Iterat
         first = losses["global"] + losses["part_visible"] + losses["part_infrared"]
         (first + weight * refine).backward()
         for name, loss in losses.items():
-            yield Comparison(f"{prefix}{name}", _array(loss), data[f"{prefix}loss_{name}"])
+            yield Comparison(f"{prefix}{name}", to_array(loss), data[f"{prefix}loss_{name}"])
         for name, tensor in inputs.items():
             expected = data[f"{prefix}grad_{name}"]
-            yield Comparison(f"{prefix}grad_{name}", _array(tensor.grad), expected)
+            yield Comparison(f"{prefix}grad_{name}", to_array(tensor.grad), expected)
 
 
 def _five_losses(
@@ -133,7 +133,7 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
             features = inference_features(*net(both, modality))
             for name, feature in zip(("global", "concat"), features, strict=True):
                 key = f"eval_{modality}_{name}"
-                yield Comparison(key, _array(feature), data[key])
+                yield Comparison(key, to_array(feature), data[key])
         net.train()
         aligned = net.forward_aligned(images(), images(), images())
     width = net.num_channels * num_parts
@@ -145,7 +145,7 @@ def network(data: Arrays, folder: Path, device: torch.device) -> Iterator[Compar
             # 2e-3 with other seeds, twice the tolerance for parts in golden/README.md.
             atol = 2e-3 if name == "global" else 4e-3
             expected = data[f"train_{name}_{side}"][:, :width]
-            yield Comparison(f"train_{name}_{side}", _array(output)[rows], expected, atol)
+            yield Comparison(f"train_{name}_{side}", to_array(output)[rows], expected, atol)
 
 
 def sample_parameter(name: str, shape: list[int], seed: int) -> Tensor:
@@ -179,9 +179,3 @@ def _sum(terms: Iterable[Tensor]) -> Tensor:
 
 def _tensor(array: Array, device: torch.device) -> Tensor:
     return torch.from_numpy(np.array(array)).to(device)
-
-
-def _array(tensor: Tensor | None) -> Array:
-    assert tensor is not None
-    array: Array = tensor.detach().cpu().numpy()
-    return array

@@ -138,7 +138,7 @@ def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
     assert 75 < int(mirrored.sum()) < 125
 
 
-def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
+def test_the_mixture_is_of_all_channels_in_a_rectangle(rng, device):
     """Inside one rectangle all channels are the same convex mixture; outside nothing changes."""
     images = torch.from_numpy(rng.random((600, 16, 8, 3))).float().to(device)
     mixed = images.clone()
@@ -169,10 +169,11 @@ def test_local_linear_transform_mixes_channels_in_a_rectangle(rng, device):
     assert ks_2samp(weights.ravel(), uniform[:, 0]).pvalue < 1e-6, "the test could not tell"
 
 
-def test_only_stage_one_mixes_channels(rng, device):
-    """The local linear transform is applied only if requested."""
+@pytest.mark.parametrize("kind", ["radical", "mixture"])
+def test_only_stage_one_has_a_linear_transform(rng, device, kind):
+    """The local linear transform of either kind is applied only if requested."""
     images = pictures(rng, 20, 16, 8, device)
-    augment = OFF.model_copy(update={"linear_probability": 1})
+    augment = OFF.model_copy(update={"linear_probability": 1, "linear_transform": kind})
     without = transforms.visible_view(images, rng, augment, ltg=False)
     close(unflipped(without, images), normalized(images))
     with_ = unflipped(transforms.visible_view(images, rng, augment, ltg=True), images)
@@ -183,7 +184,8 @@ def test_only_stage_one_mixes_channels(rng, device):
 def test_one_channel_views_repeat_a_channel(rng, device, name, num_choices):
     """All channels equal one channel of the image, or its gray for infrared, equally often."""
     images = pictures(rng, 400, 6, 5, device)
-    views = VIEWS[name](images, rng, OFF).cpu()
+    four = OFF.model_copy(update={"infrared_forms": "four"})
+    views = VIEWS[name](images, rng, four).cpu()
     assert torch.equal(views[:, 0], views[:, 1]) and torch.equal(views[:, 0], views[:, 2])
     plain = normalized(images)
     gray = torch.einsum("bchw,c->bhw", plain, LUMA)[:, None]
@@ -196,7 +198,9 @@ def test_one_channel_views_repeat_a_channel(rng, device, name, num_choices):
     assert min(chosen.values()) > 0.7 * 400 / num_choices
 
 
-@pytest.mark.parametrize(("name", "fills"), [("visible", 1), ("augmented", 3), ("infrared", 4)])
+@pytest.mark.parametrize(
+    ("name", "fills"), [("visible", {0}), ("augmented", {1, 2, 3}), ("infrared", {0, 1, 2, 3, 4})]
+)
 def test_views_erase_normalized_images(rng, device, name, fills):
     """The fill is in the view itself, or its channel or gray where one is copied to all three."""
     white = torch.full((60, 20, 12, 3), 255, dtype=torch.uint8, device=device)
@@ -208,17 +212,16 @@ def test_views_erase_normalized_images(rng, device, name, fills):
         inside = view[:, erased]
         close(inside, inside[:, :1].expand_as(inside), atol=0)
         allowed = torch.stack([FILL, *FILL[:, None].expand(3, 3), (FILL @ LUMA).expand(3)])
-        allowed = allowed[:1] if name == "visible" else allowed[1:]
         gaps = (allowed - inside[:, 0]).abs().amax(dim=1)
         assert gaps.min() < 1e-6
         chosen.add(int(gaps.argmin()))
-    assert chosen == set(range(fills))
+    assert chosen == fills
 
 
 def test_channels_are_mixed_before_normalization(rng, device):
-    """LTG acts on colors in [0, 1]: undoing the normalization reveals equal channels."""
+    """The mixture acts on colors in [0, 1]: undoing the normalization reveals equal channels."""
     images = pictures(rng, 20, 16, 8, device)
-    augment = OFF.model_copy(update={"linear_probability": 1})
+    augment = OFF.model_copy(update={"linear_probability": 1, "linear_transform": "mixture"})
     view = transforms.visible_view(images, rng, augment, ltg=True).cpu()
     std, mean = torch.tensor([0.229, 0.224, 0.225]), torch.tensor([0.485, 0.456, 0.406])
     color = view * std.view(3, 1, 1) + mean.view(3, 1, 1)

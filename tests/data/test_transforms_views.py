@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import functional as oracle
 
 from salcr.data import transforms
 from tests.support.helpers import close
-from tests.support.views import FILL, LUMA, PAPER, VIEWS, pictures
+from tests.support.views import FILL, LUMA, OFF, PAPER, VIEWS, pictures
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -65,16 +65,23 @@ def test_views_have_the_memory_layout_of_the_network(rng, device, name):
     close(weight.grad.flatten(), view.sum(dim=(0, 2, 3)), rtol=1e-3)
 
 
-def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(rng, device):
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize(("forms", "num_choices"), [("five", 8), ("four", 4)])
+def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(
+    rng, device, forms, num_choices, gray
+):
     """Crop, mirror, jitter, normalization, erasing and choice, in this order, image by image."""
     images, seed = pictures(rng, 40, 24, 16, device), 8
-    view = transforms.infrared_view(images, np.random.default_rng(seed), PAPER).cpu()
+    images = images[..., :1].expand_as(images) if gray else images
+    augment = PAPER.model_copy(update={"infrared_forms": forms})
+    view = transforms.infrared_view(images, np.random.default_rng(seed), augment).cpu()
     generator = np.random.default_rng(seed)
     windows = transforms._sample_windows(40, generator, 10)
     order = np.argsort(generator.random((40, 4)), axis=1)
     amounts = generator.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
     erased = transforms._sample_rectangles(images, generator, 0.5, 0.4)
-    choice = generator.integers(4, size=40)
+    choice = generator.integers(num_choices, size=40)
+    assert set(choice) == set(range(num_choices))
     steps = (
         oracle.adjust_brightness,
         oracle.adjust_contrast,
@@ -93,6 +100,24 @@ def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(rng, device):
         if bottom:
             fill = FILL.view(3, 1, 1)
             image = oracle.erase(image, top, left, bottom - top, right - left, fill)
-        three = choice[index] == 3
-        one = torch.einsum("chw,c->hw", image, LUMA) if three else image[choice[index]]
-        close(view[index], one.expand(3, -1, -1), atol=1e-3)
+        luma = torch.einsum("chw,c->hw", image, LUMA).expand_as(image)
+        copies = [channel.expand_as(image) for channel in image]
+        close(view[index], [*copies, luma, image, *copies][choice[index]], atol=1e-3)
+
+
+def test_five_forms_have_the_released_shares(rng, device, golden):
+    """Channel 0, 1, 2, gray and unchanged occur as often as in 20,000 views of the released code.
+
+    The views are of one pixel of three clearly different channels, so its form can be read off.
+    """
+    color = torch.tensor([30, 90, 210], dtype=torch.uint8, device=device)
+    views = transforms.infrared_view(color.expand(20000, 1, 1, 3), rng, OFF).flatten(1).cpu()
+    plain = transforms.normalize_images(color.view(1, 1, 1, 3)).flatten().cpu()
+    forms = torch.stack([*plain[:, None].expand(3, 3), (plain @ LUMA).expand(3), plain])
+    gaps = (views[:, None] - forms).abs().amax(dim=2)
+    assert (gaps.amin(dim=1) < 1e-4).all()
+    shares = torch.bincount(gaps.argmin(dim=1), minlength=5).numpy() / len(views)
+    expected = np.array([2, 2, 2, 1, 1]) / 8
+    error = np.sqrt(expected * (1 - expected) / len(views))
+    assert (np.abs(shares - golden("stage_one")["infrared_shares"]) < 4 * np.sqrt(2) * error).all()
+    assert (np.abs(shares - expected) < 4 * error).all()

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from salcr.config.loading import DEFAULT_CONFIG
 from salcr.config.schema import Memory, Pretrain
+from salcr.files import read_yaml
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.network import Network
 from salcr.training.pretraining import backpropagate
 from salcr.types import Integers
 
 INSTANCES, TAU = 2, 0.05
-STAGE = {
-    "checkpoint": None, "epochs": 1, "iterations": 1, "clusters": 4, "instances": INSTANCES,
-    "learning_rate": 1.0, "milestones": [], "visible_loss": "sum", "last_update": "plain",
-}  # fmt: skip
 
 
 def make_network() -> Network:
@@ -37,14 +33,12 @@ def make_batch(num_infrared: int) -> tuple[dict[str, torch.Tensor], dict[str, In
     return views, labels
 
 
-def make_objective(batch_norm: str, **options: Any) -> StageOneObjective:
+def make_objective(last: str = "plain", released_gradient: bool = False) -> StageOneObjective:
     """Return an objective with five random clusters in each modality."""
     torch.manual_seed(2)
     memories = {m: normalize(torch.randn(5, 64), dim=1) for m in ("visible", "infrared")}
-    gradient = options.pop("released_gradient", False)
-    memory = Memory(momentum=0.1, temperature=TAU, released_gradient=gradient)
-    values = {**STAGE, "batch_norm": batch_norm, **options}
-    return StageOneObjective(memories, memory, Pretrain.model_validate(values))
+    memory = Memory(momentum=0.1, temperature=TAU, released_gradient=released_gradient)
+    return StageOneObjective(memories, memory, visible_loss="sum", last_update=last)
 
 
 def gradients(network: Network) -> dict[str, torch.Tensor]:
@@ -60,9 +54,9 @@ def test_halves_add_up_to_the_gradient_of_both(num_infrared: int, first: int, la
     With three infrared clusters the first half has two; with one, the second half has none.
     """
     views, labels = make_batch(num_infrared)
-    objective, network = make_objective("halves", last_update=last), make_network()
+    objective, network = make_objective(last), make_network()
     start = dict(objective.memories)
-    losses = backpropagate(network, objective, views, labels)
+    losses = backpropagate(network, objective, views, labels, "halves")
 
     other, rows = make_network(), first * INSTANCES
     one = other.forward_global(views["plain"], views["infrared"][:rows])
@@ -94,7 +88,7 @@ def test_running_statistics_are_those_of_the_plain_half(last: str) -> None:
     """A forward pass of the plain view with the first infrared half changes them equally."""
     views, labels = make_batch(4)
     network, other = make_network(), make_network()
-    backpropagate(network, make_objective("halves", last_update=last), views, labels)
+    backpropagate(network, make_objective(last), views, labels, "halves")
     other.forward_global(views["plain"], views["infrared"][: 2 * INSTANCES])
     torch.testing.assert_close(dict(network.named_buffers()), dict(other.named_buffers()))
     assert all(getattr(module, "track_running_stats", True) for module in network.modules())
@@ -105,13 +99,12 @@ def test_the_order_of_the_halves_is_that_of_the_updates(released_gradient: bool)
     """The visible memory ends as features of the last view, which are within 2 mu of it."""
     for last in ("plain", "augmented"):
         views, labels = make_batch(4)
-        options = {"last_update": last, "released_gradient": released_gradient}
-        objective, network = make_objective("halves", **options), make_network()
+        objective, network = make_objective(last, released_gradient), make_network()
         infrared = views["infrared"].split(2 * INSTANCES)[["plain", "augmented"].index(last)]
         with torch.no_grad():
             features = normalize(network.forward_global(views[last], infrared), dim=1)
         network = make_network()
-        backpropagate(network, objective, views, labels)
+        backpropagate(network, objective, views, labels, "halves")
         ends = torch.arange(INSTANCES - 1, len(views[last]), INSTANCES)
         entries = objective.memories["visible"][torch.from_numpy(labels[last][ends])]
         assert (features[ends] * entries).sum(dim=1).min() > 0.97
@@ -133,7 +126,7 @@ def peak_bytes(batch_norm: str) -> int:
 
     network = make_network()
     with torch.autograd.graph.saved_tensors_hooks(Kept, lambda entry: entry.tensor):
-        backpropagate(network, make_objective(batch_norm), *make_batch(4))
+        backpropagate(network, make_objective(), *make_batch(4), batch_norm)
     return max(sums) - sum(parameter.nbytes for parameter in network.parameters())
 
 
@@ -144,5 +137,6 @@ def test_halves_keep_half_of_the_activations() -> None:
 
 def test_halves_need_two_images_of_a_cluster() -> None:
     """With one image the half of a single cluster would have no variance."""
+    stage = read_yaml(DEFAULT_CONFIG)["pretrain"]
     with pytest.raises(ValueError, match="batch_norm: halves needs instances: 2 or more"):
-        make_objective("halves", instances=1)
+        Pretrain(**{**stage, "batch_norm": "halves", "instances": 1})

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from salcr.config.schema import Memory, Pretrain
+from salcr.config.schema import Memory
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.network import Network
 from salcr.training.pretraining import backpropagate
@@ -18,7 +18,6 @@ from tests.reference.slow_stage_one import NetworkStep, network_step
 from tests.support.helpers import close, unit_rows
 from tests.support.plans import REPOSITORY
 
-DEFAULTS = yaml.safe_load((REPOSITORY / "config/default.yaml").read_text())
 RELEASED = yaml.safe_load((REPOSITORY / "config/released.yaml").read_text())
 NUM_ENTRIES = 6  # of each memory; some are not in the batch
 VIEWS = {"v": "plain", "a": "augmented", "r": "infrared"}
@@ -43,23 +42,22 @@ def steps(rng: np.random.Generator, infrared_clusters: int, **settings: Any) -> 
         view: torch.from_numpy(rng.standard_normal((size, 3, 48, 32), dtype=np.float32))
         for view, size in sizes.items()
     }
-    memory = {**RELEASED["memory"], "momentum": 0.2, "temperature": 0.1}
-    stage = {**DEFAULTS["pretrain"], **RELEASED["pretrain"]}
-    for key, value in settings.items():
-        (memory if key in memory else stage)[key] = value
+    released = {**RELEASED["memory"], **RELEASED["pretrain"]}
+    options = {"momentum": 0.2, "temperature": 0.1} | released | settings
+    of_memory = {key: options[key] for key in Memory.model_fields}
     objective = StageOneObjective(
         {modality: torch.from_numpy(entries.copy()) for modality, entries in memories.items()},
-        Memory(**memory),
-        Pretrain(**stage),
+        Memory(**of_memory),
+        visible_loss=options["visible_loss"],
+        last_update=options["last_update"],
     )
     losses = backpropagate(
         network,
         objective,
         {VIEWS[view]: images for view, images in views.items()},
         {name: labels[MODALITY_OF_VIEW[name]] for name in VIEWS.values()},
+        options["batch_norm"],
     )
-    shown = ("visible_loss", "last_update", "batch_norm")
-    options = {**memory, **{key: stage[key] for key in shown}}
     return network, objective, losses, network_step(start, views, labels, memories, **options)
 
 
