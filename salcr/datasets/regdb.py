@@ -2,6 +2,9 @@
 
 Visible/<identity>/*.bmp    Thermal/<identity>/*.bmp
 idx/{train,test}_{visible,thermal}_<trial>.txt      lines `path label`
+
+Not in RegDB, but accepted: if there is a file idx/unpaired.txt, a training label may be of one
+modality only. `synthesize` writes it for such people.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ _SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}
 _INDEX_NAME = re.compile(r"(train|test)_(visible|thermal)_(\d+)\.txt")
 
 SPLIT_FILES = "idx/*.txt"
+UNPAIRED = "idx/unpaired.txt"
 # All images of one modality are queries, all of the other the gallery. The literature calls
 # RegDB's infrared images thermal.
 SETTINGS = (
@@ -92,8 +96,10 @@ def _check_identities(root: Path, records: list[Record]) -> None:
         labels.setdefault(key, set()).add(record.identity)
         person = PurePosixPath(record.file).parent.name
         people.setdefault(key, set()).update([int(person)] if person.isdecimal() else [])
+    may_differ = {"train"} if (root / UNPAIRED).exists() else set()
     for trial, split, modality in labels:
-        if labels[trial, split, "visible"] != labels[trial, split, "infrared"]:
+        sides = labels[trial, split, "visible"], labels[trial, split, "infrared"]
+        if sides[0] != sides[1] and split not in may_differ:
             raise SalcrError(
                 f"{_index_file(root, trial, split, 'infrared')}: its labels are not those of "
                 f"{_index_file(root, trial, split, 'visible').name}; restore both files"

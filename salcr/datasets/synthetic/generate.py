@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,15 +11,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from salcr.atomic import temporary_folder
+from salcr.datasets.synthetic.difficulty import hide_cues, resemble
 from salcr.datasets.synthetic.layouts import LAYOUTS, SyntheticLayout
 from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, render, sample_person
 from salcr.datasets.synthetic.population import People
+from salcr.datasets.synthetic.scene import DEFAULT_OCCLUSION
 from salcr.errors import SalcrError
 from salcr.log import progress
 from salcr.types import MODALITIES
 
-_SEED_OF_PERSON, _SEED_OF_IMAGE = range(2)
-_SEED_OF_CAMERA = 4  # 2: population.py; 3: layouts.py
+# Others: population.py and layouts.py.
+_SEED_OF_PERSON, _SEED_OF_IMAGE, _SEED_OF_CAMERA = 0, 1, 4
+_SEED_OF_LOOK_ALIKE, _SEED_OF_PRIVATE_CUES = 6, 7
+
+Draw = Callable[..., NDArray[np.uint8]]
 
 
 def synthesize(
@@ -30,6 +37,11 @@ def synthesize(
     seed: int,
     own_people: bool = False,
     hardness: float = DEFAULT_HARDNESS,
+    occlusion: float = DEFAULT_OCCLUSION,
+    misalignment: float = 0.0,
+    private_cues: float = 0.0,
+    look_alikes: float = 0.0,
+    unpaired: float = 0.0,
     height: int = 96,
     width: int = 48,
 ) -> None:
@@ -49,6 +61,11 @@ def synthesize(
         seed: of all random numbers.
         own_people: whether each trial has people of its own; otherwise all have the same.
         hardness: share of surfaces whose brightness differs between the modalities, in [0, 1].
+        occlusion: share of images in which an object covers part of the person.
+        misalignment: largest error of position and size of the detector box, in [0, 1).
+        private_cues: share of bags, hats, hair and prints that one modality alone shows.
+        look_alikes: share of people who equal another of their half but for one stripe.
+        unpaired: share of a trial's training people with images in one modality only.
         height: image height in pixels.
         width: image width in pixels.
 
@@ -60,63 +77,72 @@ def synthesize(
         raise ValueError("there must be at least 4 identities, 2 images of each and 1 trial")
     if out.exists() and any(out.iterdir()):
         raise SalcrError(f"{out}: is not empty; name a new folder with --out")
-    trials = num_trials if layout == "regdb" else 1
-    people = People(num_identities, images_per_identity, trials, seed, own_people)
-    _write(out, LAYOUTS[layout], people, hardness, (height, width))
+    people = People(
+        num_identities,
+        images_per_identity,
+        num_trials if layout == "regdb" else 1,
+        seed,
+        own_people=own_people,
+        look_alikes=look_alikes,
+        unpaired=unpaired,
+    )
+    draw = partial(
+        render,
+        height=height,
+        width=width,
+        hardness=hardness,
+        occlusion=occlusion,
+        misalignment=misalignment,
+    )
+    _write(out, LAYOUTS[layout], people, private_cues, draw)
 
 
 def _write(
-    out: Path, layout: SyntheticLayout, people: People, hardness: float, size: tuple[int, int]
+    out: Path, layout: SyntheticLayout, people: People, private_cues: float, draw: Draw
 ) -> None:
     """Write everything to a temporary folder, then move it to `out`."""
+    never_seen = people.never_seen()
     with temporary_folder(out) as folder:
         whole = folder / out.name
         number = len(people.identities)
         for identity in progress(people.identities, title="people", total=number):
-            _write_images(whole, layout, people, identity, hardness, size)
+            for modality in MODALITIES:
+                if identity not in never_seen[modality]:
+                    person = make_person(people, identity, modality, private_cues)
+                    _write_images(whole, layout, people, identity, modality, partial(draw, person))
         layout.write_splits(whole, people)
         if out.exists():
             out.rmdir()
         whole.rename(out)
 
 
+def make_person(people: People, identity: int, modality: str, private_cues: float) -> Person:
+    """Return the cues of an identity that a modality shows."""
+    original = people.original(identity)
+    person = sample_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, original]))
+    if identity != original:
+        rng = np.random.default_rng([people.seed, _SEED_OF_LOOK_ALIKE, identity])
+        person = resemble(person, rng)
+    # Look-alikes have the same private cues, or else these would tell them apart.
+    rng = np.random.default_rng([people.seed, _SEED_OF_PRIVATE_CUES, original])
+    return hide_cues(person, modality=modality, share=private_cues, rng=rng)
+
+
 def _write_images(
-    root: Path,
-    layout: SyntheticLayout,
-    people: People,
-    identity: int,
-    hardness: float,
-    size: tuple[int, int],
+    root: Path, layout: SyntheticLayout, people: People, identity: int, modality: str, draw: Draw
 ) -> None:
-    """Write the images of one person in both modalities."""
-    person = sample_person(np.random.default_rng([people.seed, _SEED_OF_PERSON, identity]))
-    for modality in MODALITIES:
-        for index in range(people.images_per_identity):
-            image = _image(people, person, modality, identity, index, hardness, size)
-            camera = layout.camera(people, modality, identity, index)
-            if camera is not None:
-                image = _through_camera(image, camera, modality, people.seed)
-            path = root / layout.image_name(people, modality, identity, index)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Of jpg only: high enough that the artifacts are smaller than the sensor noise.
-            Image.fromarray(image).save(path, quality=95)
-
-
-def _image(
-    people: People,
-    person: Person,
-    modality: str,
-    identity: int,
-    index: int,
-    hardness: float,
-    size: tuple[int, int],
-) -> NDArray[np.uint8]:
-    """Render one image of a person, [height, width, 3]."""
+    """Write the images of one person in one modality."""
     side = MODALITIES.index(modality)
-    rng = np.random.default_rng([people.seed, _SEED_OF_IMAGE, identity, side, index])
-    return render(
-        person, modality=modality, rng=rng, height=size[0], width=size[1], hardness=hardness
-    )
+    for index in range(people.images_per_identity):
+        rng = np.random.default_rng([people.seed, _SEED_OF_IMAGE, identity, side, index])
+        image = draw(modality=modality, rng=rng)
+        camera = layout.camera(people, modality, identity, index)
+        if camera is not None:
+            image = _through_camera(image, camera, modality, people.seed)
+        path = root / layout.image_name(people, modality, identity, index)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Of jpg only: high enough that the artifacts are smaller than the sensor noise.
+        Image.fromarray(image).save(path, quality=95)
 
 
 def _through_camera(

@@ -12,11 +12,11 @@ from typing import Protocol
 
 import numpy as np
 
-from salcr.datasets import llcm, sysu
+from salcr.datasets import llcm, regdb, sysu
 from salcr.datasets.synthetic.population import People
 from salcr.types import MODALITIES
 
-_SEED_OF_CAMERAS = 3  # 0, 1 and 4: generate.py; 2: population.py
+_SEED_OF_CAMERAS = 3  # others: generate.py and population.py
 _REGDB_WORDS = {"visible": "visible", "infrared": "thermal"}
 # Camera 3 has no infrared test image (https://github.com/ZYK100/LLCM/issues/12).
 _LLCM_CAMERAS = {"visible": tuple(range(1, 10)), "infrared": (1, 2, 4, 5, 6, 7, 8, 9)}
@@ -58,7 +58,10 @@ class SyntheticRegdb:
             for split, identities in people.halves(trial).items():
                 for modality, word in _REGDB_WORDS.items():
                     path = root / "idx" / f"{split}_{word}_{trial}.txt"
-                    _write_index(path, self, people, modality, identities)
+                    unseen = people.unseen(trial)[modality]
+                    _write_index(path, self, people, modality, identities, unseen)
+        if people.unpaired:
+            (root / regdb.UNPAIRED).write_text("training people may lack a modality\n")
 
 
 class SyntheticSysu:
@@ -119,7 +122,8 @@ class SyntheticLlcm:
         for split, identities in people.halves(1).items():
             for modality, word in llcm.WORDS.items():
                 path = root / "idx" / f"{split}_{word}.txt"
-                _write_index(path, self, people, modality, sorted(identities))
+                unseen = people.unseen(1)[modality]
+                _write_index(path, self, people, modality, sorted(identities), unseen)
 
 
 LAYOUTS: dict[str, SyntheticLayout] = {
@@ -149,13 +153,22 @@ def _camera(
 
 
 def _write_index(
-    path: Path, layout: SyntheticLayout, people: People, modality: str, identities: list[int]
+    path: Path,
+    layout: SyntheticLayout,
+    people: People,
+    modality: str,
+    identities: list[int],
+    unseen: set[int],
 ) -> None:
-    """Write the lines `path label` of one modality, labels from 0 in the order of identities."""
+    """Write the lines `path label` of one modality, labels from 0 in the order of identities.
+
+    Those in `unseen` keep their labels, but their images are not listed.
+    """
     path.parent.mkdir(exist_ok=True)
     lines = [
         f"{layout.image_name(people, modality, identity, index)} {label}\n"
         for label, identity in enumerate(identities)
+        if identity not in unseen
         for index in range(people.images_per_identity)
     ]
     path.write_text("".join(lines))

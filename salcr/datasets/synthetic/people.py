@@ -4,11 +4,11 @@ Body, shape of the clothing and prints are visible in both modalities. Only visi
 color (three hues and a tint, because with more of them color alone would identify people); only
 infrared images have temperatures and heat spots.
 
-`hardness` in [0, 1] is the only parameter for the difference between the modalities. It is the
-share of a person's surfaces (top, trousers, hat, ...) and prints whose visible brightness is
-independent of the infrared one: at 0 the infrared image has the order of dark and bright and the
-polarity of prints of the gray visible image, at 1 the two are independent. The infrared image does
-not depend on it.
+`hardness` in [0, 1] determines the difference between the modalities; difficulty.py can also hide
+cues from one of them. It is the share of a person's surfaces (top, trousers, hat, ...) and prints
+whose visible brightness is independent of the infrared one: at 0 the infrared image has the order
+of dark and bright and the polarity of prints of the gray visible image, at 1 the two are
+independent. The infrared image does not depend on it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from salcr.datasets.synthetic.body import (
     sample_shape,
 )
 from salcr.datasets.synthetic.scene import (
+    DEFAULT_OCCLUSION,
     PRINTS,
     FloatArray,
     expose,
+    misalign,
     occlude,
     print_mask,
     reduce_image,
@@ -146,6 +148,8 @@ def render(
     height: int = 96,
     width: int = 48,
     hardness: float = DEFAULT_HARDNESS,
+    occlusion: float = DEFAULT_OCCLUSION,
+    misalignment: float = 0.0,
 ) -> NDArray[np.uint8]:
     """Render one image of a person.
 
@@ -156,6 +160,8 @@ def render(
         height: image height in pixels.
         width: image width in pixels.
         hardness: difference between the modalities, in [0, 1].
+        occlusion: probability that an object covers part of the person.
+        misalignment: largest error of position and size of the detector box; see `misalign`.
 
     Returns:
         Image [height, width, 3], values 0 .. 255; infrared images have three equal channels.
@@ -170,6 +176,9 @@ def render(
     large_height, large_width = height * OVERSAMPLING, width * OVERSAMPLING
     pose = sample_pose(rng)
     frame = place_body(person.shape, pose, large_height, large_width)
+    # Of a stream of its own: whatever the box is, pose, background and noise are the same.
+    (box_rng,) = rng.spawn(1)
+    frame = misalign(frame, misalignment, large_height, large_width, box_rng)
     parts = draw_parts(person.shape, pose, frame, large_height, large_width)
     palette = _palette(person, modality, hardness)
     figure = palette[parts] + _relief(person, parts, frame, modality, hardness)[:, :, None]
@@ -178,7 +187,7 @@ def render(
     tone = np.float32(rng.uniform(*BACKGROUND_RANGE[modality])) * np.ones_like(palette[0])
     background = render_background(tone, height, width, rng)
     image = reduce_image(figure * is_body, OVERSAMPLING) + (1 - coverage) * background
-    exposed = expose(occlude(image, rng), rng)
+    exposed = expose(occlude(image, occlusion, rng), rng)
     return np.repeat(exposed, 3, axis=2) if modality == "infrared" else exposed
 
 

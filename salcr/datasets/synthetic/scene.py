@@ -1,4 +1,4 @@
-"""The scene of a synthetic person: prints on clothes, background, occlusion, light and noise.
+"""The scene of a synthetic person: prints, detector box, background, occlusion, light, noise.
 
 Images are float32 arrays [height, width, channels] with values around [0, 1]; one channel for
 infrared, three for visible.
@@ -6,13 +6,17 @@ infrared, three for visible.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
+
+from salcr.datasets.synthetic.body import Frame
 
 FloatArray = NDArray[np.float32]
 
 PRINTS = ("horizontal", "vertical", "diagonal", "checks", "dots", "zigzag", "emblem")
-OCCLUSION_PROBABILITY = 0.06
+DEFAULT_OCCLUSION = 0.06
 
 
 def print_mask(kind: str, period: float, x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
@@ -76,13 +80,35 @@ def render_background(
     return color + relief[:, :, None].astype(np.float32)
 
 
-def occlude(image: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Cover part of a few images with a flat box, like a passing object.
+def misalign(
+    frame: Frame, share: float, height: int, width: int, rng: np.random.Generator
+) -> Frame:
+    """Return the frame of a body in an image whose detector box is wrong.
+
+    Args:
+        frame: position of the body with the right box.
+        share: largest shift of the box, of the image's height and width, and largest change of its
+            size, of the size. The body may be cut off.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        rng: source of shift and size.
+    """
+    right, down, growth = share * rng.uniform(-1, 1, size=3)
+    return replace(
+        frame,
+        axis=float(frame.axis + right * width + growth * (frame.axis - 0.5 * width)),
+        crown=float(frame.crown + down * height + growth * (frame.crown - 0.5 * height)),
+        size=float(frame.size + growth * frame.size),
+    )
+
+
+def occlude(image: FloatArray, probability: float, rng: np.random.Generator) -> FloatArray:
+    """Cover part of some images with a flat box, like a passing object.
 
     Returns:
-        The image itself, or with probability `OCCLUSION_PROBABILITY` a copy with the box.
+        The image itself, or with the given probability a copy with the box.
     """
-    is_occluded = rng.random() < OCCLUSION_PROBABILITY
+    is_occluded = rng.random() < probability
     top, left = rng.uniform(0.2, 0.75), rng.uniform(-0.1, 0.7)
     extent_down, extent_across = rng.uniform(0.15, 0.35), rng.uniform(0.25, 0.5)
     tone = rng.uniform(0.2, 0.7)
