@@ -30,7 +30,7 @@ from salcr.config.plan import Plan
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
-from salcr.reporting import inputs, paper
+from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
 try:
