@@ -65,7 +65,7 @@ def _step() -> Step:
         {s: F.normalize(torch.randn(_IMAGES, _WIDTH, generator=draws), dim=1) for s in MODALITIES},
         {s: torch.randn(_PARTS, _IMAGES, _WIDTH, generator=draws) for s in MODALITIES},
         dict.fromkeys(MODALITIES, own),
-        memory=Memory(momentum=_MOMENTUM, temperature=_TEMPERATURE),
+        memory=Memory(momentum=_MOMENTUM, temperature=_TEMPERATURE, released_gradient=False),
         fgsal=Fgsal(enabled=True, parts=_PARTS, released_cross_pattern=False),
         gpcr=Gpcr(mode="none", k=_NEAREST, weight=0.5),
         label_space="dual",

@@ -103,6 +103,9 @@ class Memory(Section):
 
     momentum: float = Field(ge=0, lt=1, description="mu, the weight of the old value")
     temperature: float = Field(gt=0, le=1, description="tau, divides every cosine")
+    released_gradient: bool = Field(
+        description="stage one: the last view's gradient uses the memory that the other moved"
+    )
 
 
 class Augment(Section):
@@ -131,6 +134,21 @@ class Pretrain(Section):
     instances: int = Field(ge=1, description="images of each cluster in a batch")
     learning_rate: float = Field(gt=0, description="Adam's rate")
     milestones: list[int] = Milestones
+    visible_loss: Literal["sum", "mean"] = Field(
+        description="how the losses of the plain and the augmented view add up"
+    )
+    last_update: Literal["plain", "augmented"] = Field(
+        description="view that updates the visible memory after the other one"
+    )
+    batch_norm: Literal["halves", "whole"] = Field(
+        description="normalize both views of the visible images apart, each with half of infrared"
+    )
+
+    @model_validator(mode="after")
+    def _halves_have_statistics(self) -> Pretrain:
+        if self.batch_norm == "halves" and self.instances < 2:
+            raise ValueError("batch_norm: halves needs instances: 2 or more")
+        return self
 
 
 class Associate(Section):

@@ -36,7 +36,13 @@ def initialize_memory(features: Tensor, labels: Integers) -> Tensor:
     return F.normalize(sums.index_add_(-2, target, rows), dim=-1)
 
 
-def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: float) -> Tensor:
+def cluster_loss(
+    features: Tensor,
+    memory: Tensor,
+    labels: Tensor,
+    temperature: float,
+    moved: Tensor | None = None,
+) -> Tensor:
     """Return the mean cross entropy of features against a cluster memory.
 
     The loss of a feature f with label y is -log(exp(f . m_y / tau) / sum_k exp(f . m_k / tau)).
@@ -46,11 +52,16 @@ def cluster_loss(features: Tensor, memory: Tensor, labels: Tensor, temperature: 
         memory: [..., K, C] unit rows, constants.
         labels: [B], 0 .. K-1, shared by the leading dimensions.
         temperature: tau.
+        moved: [..., K, C], the memory that the softmax's error is multiplied with in the gradient
+            of the features, where it is another one than that of the loss (METHOD 2.7).
 
     Returns:
         A scalar, the mean over the batch and the leading dimensions (parts).
     """
     logits = features @ memory.mT / temperature
+    if moved is not None:  # the gradient of `moved`, the value of `memory`
+        of_moved = features @ moved.mT / temperature
+        logits = of_moved + (logits - of_moved).detach()
     targets = labels.expand(logits.shape[:-1])
     return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 

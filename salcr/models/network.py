@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -82,7 +84,7 @@ class Network(nn.Module):
 
         Args:
             visible: [N, 3, H, W], normalized; the first rows of the result.
-            infrared: [M, 3, H, W], normalized.
+            infrared: [M, 3, H, W], normalized; may be empty.
         """
         return self._global(self._feature_map({"visible": visible, "infrared": infrared}))
 
@@ -101,6 +103,19 @@ class Network(nn.Module):
             self._apply_neck(cross2),
         )
 
+    @contextmanager
+    def unchanged_running_statistics(self) -> Iterator[None]:
+        """Let batch norm in training mode use a batch's statistics without recording them."""
+        kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+        layers = [module for module in self.modules() if isinstance(module, kinds)]
+        for layer in layers:
+            layer.track_running_stats = False
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.track_running_stats = True
+
     def _feature_map(self, images: dict[str, Tensor]) -> Tensor:
         """Return the float32 feature map [B, C, H', W'] of images by modality, in their order."""
         stems = {"visible": self.visible_stem, "infrared": self.infrared_stem}
@@ -108,6 +123,7 @@ class Network(nn.Module):
             stemmed = [
                 stems[modality](side.contiguous(memory_format=self.memory_format))
                 for modality, side in images.items()
+                if len(side)  # batch norm cannot train on nothing
             ]
             return self.trunk(torch.cat(stemmed)).float()
 

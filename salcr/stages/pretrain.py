@@ -14,6 +14,7 @@ from salcr.config.schema import Config
 from salcr.data.store import Split, load_split, preload
 from salcr.errors import SalcrError
 from salcr.log import say
+from salcr.losses.stage_one import MODALITY_OF_VIEW
 from salcr.models.checkpoint import load_backbone, read_model, write_model
 from salcr.models.features import to_device
 from salcr.models.network import Network
@@ -25,7 +26,7 @@ from salcr.training.seeding import seed_torch
 # Stage one does not train parts, and stage two initializes them. A network has at least one.
 _NUM_PARTS = 1
 _SEED_OF_WEIGHTS = 0
-_COLUMNS = ["epoch", "learning_rate", "visible", "infrared", "total"]
+_COLUMNS = ["epoch", "learning_rate", *MODALITY_OF_VIEW, "total"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

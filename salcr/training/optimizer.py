@@ -109,20 +109,17 @@ def decayed_rate(learning_rate: float, milestones: Iterable[int], epoch: int) ->
     return learning_rate * 0.1 ** sum(epoch >= milestone for milestone in milestones)
 
 
-def optimizer_step(losses: dict[str, Tensor], optimizer: Adam) -> dict[str, float]:
-    """Minimize losses["total"] by one step, and return the values of all losses.
+def finite_values(losses: dict[str, Tensor]) -> dict[str, float]:
+    """Return the values of all losses, with one wait for the device.
 
     Raises:
-        SalcrError: the total is not finite; the parameters are then unchanged.
+        SalcrError: losses["total"] is not finite.
     """
-    values = {name: loss.item() for name, loss in losses.items()}
+    values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
     if not np.isfinite(values["total"]):
         summary = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         raise SalcrError(
             f"the loss is not finite ({summary}): lower the learning rate "
             "(pretrain.learning_rate, train.learning_rate) or raise memory.temperature"
         )
-    optimizer.zero_grad()
-    losses["total"].backward()
-    optimizer.step()
     return values

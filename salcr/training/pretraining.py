@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from salcr.data import transforms
 from salcr.data.samplers import sample_cluster_batch
 from salcr.data.store import Split
 from salcr.log import progress, say, warn
-from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
+from salcr.losses.memory import initialize_memory
+from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.features import extract, l2_normalize
 from salcr.models.network import Network
 from salcr.pseudo_labels.clustering import cluster
-from salcr.training.optimizer import Adam, decayed_rate, make_optimizer, optimizer_step
+from salcr.training.optimizer import Adam, decayed_rate, finite_values, make_optimizer
 from salcr.training.resume import Resume
 from salcr.training.seeding import make_generator
 from salcr.training.tensorboard import curve_writer
@@ -79,60 +81,106 @@ def _train_epoch(
     network: Network, adam: Adam, split: Split, settings: Config, *, seeds: tuple[int, ...]
 ) -> dict[str, float]:
     """Cluster each modality, train for `iterations` steps and return the mean losses."""
-    stage, memory = settings.pretrain, settings.memory
-    labels, memories = {}, {}
+    stage = settings.pretrain
+    clusters, memories = {}, {}
     for modality, images in split.images.items():
         features, _ = extract(network, images, modality)
-        labels[modality] = cluster(features, settings.clustering, modality)
-        memories[modality] = initialize_memory(features, labels[modality])
+        clusters[modality] = cluster(features, settings.clustering, modality)
+        memories[modality] = initialize_memory(features, clusters[modality])
         if len(memories[modality]) < stage.clusters:
             warn(
                 f"{modality}: fewer clusters than the {stage.clusters} of a batch "
                 "(pretrain.clusters); the batches of this epoch are smaller"
             )
+    objective = StageOneObjective(memories, settings.memory, stage)
     network.train()
     totals: Counter[str] = Counter()
     for iteration in progress(range(stage.iterations), title="pretrain"):
         rng = make_generator(*seeds, iteration)
         rows = {
             m: sample_cluster_batch(
-                labels[m], clusters=stage.clusters, instances=stage.instances, rng=rng
+                clusters[m], clusters=stage.clusters, instances=stage.instances, rng=rng
             )
             for m in split.images
         }
-        batch = _batch_features(network, split, rows, rng, settings.augment)
-        targets = {
-            "visible": np.tile(labels["visible"][rows["visible"]], 2),  # of v, then of a
-            "infrared": labels["infrared"][rows["infrared"]],
-        }
-        losses = {
-            m: cluster_loss(
-                batch[m],
-                memories[m],
-                torch.from_numpy(targets[m]).to(batch[m].device),
-                memory.temperature,
-            )
-            for m in targets
-        }
-        losses["total"] = losses["visible"] + losses["infrared"]
-        totals.update(optimizer_step(losses, adam))
-        for m in targets:
-            memories[m] = update_memory(memories[m], batch[m], targets[m], memory.momentum)
+        views = _views(split, rows, rng, settings.augment, network.part_tokens.device)
+        labels = {view: clusters[m][rows[m]] for view, m in MODALITY_OF_VIEW.items()}
+        adam.zero_grad()
+        totals.update(finite_values(backpropagate(network, objective, views, labels)))
+        adam.step()
     return {name: total / stage.iterations for name, total in totals.items()}
 
 
-def _batch_features(
-    network: Network,
+def _views(
     split: Split,
     rows: dict[str, Integers],
     rng: np.random.Generator,
     augment: Augment,
+    device: torch.device,
 ) -> dict[str, torch.Tensor]:
-    """Return the unit global features of a batch by modality; the visible rows are [v; a]."""
-    device = network.part_tokens.device
+    """Return the images of a batch, view -> [B, 3, H, W]."""
     visible, infrared = (side.batch(rows[m]).to(device) for m, side in split.images.items())
-    v = transforms.visible_view(visible, rng, augment, ltg=True)
-    a = transforms.augmented_view(visible, rng, augment)
-    r = transforms.infrared_view(infrared, rng, augment)
-    features = l2_normalize(network.forward_global(torch.cat([v, a]), r))
-    return {"visible": features[: 2 * len(v)], "infrared": features[2 * len(v) :]}
+    return {
+        "plain": transforms.visible_view(visible, rng, augment, ltg=True),
+        "augmented": transforms.augmented_view(visible, rng, augment),
+        "infrared": transforms.infrared_view(infrared, rng, augment),
+    }
+
+
+def backpropagate(
+    network: Network,
+    objective: StageOneObjective,
+    views: dict[str, torch.Tensor],
+    labels: dict[str, Integers],
+) -> dict[str, torch.Tensor]:
+    """Add the gradients of a step to the network's and update the memories (METHOD 2.6 to 2.8).
+
+    With `pretrain.batch_norm: halves` batch statistics are those of {plain view, first half of the
+    infrared clusters} and {augmented view, second half}, and only the first half changes the
+    running statistics. No loss couples the halves, so each is processed completely before the
+    other one, in half of the memory.
+
+    Args:
+        network: in training mode.
+        objective: losses and memories; its options decide on halves and their order.
+        views: view -> [B, 3, H, W], normalized.
+        labels: view -> [B], cluster of each image; infrared images cluster by cluster.
+
+    Returns:
+        losses by name and their "total", without gradient.
+    """
+    num_rows = {view: len(images) for view, images in views.items()}
+    whole = objective.pretrain.batch_norm == "whole"
+    totals: dict[str, torch.Tensor] = {}
+    objective.start_step()
+    for part in [_all_rows(views)] if whole else _halves(objective.visible_views, labels):
+        images = {view: views[view][rows] for view, rows in part.items()}
+        with nullcontext() if "plain" in part else network.unchanged_running_statistics():
+            features = _unit_features(network, images)
+        losses = objective.losses(features, {v: labels[v][part[v]] for v in part}, num_rows)
+        losses["total"].backward()
+        for name, loss in losses.items():
+            totals[name] = totals.get(name, 0) + loss.detach()
+    return totals
+
+
+def _all_rows(views: dict[str, torch.Tensor]) -> dict[str, slice]:
+    return dict.fromkeys(views, slice(None))
+
+
+def _halves(visible_views: tuple[str, str], labels: dict[str, Integers]) -> list[dict[str, slice]]:
+    """Return the rows of each half by view, in the order in which they update the memory."""
+    infrared = labels["infrared"]
+    starts = np.flatnonzero(np.diff(infrared, prepend=-1))  # of each cluster's rows
+    middle = [*starts, len(infrared)][(len(starts) + 1) // 2]
+    of_infrared = {"plain": slice(0, middle), "augmented": slice(middle, None)}
+    return [{view: slice(None), "infrared": of_infrared[view]} for view in visible_views]
+
+
+def _unit_features(network: Network, images: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the unit global features of the images, view -> [B, C], in one pass."""
+    visible = [view for view in images if view != "infrared"]
+    stacked = torch.cat([images[view] for view in visible])
+    features = l2_normalize(network.forward_global(stacked, images["infrared"]))
+    sizes = [len(images[view]) for view in (*visible, "infrared")]
+    return dict(zip((*visible, "infrared"), features.split(sizes), strict=True))

@@ -17,7 +17,7 @@ from salcr.log import progress, say, warn
 from salcr.losses.objective import StageTwoObjective
 from salcr.models.features import extract, part_blocks
 from salcr.models.network import Network
-from salcr.training.optimizer import Adam, optimizer_step
+from salcr.training.optimizer import Adam, finite_values
 from salcr.training.seeding import make_generator
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
@@ -74,7 +74,11 @@ def train_round(
             )
         )
         targets = _targets(labels, batch, device)
-        totals.update(optimizer_step(objective.losses(features, targets), adam))
+        losses = objective.losses(features, targets)
+        totals.update(finite_values(losses))
+        adam.zero_grad()
+        losses["total"].backward()
+        adam.step()
         objective.update(features, targets, rng)
     means = {name: total / stage.iterations for name, total in totals.items()}
     summary = ", ".join(f"{name} {value:.3f}" for name, value in means.items())

@@ -42,7 +42,7 @@ def objective(
     return StageTwoObjective(
         *inputs,
         label_space=label_space,
-        memory=Memory(momentum=MOMENTUM, temperature=0.05),
+        memory=Memory(momentum=MOMENTUM, temperature=0.05, released_gradient=False),
         fgsal=Fgsal(enabled=enabled, parts=PARTS, released_cross_pattern=released),
         gpcr=Gpcr(mode=mode, k=k, weight=weight),
     )

@@ -41,7 +41,7 @@ def operations_of_a_step(rng: np.random.Generator, instances: int, mode: str) ->
         {space: unit_tensor(rng, 5 * CLUSTERS, WIDTH) for space in SPACES},
         {space: unit_tensor(rng, PARTS, 5 * CLUSTERS, WIDTH) for space in SPACES},
         clusters,
-        memory=Memory(momentum=0.1, temperature=0.05),
+        memory=Memory(momentum=0.1, temperature=0.05, released_gradient=False),
         fgsal=Fgsal(enabled=True, parts=PARTS, released_cross_pattern=False),
         gpcr=Gpcr(mode=mode, k=30, weight=0.5),
         label_space="dual",

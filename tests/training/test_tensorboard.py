@@ -28,7 +28,7 @@ def test_losses_and_metrics_are_written(stage_one: Path, tmp_path: Path) -> None
     assert tiny.pretrain(data, tmp_path, "--curves", tmp_path / "pretrain") == 0
     losses = pd.read_csv(tmp_path / "round00/losses.csv")
     curves = points(tmp_path / "pretrain")
-    assert curves.keys() == {"visible", "infrared", "total"}
+    assert curves.keys() == {"plain", "augmented", "infrared", "total"}
     for name, curve in curves.items():
         assert [step for step, _ in curve] == list(losses["epoch"])
         assert [value for _, value in curve] == pytest.approx(list(losses[name]), rel=1e-6)
