@@ -31,6 +31,7 @@ COLUMNS = [
 ]  # fmt: skip
 _NUMBERS = {**dict.fromkeys([*START, "rounds"], int), **dict.fromkeys([*_SCORES, "seconds"], float)}
 _REMEDY = "restore it with Git, or delete it to run its starts again"
+_COMMIT = 12  # of the forty digits of a commit
 _DIGITS = 8  # of a digest: enough to distinguish the versions of one study
 _STAGES = [["synthesize", "preprocess", "pretrain", "evaluate"], ["associate", "train"]]
 _TRAINING = ("pretrain", "associate", "train")
@@ -92,7 +93,7 @@ def rows_of(
     facts = {
         "rounds": metrics["round"],
         **origin._asdict(),
-        "commit": distinct(job["commit"] for job in jobs),
+        "commit": distinct((job["commit"] or "")[:_COMMIT] or None for job in jobs),
         "clean": "" if None in clean else str(all(clean)),
         "device": distinct(job.get("device") for job in jobs),
         "torch": distinct(job["versions"]["torch"] for job in jobs),

@@ -15,24 +15,6 @@ STUDY = {
 }
 
 
-def origin(wildcards):
-    """Return the digests of a variant's settings and code, as words of a command."""
-    return shlex.join(ORIGINS[wildcards.variant])
-
-
-def last_metrics(wildcards):
-    """Return the evaluation of the last round."""
-    run = PLAN.runs[wildcards.variant]
-    return PLAN.last(run, int(wildcards.trial), "metrics.json")
-
-
-def jobs_of_start(wildcards):
-    """Return what is known about the training and the evaluation of a start."""
-    run, trial = PLAN.runs[wildcards.variant], int(wildcards.trial)
-    evaluation = PLAN.last(run, trial, "jobs/evaluate.json")
-    return [*PLAN.training_jobs(run, trial), evaluation]
-
-
 rule study_row:
     input:
         metrics=last_metrics,
