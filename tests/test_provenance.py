@@ -30,8 +30,8 @@ def test_the_configuration_is_the_resolved_one(finished_run: Path, name: str) ->
     config = read(finished_run, name)["config"]
     assert config == {section: expected[section] for section in config}
     assert expected.keys() - config.keys() == {
-        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "analyze", "plot", "study",
-        "compute", "variants",
+        "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "analyze", "plot",
+        "study", "compute", "variants",
     }  # fmt: skip
 
 
