@@ -1,7 +1,7 @@
 # SALCR as a workflow:
 #   synthesize -> preprocess -> pretrain -> [associate -> train] x rounds
 #       -> label_quality, evaluate -> aggregate, analyze, cluster_centers -> plot, provenance
-#       -> tables, report, which are made on request only
+#       -> tables, study, report, which are made on request only
 #
 # snakemake --cores all --resources gpu=2                         the paper, on data/RegDB
 # snakemake --cores all --configfile config/demo.yaml             the demo, on synthetic people
@@ -18,6 +18,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/study.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -57,8 +57,12 @@ def describe_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> 
 
 
 def _commit() -> dict[str, Any]:
-    """Return the commit of this checkout and whether its files are unchanged; None if unknown."""
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "-uno")
+    """Return the commit of this checkout and whether its files are unchanged; None if unknown.
+
+    Pages do not count, nor what a study writes beside them while it runs.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changes = _git("status", "--porcelain", "-uno", "--", ".", ":(exclude)docs")
     return {"commit": commit, "clean": None if changes is None else changes == ""}
 
 

@@ -82,7 +82,7 @@ def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_light_stages_import_no_torch() -> None:
     """Stages without training start without torch, whose import takes seconds."""
-    light = ("synthesize", "preprocess", "aggregate", "plot", "tables")
+    light = ("synthesize", "preprocess", "aggregate", "plot", "tables", "study", "study_row")
     modules = ", ".join(f"salcr.stages.{stage}" for stage in light)
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -31,7 +31,7 @@ def test_the_configuration_is_the_resolved_one(finished_run: Path, name: str) ->
     assert config == {section: expected[section] for section in config}
     assert expected.keys() - config.keys() == {
         "seed", "rounds", "evaluate_every", "dataset", "synthesize", "transfer", "analyze", "plot",
-        "compute", "variants",
+        "study", "compute", "variants",
     }  # fmt: skip
 
 
@@ -71,15 +71,18 @@ def test_a_line_of_each_trial_is_in_the_table(finished_run: Path) -> None:
 def test_commit_and_whether_its_files_are_as_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a clone, git's own commit; an edited file makes it unclean, a new one does not."""
+    """In a clone, git's own commit; edited code makes it unclean, new files and pages do not."""
     git = ["git", "-c", "user.name=a", "-c", "user.email=b", "-C", str(tmp_path)]
-    (tmp_path / "code.py").write_text("x = 1\n")
-    for words in (["init", "-q"], ["add", "code.py"], ["commit", "-qm", "first"]):
+    (tmp_path / "docs").mkdir()
+    for name in ("code.py", "docs/study.csv"):
+        (tmp_path / name).write_text("x = 1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
         subprocess.run([*git, *words], check=True)
     monkeypatch.setattr(provenance, "CHECKOUT", tmp_path)
     head = (tmp_path / ".git/HEAD").read_text().split()[1]
     commit = (tmp_path / ".git" / head).read_text().strip()
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "docs/study.csv").write_text("another start")
     assert provenance._commit() == {"commit": commit, "clean": True}
     (tmp_path / "code.py").write_text("x = 2\n")
     assert provenance._commit() == {"commit": commit, "clean": False}

@@ -72,13 +72,14 @@ class Plan:
         """Return a file of one round; those of round 0 belong to the owner of the stage one."""
         return str(run.folder(self.results, trial, round_) / name)
 
+    def trial_file(self, variant: str, trial: int, name: str) -> str:
+        """Return a file of one variant and trial."""
+        return str(self.results / variant / trial_name(trial) / name)
+
     def trial_files(self, name: str) -> list[str]:
         """Return a file of each variant and trial."""
-        return [
-            str(self.results / run.variant / trial_name(trial) / name)
-            for run in self.runs.values()
-            for trial in self.config.dataset.trials
-        ]
+        trials = self.config.dataset.trials
+        return [self.trial_file(variant, trial, name) for variant in self.runs for trial in trials]
 
     def stage_one(self, name: str) -> list[str]:
         """Return a file of each stage one, once where variants share it."""
@@ -95,6 +96,30 @@ class Plan:
     def evaluated(self, name: str) -> list[str]:
         """Return a file of each round that is evaluated."""
         return self._files(name, lambda run: run.evaluated(self.config.evaluate_every))
+
+    def last(self, run: Run, trial: int, name: str) -> str:
+        """Return a file of a run's last round, which is stage one's without stage two."""
+        return self.file(run, trial, run.rounds, name)
+
+    def training_jobs(self, run: Run, trial: int) -> list[str]:
+        """Return what is known about each training and association behind a run's last round."""
+        jobs = [self.file(run, trial, 0, "jobs/pretrain.json")]
+        for round_ in range(1, run.rounds + 1):
+            jobs += [
+                self.file(run, trial, round_, f"jobs/{stage}.json")
+                for stage in ("associate", "train")
+            ]
+        return jobs
+
+    @property
+    def study_rows(self) -> Path:
+        """Return the csv of the study's finished starts."""
+        return Path(self.config.study.rows or self.results / "study.csv")
+
+    def study_starts(self) -> list[tuple[str, int]]:
+        """Return variant and trial of each start of the study."""
+        trials, counts = self.config.dataset.trials, self.config.study.starts
+        return [(name, trial) for name in self.runs for trial in trials[: counts.get(name)]]
 
     def previous(self, variant: str, trial: int, round_: int, name: str) -> str:
         """Return a file of the round before, which for round 1 is stage one's."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -235,6 +236,22 @@ class Plot(Section):
     font_size: float = Field(ge=4, le=24, description="points")
 
 
+class Study(Section):
+    """Variants compared over the same starts, which are the trials (`snakemake study`)."""
+
+    rows: str | None = Field(description="csv of finished starts; null: study.csv in the results")
+    page: str | None = Field(description="Markdown page whose study table is replaced; null: none")
+    starts: dict[str, Positive] = Field(description="variant -> number of trials; others: all")
+    compare: dict[str, list[str]] = Field(description="variant -> one or several to compare with")
+
+    @field_validator("compare", mode="before")
+    @classmethod
+    def _one_is_a_list_too(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: [one] if isinstance(one, str) else one for name, one in value.items()}
+
+
 class Compute(Section):
     """Where jobs run. Affects their results by floating-point rounding only."""
 
@@ -267,6 +284,7 @@ class Config(Section):
     transfer: Transfer
     analyze: Analyze
     plot: Plot
+    study: Study
     compute: Compute
     variants: dict[str, dict[str, Any]] = Field(min_length=1, description="name -> overlay")
 
@@ -283,6 +301,14 @@ class Config(Section):
     def _keys_fit_together(self) -> Config:
         if unknown := [name for name in self.plot.variants if name not in self.variants]:
             raise ValueError(f"plot.variants: {unknown[0]!r} is not one of the variants")
+        for key, names in (
+            ("starts", [*self.study.starts]),
+            ("compare", [*self.study.compare, *chain(*self.study.compare.values())]),
+        ):
+            if unknown := [name for name in names if name not in self.variants]:
+                raise ValueError(f"study.{key}: {unknown[0]!r} is not one of the variants")
+        if itself := [name for name, others in self.study.compare.items() if name in others]:
+            raise ValueError(f"study.compare: {itself[0]!r} is compared with itself")
         if self.associate.method == "otla" and self.train.label_space != "visible":
             raise ValueError("associate.method: otla needs train.label_space: visible")
         # The backbone halves the image four times.

@@ -64,6 +64,8 @@ _STAGES = (
         ("numerics", "associate"),
     ),
     Stage("plot", "one figure from its small files", ("plot",)),
+    Stage("study_row", "add a finished start of a study to its csv"),
+    Stage("study", "the table and figure of a study from its csv", ("plot",)),
     Stage("provenance", "how each trial was made: configuration, code, devices, seconds"),
     Stage("tables", "the paper's tables, with our results beside the published ones"),
     Stage("report", "one HTML page of all results"),

@@ -27,6 +27,12 @@ CAPTIONS = {
         "Mean average precision on the held-out identities over the rounds of stage two, mean over "
         "trials with the standard deviation as a band; round 0 is before stage two.",
     ),
+    "study": Caption(
+        "Differences between variants",
+        "",
+        "Paired differences of rank-1 and mAP over the starts that both variants have, with 95 % "
+        "intervals (Student's t). Right of the line the variant named first is better.",
+    ),
     "refinement_weight": Caption(
         "Weight of the refinement loss",
         "5 and 6",

@@ -10,6 +10,7 @@ _PLACES = {
     "results": "summary.csv",
     "figures": "figures",
     "the paper's tables": "tables/tables.md",
+    "study": "study.md",
     "report": "report.html",
 }
 

@@ -58,11 +58,11 @@ def timed_jobs(plan: Plan, matches: Matches) -> list[str]:
         return []
     run = plan.runs[match[0]]
     trials = plan.config.dataset.trials
-    return [plan.file(run, trial, run.rounds, "jobs/evaluate.json") for trial in trials]
+    return [plan.last(run, trial, "jobs/evaluate.json") for trial in trials]
 
 
 def _of_last_round(plan: Plan, run: Run, name: str) -> str:
-    return plan.file(run, plan.config.dataset.trials[0], run.rounds, name)
+    return plan.last(run, plan.config.dataset.trials[0], name)
 
 
 def _before_and_after(plan: Plan, runs: Sequence[Run], name: str) -> Inputs:

@@ -54,6 +54,7 @@ def render_report(
     shapes: Mapping[str, Sequence[int]],
     figures: Mapping[str, bytes],
     paper_tables: Iterable[tuple[pd.DataFrame, str]],
+    study: str | None,
     benchmarks: Mapping[str, pd.DataFrame],
     synthetic: bool,
 ) -> str:
@@ -66,6 +67,7 @@ def render_report(
         shapes: modality -> [N, H, W, 3] of the stored images.
         figures: name -> content of a png.
         paper_tables: each as numbers and as Markdown.
+        study: the table of a study, as Markdown, if there is one.
         benchmarks: stage -> what Snakemake measured, a line per job.
         synthetic: are the images of synthetic people?
     """
@@ -83,6 +85,7 @@ def render_report(
             if name in figures
         ],
         tables=[_paper_table(numbers, text) for numbers, text in paper_tables],
+        study=_as_html(study) if study else None,
         provenance=_provenance(provenance, trials),
         times=_times(benchmarks),
     )
@@ -160,12 +163,15 @@ def _with_deviation(line: Mapping[Any, Any], score: str) -> str:
 
 def _paper_table(numbers: pd.DataFrame, text: str) -> dict[str, Any]:
     """Return a table of the paper: its heading, whether anything of it was run, its content."""
+    heading, _, rest = text.partition("\n")
+    was_run = bool((numbers["status"] != tables.NOT_RUN).any())
+    return {"heading": heading.strip("# "), "was_run": was_run, "content": _as_html(rest)}
+
+
+def _as_html(text: str) -> Markup:
     import markdown
 
-    heading, _, rest = text.partition("\n")
-    content = markdown.markdown(html.escape(rest, quote=False), extensions=["tables"])
-    was_run = bool((numbers["status"] != tables.NOT_RUN).any())
-    return {"heading": heading.strip("# "), "was_run": was_run, "content": Markup(content)}
+    return Markup(markdown.markdown(html.escape(text, quote=False), extensions=["tables"]))
 
 
 def _provenance(table: pd.DataFrame, trials: Sequence[Trial]) -> dict[str, Any]:

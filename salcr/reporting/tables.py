@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -102,26 +102,38 @@ def as_csv(sheet: Sheet) -> pd.DataFrame:
 
 def as_markdown(sheet: Sheet) -> str:
     """Return a heading, the first note, a GitHub table for each setting, the other notes."""
-    parts = [f"## {sheet.heading}. {sheet.title}", sheet.notes[0]]
-    for title, cells in _panels(sheet):
-        aligned = ["left", *["right"] * (len(cells.columns) - 1)]
-        table = cells.to_markdown(index=False, disable_numparse=True, colalign=aligned)
-        parts += [f"**{title}**", table] if title else [table]
-    parts.append("\n".join(f"- {note}" for note in sheet.notes[1:]))
-    return "\n\n".join(parts) + "\n"
+    panels = markdown_panels(_panels(sheet))
+    notes = "\n".join(f"- {note}" for note in sheet.notes[1:])
+    heading = f"## {sheet.heading}. {sheet.title}"
+    return "\n\n".join([heading, sheet.notes[0], *panels, notes]) + "\n"
 
 
 def as_latex(sheet: Sheet) -> str:
     """Return a table environment, for a document that loads booktabs."""
     notes = " ".join(note.replace("**", "").replace("`", "") for note in sheet.notes)
     caption = f"{sheet.heading} of the paper: {sheet.title}. {notes}"
+    return latex_table(caption, f"salcr-{sheet.name}", _panels(sheet))
+
+
+def markdown_panels(panels: Iterable[tuple[str, pd.DataFrame]]) -> list[str]:
+    """Return the parts of a text: the title of each panel, if it has one, and its GitHub table."""
+    parts = []
+    for title, cells in panels:
+        aligned = ["left", *["right"] * (len(cells.columns) - 1)]
+        table = cells.to_markdown(index=False, disable_numparse=True, colalign=aligned)
+        parts += [f"**{title}**", table] if title else [table]
+    return parts
+
+
+def latex_table(caption: str, label: str, panels: Iterable[tuple[str, pd.DataFrame]]) -> str:
+    """Return a table environment with these panels, for a document that loads booktabs."""
     parts = [
         r"\begin{table}[htbp]",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{escape_latex(caption)}}}",
-        rf"\label{{tab:salcr-{sheet.name}}}",
+        rf"\label{{tab:{label}}}",
     ]
-    for title, cells in _panels(sheet):
+    for title, cells in panels:
         table = cells.map(escape_latex).rename(columns=escape_latex)
         if title:
             table = pd.concat({escape_latex(title): table}, axis="columns")
@@ -143,12 +155,17 @@ def escape_latex(text: str) -> str:
     return text.translate(_LATEX)
 
 
+def setting_title(setting: str) -> str:
+    """Return a direction or kind of search in words."""
+    return _SETTINGS.get(setting, setting)
+
+
 def _panels(sheet: Sheet) -> list[tuple[str, pd.DataFrame]]:
     """Return the cells as text, a frame for each data set and setting, each with its title."""
     columns = ["", *_titles(sheet)]
     panels: dict[str, list[list[str]]] = {}
     for line in sheet.lines:
-        words = [line.dataset, _SETTINGS.get(line.setting, line.setting)]
+        words = [line.dataset, setting_title(line.setting)]
         row = [_label(line.row), *_cells(sheet, line)]
         panels.setdefault(", ".join(filter(None, words)), []).append(row)
     return [(title, pd.DataFrame(rows, columns=columns)) for title, rows in panels.items()]

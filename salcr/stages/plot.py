@@ -6,16 +6,14 @@ import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from salcr import files
 from salcr.config.schema import Config
 from salcr.log import say
 from salcr.reporting.figures import curves, pictures, points
-from salcr.reporting.figures.style import Sources, rc_settings
+from salcr.reporting.figures.style import Sources, rc_settings, save_figure
 
 FIGURES: dict[str, Callable[[Sources], Figure]] = {
     "losses": curves.plot_losses,
@@ -53,9 +51,6 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     with plt.rc_context(rc_settings(settings.plot.font_size)):
         figure = FIGURES[arguments.figure](sources)
         for path in (arguments.png, arguments.pdf):
-            # Without a date, two runs on equal results write equal files.
-            undated: dict[str, Any] = {"CreationDate": None} if path.suffix == ".pdf" else {}
-            with files.atomic_path(path) as temporary:
-                figure.savefig(temporary, dpi=settings.plot.dpi, metadata=undated)
+            save_figure(figure, path, settings.plot.dpi)
             say(f"{path} written")
         plt.close(figure)

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=Path, nargs="+", required=True, help="provenance.json")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="png pictures")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="csv, md beside each")
+    parser.add_argument("--study", type=Path, help="Markdown that study wrote")
     parser.add_argument(
         "--times", type=Path, required=True, help="folder of Snakemake's benchmarks"
     )
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
             (files.read_table(path), files.read_text(path.with_suffix(".md")))
             for path in arguments.tables
         ],
+        study=files.read_text(arguments.study) if arguments.study else None,
         benchmarks={
             stage: pd.concat([files.read_table(path, separator="\t") for path in paths])
             for stage, paths in benchmarks_by_stage(arguments.times, trials).items()

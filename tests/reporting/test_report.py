@@ -81,7 +81,19 @@ def test_the_page_is_self_contained_with_every_figure(reported: Path, page: Page
 
 def test_every_figure_has_a_caption() -> None:
     """A figure without a caption would be missing in the page."""
-    assert set(CAPTIONS) == set(FIGURES)
+    assert set(CAPTIONS) == {*FIGURES, "study"}
+
+
+def test_a_study_is_shown_if_there_is_one(reported: Path, tmp_path: Path) -> None:
+    """A section with its table, escaped, and a link to it; otherwise neither."""
+    text = tmp_path / "study.md"
+    text.write_text("**a direction**\n\n| row | starts |\n|---|---|\n| x < y | 8 |\n")
+    for given in ({"study": text}, {}):
+        assert tiny.run(*words_of(reported, tmp_path / "page.html", **given)) == 0
+        shown = Page((tmp_path / "page.html").read_text())
+        assert (["x < y", "8"] in shown.rows) == bool(given)
+        links = [link["href"] for link in shown.all("a")]
+        assert ("#Study" in links) == bool(given) and "#Figures" in links
 
 
 def test_results_are_those_of_the_metrics(reported: Path, page: Page) -> None:

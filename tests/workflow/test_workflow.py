@@ -189,10 +189,16 @@ def test_dvc_accepts_its_stage() -> None:
 
 
 def test_the_study_is_overlaid_on_the_demo(tmp_path: Path) -> None:
-    """The README's command for one seed plans salcr, dagl and control, and one shared stage one."""
+    """One trial of another seed: each variant once, and the last evaluation alone.
+
+    Of the variants, salcr and nine others have twelve rounds and share a stage one.
+    """
     words = ["--configfile", REPOSITORY / "config/demo.yaml", REPOSITORY / "config/study.yaml"]
-    words += ["--config", "seed=1", "dataset={name: study1, root: data/study1}"]
-    done = snakemake(tmp_path, "--dry-run", "--quiet", "rules", *words)
+    words += ["--config", "seed=1", "dataset={name: study1, root: data/study1, trials: [1]}"]
+    done = snakemake(tmp_path, "study", "--dry-run", "--quiet", "rules", *words)
     assert done.returncode == 0, done.stdout
-    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M))
-    assert counts["pretrain"] == "4" and counts["train"] == "48"
+    counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", done.stdout, re.M)}
+    num_variants = len(read_yaml(REPOSITORY / "config/study.yaml")["variants"])
+    assert counts["train"] == 12 * 10 and counts["pretrain"] == num_variants - 10
+    assert counts["evaluate"] == counts["study_row"] == num_variants
+    assert "label_quality" not in counts and "plot" not in counts

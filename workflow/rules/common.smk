@@ -30,7 +30,7 @@ from salcr.config.plan import Plan
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
-from salcr.reporting import inputs, paper
+from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
 try:
@@ -162,3 +162,21 @@ def previous_optimizer_state(wildcards):
     if int(wildcards.round) == 1:
         return []
     return previous("optimizer.pt")(wildcards)
+
+
+def origin(wildcards):
+    """Return the digests of settings and code of a start of a study, as words of a command."""
+    return shlex.join(ORIGINS[wildcards.variant])
+
+
+def last_metrics(wildcards):
+    """Return the evaluation of the last round."""
+    run = PLAN.runs[wildcards.variant]
+    return PLAN.last(run, int(wildcards.trial), "metrics.json")
+
+
+def jobs_of_start(wildcards):
+    """Return what is known about the jobs of training and of the last evaluation."""
+    run, trial = PLAN.runs[wildcards.variant], int(wildcards.trial)
+    evaluation = PLAN.last(run, trial, "jobs/evaluate.json")
+    return [*PLAN.training_jobs(run, trial), evaluation]

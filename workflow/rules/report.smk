@@ -127,12 +127,21 @@ rule provenance:
         " > {log:q} 2>&1"
 
 
+# The report shows a study where one was made, and never asks for one.
+STUDY_TEXT = [STUDY["text"]] if Path(STUDY["text"]).exists() else []
+
+
 rule report:
     input:
         summary=f"{RESULTS}/summary.csv",
         provenance=f"{RESULTS}/provenance.csv",
         trials=PROVENANCE,
-        figures=[path for path in PICTURES if path.endswith(".png")],
+        figures=[
+            path
+            for path in PICTURES + STUDY["figures"] * bool(STUDY_TEXT)
+            if path.endswith(".png")
+        ],
+        study=STUDY_TEXT,
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=PAPER_TABLES),
         images=f"{DATA}/preprocess.json",
         templates=[
@@ -156,6 +165,7 @@ rule report:
         synthetic="--synthetic" if CONFIG.dataset.synthetic else "",
         data=subpath(input.images, parent=True),
         times=TIME,
+        study=option("--study", "study"),
     message:
         "report: all results on one page"
     shell:
@@ -165,6 +175,7 @@ rule report:
         " --trials {input.trials:q}"
         " --figures {input.figures:q}"
         " --tables {input.tables:q}"
+        " {params.study}"
         " --times {params.times:q}"
         " --data {params.data:q}"
         " {params.synthetic}"

@@ -83,6 +83,13 @@ def rc_settings(font_size: float) -> Any:
     }
 
 
+def save_figure(figure: Figure, path: Path, dpi: int) -> None:
+    """Write a figure as png or pdf, without a date, so that equal figures are equal files."""
+    undated: dict[str, Any] = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    with files.atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, metadata=undated)
+
+
 def make_panels(count: int, *, height: float, **words: Any) -> tuple[Figure, list[Axes]]:
     """Return a figure of `count` panels in two columns, each `height` inches high."""
     columns = min(2, count)

@@ -1,0 +1,90 @@
+# A study, on request: variants over the same starts. What it keeps, the csv of finished starts, is
+# under version control and both input and output, so Snakemake is not given it as either.
+try:
+    ORIGINS = starts.origins(PLAN, code)
+    ROWS = starts.read_rows(PLAN.study_rows)
+    NEEDED_STARTS = starts.needed_starts(PLAN, ROWS, ORIGINS)
+except SalcrError as error:
+    stop(error)
+
+STUDY = {
+    "text": f"{RESULTS}/study.md",
+    "table": f"{RESULTS}/study_table.csv",
+    "latex": f"{RESULTS}/study.tex",
+    "figures": [f"{RESULTS}/figures/study.png", f"{RESULTS}/figures/study.pdf"],
+}
+
+
+rule study_row:
+    input:
+        metrics=last_metrics,
+        jobs=jobs_of_start,
+    output:
+        row=f"{RESULTS}/{{variant}}/trial{{trial}}/{starts.ROW}",
+    log:
+        f"{LOG}/study_row/{{variant}}-trial{{trial}}.log",
+    benchmark:
+        f"{TIME}/study_row/{{variant}}-trial{{trial}}.tsv"
+    localrule: True
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=code("study_row"),
+        origin=origin,
+        rows=str(PLAN.study_rows),
+    message:
+        "study_row: {wildcards.variant}, trial {wildcards.trial}"
+    shell:
+        "python -m salcr study-row"
+        " --variant {wildcards.variant}"
+        " --origin {params.origin}"
+        " --metrics {input.metrics:q}"
+        " --jobs {input.jobs:q}"
+        " --rows {params.rows:q}"
+        " --row {output.row:q}"
+        " > {log:q} 2>&1"
+
+
+rule study:
+    input:
+        starts=list(NEEDED_STARTS),
+    output:
+        **STUDY,
+    log:
+        f"{LOG}/study.log",
+    benchmark:
+        f"{TIME}/study.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        flags=flags("study"),
+        code=code("study"),
+        starts=option("--starts", "starts"),
+        origins=json.dumps(ORIGINS),
+        compare=json.dumps(CONFIG.study.compare),
+        rows=str(PLAN.study_rows),
+        others=starts.rows_to_show(ROWS, NEEDED_STARTS, ORIGINS),
+        page=shlex.join(["--page", CONFIG.study.page] if CONFIG.study.page else []),
+    message:
+        "study: table and figure"
+    shell:
+        "python -m salcr study"
+        " --rows {params.rows:q}"
+        " {params.starts}"
+        " --origins {params.origins:q}"
+        " --compare {params.compare:q}"
+        " --table {output.table:q}"
+        " --text {output.text:q}"
+        " --latex {output.latex:q}"
+        " --figures {output.figures:q}"
+        " {params.page}"
+        " {params.flags}"
+        " > {log:q} 2>&1"
