@@ -17,7 +17,7 @@ from torch import Tensor
 
 from benchmarks import plain_augmentation
 from benchmarks.row import Row
-from salcr.config.schema import Augment
+from salcr.config.method import Augment
 from salcr.data import linear_transform, transforms
 
 _BATCH, _BATCHES = 50, 20

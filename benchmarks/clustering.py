@@ -11,7 +11,7 @@ import torch
 from benchmarks import plain_clustering as plain
 from benchmarks.plain_clustering import Floats, Integers
 from benchmarks.row import Row
-from salcr.config.schema import Associate, Clustering
+from salcr.config.method import Associate, Clustering
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
 from salcr.pseudo_labels.generate import generate_pseudo_labels

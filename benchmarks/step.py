@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks import plain_step
 from benchmarks.row import Row
-from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.config.method import Fgsal, Gpcr, Memory
 from salcr.data.samplers import sample_pair_batch, shared_labels
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
 from salcr.losses import refinement

@@ -18,8 +18,8 @@ PAGE = Path(__file__).with_name("configuration.md")
 _INTRODUCTION = """\
 # Configuration reference
 
-Written by `python -m docs.generate_configuration` from `salcr/config/schema.py` (allowed values and
-meaning) and `config/default.yaml` (defaults): edit those, not this page.
+Written by `python -m docs.generate_configuration` from the schema in `salcr/config/` (allowed
+values and meaning) and `config/default.yaml` (defaults): edit those, not this page.
 [Changing something](changing.md) explains how to set a key and what a change runs again. For the
 commands, a key such as `clustering.k1` is the flag `--clustering-k1`.
 """

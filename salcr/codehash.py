@@ -41,8 +41,8 @@ _EQUIVALENT = "equivalent_code.csv"
 _COLUMNS = ["module", "code", "counts_as", "reason"]
 # What only carries settings and words between a person and a stage, and hashes, change no result.
 _NO_RESULT = {
-    "codehash", "config.cli", "config.loading", "config.schema", "config.section", "config.stages",
-    "config.synthetic", "errors", "log", "provenance", "training.tensorboard",
+    "codehash", "config.cli", "config.loading", "config.method", "config.schema", "config.section",
+    "config.stages", "config.synthetic", "errors", "log", "provenance", "training.tensorboard",
 }  # fmt: skip
 _MESSAGES = {"say", "warn"}
 _WORDS_OF_PROGRESS = {"title", "total"}

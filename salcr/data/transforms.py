@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from salcr.config.schema import Augment
+from salcr.config.method import Augment
 from salcr.data import color_jitter, linear_transform
 from salcr.types import Integers
 

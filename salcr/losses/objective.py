@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.config.method import Fgsal, Gpcr, Memory
 from salcr.losses import refinement
 from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
 from salcr.models.network import Features

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from salcr.config.schema import Memory
+from salcr.config.method import Memory
 from salcr.losses.memory import cluster_loss, update_memory
 from salcr.types import Integers
 

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 from torch import Tensor
 
-from salcr.config.schema import Clustering
+from salcr.config.method import Clustering
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.pseudo_labels.neighbors import nearest_within

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr.config import schema
+from salcr.config import method as sections
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import cluster
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_within, nearest_within_subset
@@ -18,7 +18,7 @@ _SPARE = 2
 
 
 def generate_pseudo_labels(
-    features: dict[str, Tensor], clustering: schema.Clustering, settings: schema.Associate
+    features: dict[str, Tensor], clustering: sections.Clustering, settings: sections.Associate
 ) -> tuple[dict[str, Integers], PseudoLabels[Integers]]:
     """Return the clusters of each modality and the labels of all images in both spaces.
 
@@ -48,7 +48,7 @@ def generate_pseudo_labels(
 def label_images(
     features: dict[str, Tensor],
     clusters: dict[str, Integers],
-    settings: schema.Associate,
+    settings: sections.Associate,
     neighbors: dict[str, Neighbors],
 ) -> PseudoLabels[Integers]:
     """Return the labels of all images in both spaces, -1 for the outliers of the clustering.

@@ -204,7 +204,7 @@ def associate(
     """
     import torch
 
-    from salcr.config import schema
+    from salcr.config import method as sections
     from salcr.pseudo_labels.generate import label_images
     from salcr.pseudo_labels.neighbors import nearest_within
 
@@ -217,7 +217,7 @@ def associate(
     check("strength", strength, "above 0 and at most 100", 0 < strength <= 100)
     if cmfp_k is not None:
         check_count("cmfp_k", cmfp_k)
-    settings = schema.Associate(
+    settings = sections.Associate(
         method=method,
         cmfp=cmfp_k is not None,
         cmfp_k=cmfp_k or 1,

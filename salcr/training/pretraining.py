@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from salcr.config.schema import Augment, Config
+from salcr.config.method import Augment
+from salcr.config.schema import Config
 from salcr.data import transforms
 from salcr.data.samplers import sample_cluster_batch
 from salcr.data.store import Split

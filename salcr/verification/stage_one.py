@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from salcr.config.schema import Memory
+from salcr.config.method import Memory
 from salcr.data import linear_transform
 from salcr.data.transforms import CHANNEL_FORMS
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from salcr.config.schema import Fgsal, Gpcr, Memory
+from salcr.config.method import Fgsal, Gpcr, Memory
 from salcr.losses.objective import StageTwoObjective
 from salcr.models.network import Features
 from salcr.types import PseudoLabels

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salcr.config.schema import Associate
+from salcr.config.method import Associate
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.generate import label_images
 from salcr.pseudo_labels.neighbors import nearest_within

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.cluster import DBSCAN
 
-from salcr.config.schema import Clustering
+from salcr.config.method import Clustering
 from salcr.errors import SalcrError
 from salcr.pseudo_labels import clustering
 from salcr.pseudo_labels.clustering import cluster

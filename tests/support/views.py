@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr.config.schema import Augment
+from salcr.config.method import Augment
 from salcr.data import transforms
 
 PAPER = Augment(

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from salcr.config.loading import DEFAULT_CONFIG
-from salcr.config.schema import Memory, Pretrain
+from salcr.config.method import Memory, Pretrain
 from salcr.files import read_yaml
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.network import Network

@@ -10,7 +10,7 @@ import torch
 import yaml
 from torch import Tensor
 
-from salcr.config.schema import Memory
+from salcr.config.method import Memory
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.network import Network
 from salcr.training.pretraining import backpropagate

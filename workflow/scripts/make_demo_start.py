@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from salcr.atomic import atomic_path
-from salcr.config.schema import Augment
+from salcr.config.method import Augment
 from salcr.config.synthetic import SYNTHETIC_NETWORK, SYNTHETIC_WEIGHTS
 from salcr.data.transforms import augmented_view, normalize_images, visible_view
 from salcr.datasets.synthetic.people import render, sample_person
