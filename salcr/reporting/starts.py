@@ -49,15 +49,18 @@ class Origin(NamedTuple):
 
 
 def origins(plan: Plan, code: Callable[[str], str]) -> dict[str, Origin]:
-    """Return variant -> where its results come from now.
+    """Return variant -> where its results come from now, in the order of `study.compare`.
+
+    Those that it does not name come first.
 
     Args:
         plan: of the workflow.
         code: stage -> hash of its code.
     """
-    dataset = plan.config.dataset
+    dataset, compared = plan.config.dataset, list(plan.config.study.compare)
     found = {}
-    for name, settings in plan.variants.items():
+    for name in [*(one for one in plan.variants if one not in compared), *compared]:
+        settings = plan.variants[name]
         parts = _STAGES[: 2 if settings.rounds else 1]
         used = [[one for one in part if one != "synthesize" or dataset.synthetic] for part in parts]
         sections = {section for part in used for one in part for section in STAGES[one].sections}

@@ -243,6 +243,12 @@ def test_each_variant_has_its_number_of_starts() -> None:
     assert starts == [("salcr", 1), ("salcr", 2), ("dagl", 1), ("one", 1), ("one", 2)]
 
 
+def test_variants_are_in_the_order_of_their_comparisons() -> None:
+    """Those that are not compared come first; the configuration itself sorts them by name."""
+    ours = plan(study={"compare": {"one": "dagl", "dagl": ["salcr"]}}, variants={"a": {}})
+    assert list(origins(ours, str)) == ["a", "salcr", "one", "dagl"]
+
+
 def test_the_table_in_words(rng: np.random.Generator) -> None:
     """A line as it is printed: means, the difference with its interval, and the better starts."""
     rows = [row("salcr", trial, rank1=52.0 + trial, map=38.0) for trial in (1, 2, 3)]
