@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "evaluation": {"pseudo_labels", "models", "datasets", "data"},
     "search": {"models", "reporting", "data", "config"},
     "training": {"losses", "pseudo_labels", "models", "data", "config"},
-    "verification": {"evaluation", "losses", "models", "pseudo_labels", "data"},
+    "verification": {"evaluation", "losses", "models", "pseudo_labels", "data", "config"},
 }
 ROOMS["stages"] = ROOMS.keys() - {"stages"}
 WITHOUT_TORCH = ("config", "datasets", "reporting")

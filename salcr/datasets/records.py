@@ -1,8 +1,11 @@
-"""The record of an image, which all readers return."""
+"""What all readers share: the record of an image, and a mark of synthetic data sets."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+UNPAIRED = "idx/unpaired.txt"
+"""Where this file is, a training label may be of one modality only. Real data sets lack it."""
 
 
 class Record(NamedTuple):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from salcr.datasets.checks import check_images, check_people, check_splits, read_index
 from salcr.datasets.protocol import Setting
-from salcr.datasets.records import Record
+from salcr.datasets.records import UNPAIRED, Record
 from salcr.errors import SalcrError
 
 # modality -> (word in the split files' names, camera number)
@@ -22,7 +22,6 @@ _SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}
 _INDEX_NAME = re.compile(r"(train|test)_(visible|thermal)_(\d+)\.txt")
 
 SPLIT_FILES = "idx/*.txt"
-UNPAIRED = "idx/unpaired.txt"
 # All images of one modality are queries, all of the other the gallery. The literature calls
 # RegDB's infrared images thermal.
 SETTINGS = (

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from salcr import files
+from tests.faults.test_sent import ODD
 from tests.support import tiny
 from tests.support.pages import Page
 from tests.support.plans import planned, snakemake
@@ -181,6 +183,18 @@ def test_the_page_of_a_study_shows_its_table(studied: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_free_text_reaches_no_shell(study_copy: Path, tmp_path: Path) -> None:
+    """Paths with blanks, quotes and commands are used literally, by Snakemake and its shell."""
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(yaml.safe_dump({"study": {"rows": f"{ODD}.csv", "page": f"{ODD}.md"}}))
+    words = ["--configfile", tiny.TINY_CONFIG, overlay, *CONFIG]
+    done = snakemake(study_copy, "study", *words, repository=study_copy, fork=True)
+    assert done.returncode == 0, done.stdout
+    assert not list(study_copy.rglob("hacked"))
+    rows = (study_copy / f"{ODD}.csv").read_text()
+    assert rows == (study_copy / ROWS).read_text() and (study_copy / f"{ODD}.md").exists()
+
+
 def test_the_report_shows_a_study_that_was_made(study_copy: Path) -> None:
     """Its table in a section of its own, and the figure; without one there is no section."""
     words = ["--configfile", tiny.TINY_CONFIG]

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import numpy as np
 
-from salcr.datasets import llcm, regdb, sysu
+from salcr.datasets import llcm, sysu
+from salcr.datasets.records import UNPAIRED
 from salcr.datasets.synthetic.population import People
 from salcr.types import MODALITIES
 
@@ -61,7 +62,7 @@ class SyntheticRegdb:
                     unseen = people.unseen(trial)[modality]
                     _write_index(path, self, people, modality, identities, unseen)
         if people.unpaired:
-            (root / regdb.UNPAIRED).write_text("training people may lack a modality\n")
+            (root / UNPAIRED).write_text("training people may lack a modality\n")
 
 
 class SyntheticSysu:
