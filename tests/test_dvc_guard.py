@@ -10,6 +10,7 @@ from snakemake.persistence.file import FilePersistence
 
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
+from tests.support.plans import REPOSITORY
 
 RESULTS = Path("results/regdb")
 LONG = "x" * 250  # the name of its record would exceed the limit, so it gets a folder
@@ -112,3 +113,12 @@ def test_missing_raw_files_are_one_message(tmp_path: Path) -> None:
     Path(f"{root}.dvc").touch()
     with pytest.raises(SalcrError, match=r"raw is tracked by DVC but not here.*\n  dvc pull$"):
         raw_files(root, "idx/*.txt", "get {} elsewhere".format)
+
+
+def test_plots_name_columns_of_the_results(finished_run: Path) -> None:
+    """Every plot of dvc.yaml has its columns in the table that a run writes."""
+    for plot in yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["plots"]:
+        ((name, axes),) = plot.items()
+        header = (finished_run / name.replace("regdb", "tiny")).read_text().splitlines()[0]
+        wanted = [axes["x"], *([axes["y"]] if isinstance(axes["y"], str) else axes["y"])]
+        assert set(wanted) <= set(header.split(","))

@@ -8,8 +8,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,17 +25,19 @@ from salcr.errors import SalcrError
 
 ROW = "study_row.json"  # of a start, in the folder of its variant and trial
 START = ["seed", "trial"]
-_KEY = ["variant", *START, "setting", "config", "code"]
+_KEY = ["variant", *START, "setting", "config", "code", "data"]
 _SCORES = ["rank1", "map", "minp"]
 COLUMNS = [
-    "variant", *START, "setting", *_SCORES, "rounds", "config", "code", "commit", "clean", "device",
-    "torch", "seconds",
+    "variant", *START, "setting", *_SCORES, "rounds", "config", "code", "data", "commit", "clean",
+    "device", "torch", "seconds",
 ]  # fmt: skip
 _NUMBERS = {**dict.fromkeys([*START, "rounds"], int), **dict.fromkeys([*_SCORES, "seconds"], float)}
 _REMEDY = "restore it with Git, or delete it to run its starts again"
 _COMMIT = 12  # of the forty digits of a commit
 _DIGITS = 8  # of a digest: enough to distinguish the versions of one study
 _STAGES = [["synthesize", "preprocess", "pretrain", "evaluate"], ["associate", "train"]]
+# Re-rankings are not in the rows, and more trials leave those that there are as they are.
+_NOT_COUNTED: dict[str, Any] = {"evaluate": True, "synthesize": {"num_trials"}}
 _TRAINING = ("pretrain", "associate", "train")
 
 Row = dict[str, Any]
@@ -64,11 +68,24 @@ def origins(plan: Plan, code: Callable[[str], str]) -> dict[str, Origin]:
         parts = _STAGES[: 2 if settings.rounds else 1]
         used = [[one for one in part if one != "synthesize" or dataset.synthetic] for part in parts]
         sections = {section for part in used for one in part for section in STAGES[one].sections}
-        values = settings.model_dump(include={"rounds", *sections})
+        values = settings.model_dump(include={"rounds", *sections}, exclude=_NOT_COUNTED)
         values["dataset"] = dataset.model_dump(include={"layout", "synthetic"})
+        values["start"] = _start_file(plan, name)
         config = _digest(json.dumps(values, sort_keys=True))
         found[name] = Origin(config, "+".join(_digest(" ".join(map(code, part))) for part in used))
     return found
+
+
+def _start_file(plan: Plan, variant: str) -> str | None:
+    """Return the hash of the file that a variant starts from, unless it is downloaded."""
+    path = plan.initial_weights(variant)
+    if (
+        path is None
+        or plan.variants[variant].model.weights == "imagenet"
+        or not Path(path).exists()
+    ):
+        return None
+    return files.sha256(Path(path))
 
 
 def comparable(code: str, other: str) -> bool:
@@ -78,7 +95,11 @@ def comparable(code: str, other: str) -> bool:
 
 
 def rows_of(
-    variant: str, origin: Origin, metrics: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]
+    variant: str,
+    origin: Origin,
+    metrics: Mapping[str, Any],
+    jobs: Sequence[Mapping[str, Any]],
+    data_hash: str,
 ) -> list[Row]:
     """Return the rows of a finished start, one of each setting; scores in percent.
 
@@ -87,6 +108,7 @@ def rows_of(
         origin: the settings and code that made it.
         metrics: of the last round; a setting's galleries are averaged.
         jobs: what is known about each job, as their json has it.
+        data_hash: of the stored data set.
     """
 
     def distinct(values: Iterable[Any]) -> str:
@@ -96,6 +118,7 @@ def rows_of(
     facts = {
         "rounds": metrics["round"],
         **origin._asdict(),
+        "data": data_hash[:_DIGITS],
         "commit": distinct((job["commit"] or "")[:_COMMIT] or None for job in jobs),
         "clean": "" if None in clean else str(all(clean)),
         "device": distinct(job.get("device") for job in jobs),
@@ -127,6 +150,8 @@ def read_rows(path: Path) -> pd.DataFrame:
         table = table.astype(_NUMBERS)
         if not ((table[_SCORES] >= 0) & (table[_SCORES] <= 100)).all(axis=None):
             raise ValueError("a score is not a percentage")
+        if not table["seconds"].between(0, math.inf, inclusive="left").all():
+            raise ValueError("a number of seconds is not one")
         if (table[_KEY] == "").any(axis=None) or table.duplicated(_KEY).any():
             raise ValueError("two rows are of one start, or one is of none")
         return table
@@ -154,7 +179,7 @@ def merge_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def needed_starts(
-    plan: Plan, rows: pd.DataFrame, now: Mapping[str, Origin]
+    plan: Plan, rows: pd.DataFrame, now: Mapping[str, Origin], settings: Collection[str]
 ) -> dict[str, tuple[Any, ...]]:
     """Return file -> start, of the starts that a study still needs and of those finished here.
 
@@ -162,11 +187,15 @@ def needed_starts(
         plan: of the workflow.
         rows: of the finished starts, whatever machine they ran on.
         now: variant -> its present settings and code.
+        settings: names of the evaluation settings, each of which a finished start has.
 
     Raises:
         SalcrError: the file of a start is damaged.
     """
-    done = set(_starts(rows))
+    found = defaultdict(set)
+    for start, setting in zip(_starts(rows), rows["setting"], strict=True):
+        found[start].add(setting)
+    done = {start for start, names in found.items() if names >= set(settings)}
     needed = {}
     for name, trial in plan.study_starts():
         path = plan.trial_file(name, trial, ROW)

@@ -51,7 +51,9 @@ def compare_variants(
                 "current": code == now[name].code, **_spread(group),
             }  # fmt: skip
             others = {
-                other: _others(rows, now[other], other, str(setting), str(code))
+                other: _others(
+                    rows, now[other], other, str(setting), str(code), current=bool(head["current"])
+                )
                 for other in compared.get(name, [])
             }
             found = [
@@ -72,7 +74,7 @@ def pair_differences(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, Any]
     Returns:
         pairs, and for each score difference, low, high, and better, as `compare_variants` has them.
     """
-    pairs = ours.merge(theirs, on=START, suffixes=("", "_theirs"))
+    pairs = ours.merge(theirs, on=[*START, "data"], suffixes=("", "_theirs"))
     values: dict[str, Any] = {"pairs": len(pairs)}
     for score in SCORES:
         differences = pairs[score] - pairs[f"{score}_theirs"]
@@ -128,12 +130,19 @@ def _spread(group: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _others(rows: pd.DataFrame, now: Origin, name: str, setting: str, code: str) -> pd.DataFrame:
-    """Return a variant's rows of one code that is comparable: the present one, if it is."""
+def _others(
+    rows: pd.DataFrame, now: Origin, name: str, setting: str, code: str, *, current: bool
+) -> pd.DataFrame:
+    """Return a variant's rows of the comparable code that has the most, the present one first.
+
+    A line of the present code is compared with the present code alone.
+    """
     theirs = rows[(rows["variant"] == name) & (rows["setting"] == setting)]
-    codes = [one for one in theirs["code"].unique() if comparable(code, one)]
-    chosen = now.code if now.code in codes else next(iter(codes), None)
-    return theirs[theirs["code"] == chosen]
+    counts = theirs["code"].value_counts()
+    codes = [one for one in counts.index if comparable(code, one)]
+    if current or now.code in codes:
+        codes = [now.code]
+    return theirs[theirs["code"].isin(codes[:1])]
 
 
 def _panels(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -24,7 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=Path, nargs="+", required=True, help="provenance.json")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="png pictures")
     parser.add_argument("--tables", type=Path, nargs="+", required=True, help="csv, md beside each")
-    parser.add_argument("--study", type=Path, help="Markdown that study wrote")
+    parser.add_argument(
+        "--study",
+        type=Path,
+        nargs=2,
+        metavar=("TEXT", "FIGURE"),
+        help="what study wrote, as md, png",
+    )
     parser.add_argument(
         "--times", type=Path, required=True, help="folder of Snakemake's benchmarks"
     )
@@ -36,17 +42,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Read what the page shows, and write it."""
     trials = [files.read_foreign_json(path) for path in arguments.trials]
+    study, *study_figures = arguments.study or [None]
     text = render_report(
         trials,
         summary=files.read_table(arguments.summary),
         provenance=files.read_table(arguments.provenance),
         shapes=files.read_json(arguments.data / store.SUMMARY)["shapes"],
-        figures={path.stem: files.read_bytes(path) for path in arguments.figures},
+        figures={path.stem: files.read_bytes(path) for path in arguments.figures + study_figures},
         paper_tables=[
             (files.read_table(path), files.read_text(path.with_suffix(".md")))
             for path in arguments.tables
         ],
-        study=files.read_text(arguments.study) if arguments.study else None,
+        study=files.read_text(study) if study else None,
         benchmarks={
             stage: pd.concat([files.read_table(path, separator="\t") for path in paths])
             for stage, paths in benchmarks_by_stage(arguments.times, trials).items()

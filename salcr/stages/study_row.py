@@ -7,6 +7,7 @@ from pathlib import Path
 
 from salcr import files
 from salcr.config.schema import Config
+from salcr.data.store import read_data_hash
 from salcr.log import say
 from salcr.reporting import starts
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="digests of the settings and of the code that made it",
     )  # fmt: skip
     parser.add_argument("--metrics", type=Path, required=True, help="json that evaluate wrote")
+    parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
     parser.add_argument("--jobs", type=Path, nargs="+", required=True, help="json of each job")
     parser.add_argument("--rows", type=Path, required=True, help="csv to add the start to")
     parser.add_argument("--row", type=Path, required=True, help="json to write: the same rows")
@@ -31,6 +33,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         starts.Origin(*arguments.origin),
         files.read_json(arguments.metrics),
         [files.read_json(path) for path in arguments.jobs],
+        read_data_hash(arguments.data),
     )
     starts.merge_rows(arguments.rows, rows)
     starts.write_start(arguments.row, rows)

@@ -88,8 +88,9 @@ def test_a_study_is_shown_if_there_is_one(reported: Path, tmp_path: Path) -> Non
     """A section with its table, escaped, and a link to it; otherwise neither."""
     text = tmp_path / "study.md"
     text.write_text("**a direction**\n\n| row | starts |\n|---|---|\n| x < y | 8 |\n")
-    for given in ({"study": text}, {}):
-        assert tiny.run(*words_of(reported, tmp_path / "page.html", **given)) == 0
+    picture = reported / RESULTS / "figures/cmc.png"
+    for given in (["--study", text, shutil.copy(picture, tmp_path / "study.png")], []):
+        assert tiny.run(*words_of(reported, tmp_path / "page.html"), *given) == 0
         shown = Page((tmp_path / "page.html").read_text())
         assert (["x < y", "8"] in shown.rows) == bool(given)
         links = [link["href"] for link in shown.all("a")]

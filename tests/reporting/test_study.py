@@ -19,7 +19,14 @@ from salcr.errors import SalcrError
 from salcr.files import read_yaml
 from salcr.reporting import study
 from salcr.reporting.figures.differences import plot_differences
-from salcr.reporting.starts import Origin, comparable, merge_rows, origins, read_rows
+from salcr.reporting.starts import (
+    Origin,
+    comparable,
+    merge_rows,
+    needed_starts,
+    origins,
+    read_rows,
+)
 from tests.support import tiny
 
 SETTINGS = ("visible-to-thermal", "thermal-to-visible")
@@ -29,7 +36,14 @@ NOW = {"salcr": Origin("aaaa", "11+22"), "dagl": Origin("bbbb", "11+22"), "one":
 def row(variant: str, trial: int, setting: str = SETTINGS[0], **other: Any) -> dict[str, Any]:
     """Return a row of the present settings and code, with other values for some columns."""
     scores = {"rank1": 50.0, "map": 40.0, "minp": 30.0}
-    facts = {"rounds": 1, "commit": "0123", "clean": "True", "device": "CPU", "torch": "2"}
+    facts = {
+        "rounds": 1,
+        "data": "dddd",
+        "commit": "0123",
+        "clean": "True",
+        "device": "CPU",
+        "torch": "2",
+    }
     start = {"variant": variant, "seed": 0, "trial": trial, "setting": setting}
     return {**start, **scores, **facts, **NOW[variant]._asdict(), "seconds": 1.5, **other}
 
@@ -109,6 +123,47 @@ def test_codes_are_told_apart() -> None:
     assert not comparable("11+22", "12") and comparable("11", "11+22")
 
 
+def test_a_present_line_is_not_compared_with_old_code() -> None:
+    """The other variant has run with older code only: the difference waits for its new rows."""
+    rows = [row("one", 1, rank1=40.0), row("salcr", 1, rank1=70.0, code="11+99")]
+    table = study.compare_variants(pd.DataFrame(rows), NOW, {"one": ["salcr"]})
+    assert pd.isna(line_of(table, "one")["compared_with"])
+
+
+def test_starts_on_other_data_are_not_paired() -> None:
+    """Two copies of a data set may hold other images under the same trial."""
+    rows = [row("salcr", 1, rank1=70.0, data="eeee"), row("salcr", 2, rank1=60.0)]
+    rows += [row("dagl", 1), row("dagl", 2)]
+    table = study.compare_variants(pd.DataFrame(rows), NOW, {"salcr": ["dagl"]})
+    line = line_of(table, "salcr", SETTINGS[0], "dagl")
+    assert (line["starts"], line["pairs"], line["rank1_difference"]) == (2, 1, 10)
+
+
+def test_a_digest_is_of_the_file_to_start_from(tmp_path: Path) -> None:
+    """Other weights under the same name are another start."""
+    path = tmp_path / "weights.pth"
+    digests = set()
+    for content in (b"one", b"other"):
+        path.write_bytes(content)
+        digests.add(origins(plan(model={"weights": str(path)}), str)["salcr"].config)
+    assert len(digests) == 2
+
+
+def test_a_start_is_finished_when_it_has_every_direction() -> None:
+    """A row that was lost in a merge of Git is run again."""
+    ours = plan(dataset={"trials": [1]})
+    now = origins(ours, str)
+    rows = pd.DataFrame(
+        [
+            row("one", 1, setting, seed=ours.config.seed, **now["one"]._asdict())
+            for setting in SETTINGS
+        ]
+    )
+    for number, needed in ((2, ["salcr", "dagl"]), (1, ["salcr", "dagl", "one"])):
+        found = needed_starts(ours, rows[:number], now, SETTINGS)
+        assert {start[0] for start in found.values()} == set(needed)
+
+
 def test_rows_of_other_settings_are_kept_and_not_shown(tmp_path: Path) -> None:
     """The file has them, the table does not."""
     merge_rows(tmp_path / "rows.csv", [row("salcr", 1), row("salcr", 1, config="old", rank1=99.0)])
@@ -155,6 +210,7 @@ def test_writers_at_the_same_time_lose_no_row(tmp_path: Path) -> None:
         ("50.0", ""),
         ("salcr", ""),
         (",1.5", ""),
+        (",1.5", ",nan"),
         ("dagl", "salcr"),
         ("salcr", "<<<<<<< HEAD\nsalcr"),
     ],
@@ -200,6 +256,7 @@ def plan(**overlay: Any) -> Plan:
     [
         ({"seed": 4, "compute": {"threads": 3}, "plot": {"dpi": 90}}, set()),
         ({"dataset": {"name": "other", "root": "data/other", "trials": [2]}}, set()),
+        ({"synthesize": {"num_trials": 9}, "evaluate": {"rerank": ["aim"], "aim_k1": 3}}, set()),
         ({"variants": {"more": {}}, "evaluate_every": 9}, set()),
         ({"gpcr": {"k": 5}, "train": {"iterations": 4}}, {"salcr", "dagl"}),
         ({"variants": {"dagl": {"gpcr": {"k": 5}}}}, {"dagl"}),

@@ -183,6 +183,14 @@ def test_the_page_of_a_study_shows_its_table(studied: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_a_report_asks_for_no_study(study_copy: Path) -> None:
+    """Not even where one was made, of which it shows what there is."""
+    path = study_copy / "salcr/training/pretraining.py"
+    path.write_text(path.read_text() + "\nADDED = 1\n")
+    jobs = plan(study_copy, target="report")
+    assert jobs["report"] == 1 and not {"study", "study_row"} & jobs.keys()
+
+
 def test_free_text_reaches_no_shell(study_copy: Path, tmp_path: Path) -> None:
     """Paths with blanks, quotes and commands are used literally, by Snakemake and its shell."""
     overlay = tmp_path / "overlay.yaml"

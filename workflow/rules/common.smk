@@ -1,4 +1,5 @@
 # What the rules share: the checked plan, names of files, and functions for inputs and params.
+import functools
 import json
 import os
 import shlex
@@ -24,7 +25,7 @@ prepend("PATH", Path(sys.executable).parent)
 prepend("PYTHONPATH", workflow.basedir)
 sys.path.insert(0, str(workflow.basedir))
 
-from salcr import codehash
+from salcr import codehash, files
 from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
 from salcr.datasets.readers import READERS
@@ -111,6 +112,7 @@ def flags(stage):
     return of_variant
 
 
+@functools.cache
 def code(stage):
     """Return the hash of the stage's code, a param: editing the code reruns the stage."""
     others = READERS.keys() - {CONFIG.dataset.layout}

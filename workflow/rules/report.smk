@@ -127,8 +127,19 @@ rule provenance:
         " > {log:q} 2>&1"
 
 
-# The report shows a study where one was made, and never asks for one.
-STUDY_TEXT = [STUDY["text"]] if Path(STUDY["text"]).exists() else []
+def made_study(wildcards):
+    """Return the table and the figure of a study that was made.
+
+    As words of a command and not as inputs, since a report never asks for a study.
+    """
+    paths = [STUDY["text"], STUDY["figures"][0]]
+    return shlex.join(["--study", *paths]) if all(map(os.path.exists, paths)) else ""
+
+
+def made_study_text(wildcards):
+    """Return a digest of its table: the report follows a study that was made again."""
+    path = Path(STUDY["text"])
+    return files.sha256(path) if path.exists() else None
 
 
 rule report:
@@ -136,12 +147,7 @@ rule report:
         summary=f"{RESULTS}/summary.csv",
         provenance=f"{RESULTS}/provenance.csv",
         trials=PROVENANCE,
-        figures=[
-            path
-            for path in PICTURES + STUDY["figures"] * bool(STUDY_TEXT)
-            if path.endswith(".png")
-        ],
-        study=STUDY_TEXT,
+        figures=[path for path in PICTURES if path.endswith(".png")],
         tables=expand(f"{RESULTS}/tables/{{table}}.csv", table=PAPER_TABLES),
         images=f"{DATA}/preprocess.json",
         templates=[
@@ -165,7 +171,8 @@ rule report:
         synthetic="--synthetic" if CONFIG.dataset.synthetic else "",
         data=subpath(input.images, parent=True),
         times=TIME,
-        study=option("--study", "study"),
+        study=made_study,
+        study_text=made_study_text,
     message:
         "report: all results on one page"
     shell:

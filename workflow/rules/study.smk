@@ -1,11 +1,33 @@
 # A study, on request: variants over the same starts. What it keeps, the csv of finished starts, is
 # under version control and both input and output, so Snakemake is not given it as either.
-try:
-    ORIGINS = starts.origins(PLAN, code)
-    ROWS = starts.read_rows(PLAN.study_rows)
-    NEEDED_STARTS = starts.needed_starts(PLAN, ROWS, ORIGINS)
-except SalcrError as error:
-    stop(error)
+ORIGINS = starts.origins(PLAN, code)
+
+
+@functools.cache
+def planned_study():
+    """Return the files of the starts that a study needs, and a digest of all others.
+
+    Once, when it is planned: the rows that its jobs add do not count. A damaged csv ends a study,
+    and nothing else.
+    """
+    settings = [setting.name for setting in READERS[CONFIG.dataset.layout].settings]
+    try:
+        rows = starts.read_rows(PLAN.study_rows)
+        needed = starts.needed_starts(PLAN, rows, ORIGINS, settings)
+        return list(needed), starts.rows_to_show(rows, needed, ORIGINS)
+    except SalcrError as error:
+        stop(error)
+
+
+def files_of_starts(wildcards):
+    """Return the file of each start that the study needs, or that was finished here."""
+    return planned_study()[0]
+
+
+def digest_of_others(wildcards):
+    """Return a digest that changes where the table must be written though no start is run."""
+    return planned_study()[1]
+
 
 STUDY = {
     "text": f"{RESULTS}/study.md",
@@ -19,6 +41,7 @@ rule study_row:
     input:
         metrics=last_metrics,
         jobs=jobs_of_start,
+        summary=f"{DATA}/preprocess.json",
     output:
         row=f"{RESULTS}/{{variant}}/trial{{trial}}/{starts.ROW}",
     log:
@@ -36,6 +59,7 @@ rule study_row:
         code=code("study_row"),
         origin=origin,
         rows=str(PLAN.study_rows),
+        data=subpath(input.summary, parent=True),
     message:
         "study_row: {wildcards.variant}, trial {wildcards.trial}"
     shell:
@@ -43,6 +67,7 @@ rule study_row:
         " --variant {wildcards.variant}"
         " --origin {params.origin}"
         " --metrics {input.metrics:q}"
+        " --data {params.data:q}"
         " --jobs {input.jobs:q}"
         " --rows {params.rows:q}"
         " --row {output.row:q}"
@@ -51,7 +76,7 @@ rule study_row:
 
 rule study:
     input:
-        starts=list(NEEDED_STARTS),
+        starts=files_of_starts,
     output:
         **STUDY,
     log:
@@ -71,7 +96,7 @@ rule study:
         origins=json.dumps(ORIGINS),
         compare=json.dumps(CONFIG.study.compare),
         rows=str(PLAN.study_rows),
-        others=starts.rows_to_show(ROWS, NEEDED_STARTS, ORIGINS),
+        others=digest_of_others,
         page=shlex.join(["--page", CONFIG.study.page] if CONFIG.study.page else []),
     message:
         "study: table and figure"
