@@ -95,7 +95,7 @@ def scale_together(images: Tensor, rectangles: Integers, draws: Floats) -> Tenso
         draws: [B, N, 3].
 
     Returns:
-        [B, H, W, 3], bit for bit the same.
+        [B, H, W, 3], the same up to rounding.
     """
     rows, columns = (torch.arange(size, device=images.device) for size in images.shape[1:3])
     corners = torch.from_numpy(rectangles).to(images.device, non_blocking=True)

@@ -18,9 +18,9 @@ MODALITY_OF_VIEW = {"plain": "visible", "augmented": "visible", "infrared": "inf
 class StageOneObjective:
     """CE(v) + CE(a) + CE(r), each against the cluster memory of its modality.
 
-    A step may call `losses` once with all views, or several times with a part of the batch each,
-    as batch norm in halves does. The losses of all calls compare with the memories before the
-    step, and every call moves the memories.
+    A step may call `compare_and_update` once with all views, or several times with a part of the
+    batch each, as batch norm in halves does. The losses of all calls compare with the memories
+    before the step, and every call moves the memories.
 
     Args:
         memories: modality -> [K, C] unit rows, before the first step; replaced by every update.
@@ -51,7 +51,7 @@ class StageOneObjective:
         plain_last = self.last_update == "plain"
         return ("augmented", "plain") if plain_last else ("plain", "augmented")
 
-    def losses(
+    def compare_and_update(
         self,
         features: Mapping[str, Tensor],
         labels: Mapping[str, Integers],

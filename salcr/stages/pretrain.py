@@ -58,14 +58,19 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     trial = arguments.trial
     split = load_split(arguments.data, trial=trial, split="train")
     say(f"pretrain, trial {trial}: {split}")
-    origin = {"trial": trial, "data_hash": split.data_hash}
+    weights = _initial_weights(arguments.weights_file, settings)
+    origin = {
+        "trial": trial,
+        "data_hash": split.data_hash,
+        "weights": files.sha256(weights) if weights else None,
+    }
     resume = Resume(arguments.checkpoint, stage="pretrain", settings=settings, origin=origin)
     records: list[dict[str, float]] = []
     if settings.pretrain.checkpoint is not None:
         network = _read_trained(arguments.from_checkpoint, device, split, settings, trial=trial)
     else:
         network = to_device(
-            _initial_network(arguments.weights_file, settings, trial=trial),
+            _initial_network(weights, settings, trial=trial),
             device,
             settings.numerics,
         )
@@ -90,18 +95,21 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     resume.finish()
 
 
+def _initial_weights(given: Path | None, settings: Config) -> Path | None:
+    """Return the state dict that training starts from; None for random weights or no training."""
+    if settings.model.weights == "random" or settings.pretrain.checkpoint is not None:
+        return None
+    if given is None and settings.model.weights != "synthetic":
+        raise SalcrError("--weights-file is needed unless --model-weights is random or synthetic")
+    return given or SYNTHETIC_WEIGHTS
+
+
 def _initial_network(weights: Path | None, settings: Config, *, trial: int) -> Network:
     """Return the network with random weights, or with the given weights of a backbone."""
     model = settings.model
     seed_torch(settings.seed, trial, _SEED_OF_WEIGHTS)
     network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
-    if model.weights == "synthetic":
-        weights = weights or SYNTHETIC_WEIGHTS
-    if model.weights != "random":
-        if weights is None:
-            raise SalcrError(
-                "--weights-file is needed unless --model-weights is random or synthetic"
-            )
+    if weights is not None:
         load_backbone(network, weights)
     return network
 

@@ -165,7 +165,9 @@ def backpropagate(
         images = {view: views[view][rows] for view, rows in part.items()}
         with nullcontext() if "plain" in part else network.unchanged_running_statistics():
             features = _unit_features(network, images)
-        losses = objective.losses(features, {v: labels[v][part[v]] for v in part}, num_rows)
+        losses = objective.compare_and_update(
+            features, {v: labels[v][part[v]] for v in part}, num_rows
+        )
         losses["total"].backward()
         for name, loss in losses.items():
             totals[name] = totals.get(name, 0) + loss.detach()

@@ -44,7 +44,7 @@ def _step(data: Arrays, device: torch.device) -> Iterator[Comparison]:
         view: torch.tensor(data[f"in_{name}"], device=device, requires_grad=True)
         for view, name in _VIEWS.items()
     }
-    losses = objective.losses(
+    losses = objective.compare_and_update(
         {view: normalize(rows, dim=1) for view, rows in inputs.items()},
         {view: data[f"labels_{m}"] for view, m in MODALITY_OF_VIEW.items()},
         {view: len(rows) for view, rows in inputs.items()},

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from tests.support import tiny
 from tests.support.plans import REPOSITORY
 
@@ -31,7 +32,9 @@ def undisturbed(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "round00"
 
 
-def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int) -> Path:
+def stopped(
+    monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int, *words: object
+) -> Path:
     """Run stage one until its state was saved this many times; return the folder it leaves."""
     from salcr.training.resume import Resume
 
@@ -45,7 +48,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, data: Path, out: Path, epochs: int)
 
     with monkeypatch.context() as patch:
         patch.setattr(Resume, "save", save_then_stop)
-        assert tiny.pretrain(data, out, *EPOCHS) == 130
+        assert tiny.pretrain(data, out, *EPOCHS, *words) == 130
     assert not (out / "round00/checkpoint.pt").exists()
     return out / "round00"
 
@@ -93,6 +96,24 @@ def test_a_state_that_does_not_belong_is_not_used(
         for name in ("out", "fresh")
     )
     assert all(torch.equal(resumed[key], fresh[key]) for key in fresh)
+
+
+def test_a_state_from_other_weights_is_not_used(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another file to start from, under the same name: it starts over."""
+    weights = tmp_path / "weights.pth"
+    words = ["--model-width", 16, "--model-weights", weights, "--weights-file", weights]
+    saved = torch.load(SYNTHETIC_WEIGHTS, weights_only=True)["state_dict"]
+    torch.save(saved, weights)
+    state = stopped(monkeypatch, data, tmp_path / "out", 1, *words) / "resume.pt"
+    torch.save({**saved, "conv1.weight": -saved["conv1.weight"]}, weights)
+    assert tiny.pretrain(data, tmp_path / "out", *EPOCHS, *words) == 0
+    text = capsys.readouterr().err
+    assert "starting from the beginning" in text and str(state) in text
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def synthesize(
         num_trials: splits, at least 1; used in RegDB's layout only, the others have one.
         seed: of all random numbers.
         own_people: whether each trial has people of its own; otherwise all have the same.
-        hardness: share of surfaces whose brightness differs between the modalities, in [0, 1].
+        hardness: share of surfaces whose brightness is independent between the modalities.
         occlusion: share of images in which an object covers part of the person.
-        misalignment: largest error of position and size of the detector box, in [0, 1).
+        misalignment: largest error of position and size of the detector box, in [0, 0.5].
         private_cues: share of bags, hats, hair and prints that one modality alone shows.
         look_alikes: share of people who equal another of their half but for one stripe.
         unpaired: share of a trial's training people with images in one modality only.

@@ -36,17 +36,18 @@ class People(NamedTuple):
     def original(self, identity: int) -> int:
         """Return the person whom an identity resembles; itself, if it resembles none.
 
-        The people 2 i and 2 i + 1 are look-alikes or not however many people there are, and those
-        of a smaller share remain so with a larger one.
+        The people 2 i and 2 i + 1 of a trial are look-alikes or not however many people there are,
+        and those of a smaller share remain so with a larger one.
         """
         # Multiples of the golden ratio, modulo 1, fill [0, 1) evenly from the start.
         is_pair = identity // 2 * _GOLDEN_RATIO % 1 < self.look_alikes
-        return identity - identity % 2 if is_pair else identity
+        is_second = identity % self.num_identities % 2
+        return identity - 1 if is_pair and is_second else identity
 
     def halves(self, trial: int) -> dict[str, list[int]]:
         """Return the "train" and the "test" identities of a trial, from 0, in random order.
 
-        Look-alikes are in the same half; so if all people are, the first may have one fewer.
+        Look-alikes are in the same half, so the training half may have one person fewer.
         """
         first = (trial - 1) * self.num_identities if self.own_people else 0
         rng = np.random.default_rng([self.seed, _SEED_OF_SPLIT, trial])
@@ -61,7 +62,7 @@ class People(NamedTuple):
         return halves
 
     def unseen(self, trial: int) -> dict[str, set[int]]:
-        """Return modality -> training identities whom it does not show, as many in each."""
+        """Return modality -> training identities whom it does not show, equally many up to one."""
         train = self.halves(trial)["train"]
         rng = np.random.default_rng([self.seed, _SEED_OF_UNPAIRED, trial])
         chosen = rng.permutation(train)[: round(self.unpaired * len(train))].tolist()
