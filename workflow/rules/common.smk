@@ -182,3 +182,44 @@ def jobs_of_start(wildcards):
     run, trial = PLAN.runs[wildcards.variant], int(wildcards.trial)
     evaluation = PLAN.last(run, trial, "jobs/evaluate.json")
     return [*PLAN.training_jobs(run, trial), evaluation]
+
+
+@functools.cache
+def planned_study():
+    """Return the files of the starts that a study needs, and a digest of all others.
+
+    Once, when it is planned: the rows that its jobs add do not count. A damaged csv ends a study,
+    and nothing else.
+    """
+    settings = [setting.name for setting in READERS[CONFIG.dataset.layout].settings]
+    try:
+        rows = starts.read_rows(PLAN.study_rows)
+        needed = starts.needed_starts(PLAN, rows, ORIGINS, settings)
+        return list(needed), starts.rows_to_show(rows, needed, ORIGINS)
+    except SalcrError as error:
+        stop(error)
+
+
+def files_of_starts(wildcards):
+    """Return the file of each start that the study needs, or that was finished here."""
+    return planned_study()[0]
+
+
+def digest_of_others(wildcards):
+    """Return a digest that changes where the table must be written though no start is run."""
+    return planned_study()[1]
+
+
+def made_study(wildcards):
+    """Return the table and the figure of a study that was made.
+
+    As words of a command and not as inputs, since a report never asks for a study.
+    """
+    paths = [STUDY["text"], STUDY["figures"][0]]
+    return shlex.join(["--study", *paths]) if all(map(os.path.exists, paths)) else ""
+
+
+def made_study_text(wildcards):
+    """Return a digest of its table: the report follows a study that was made again."""
+    path = Path(STUDY["text"])
+    return files.sha256(path) if path.exists() else None

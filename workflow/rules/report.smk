@@ -127,21 +127,6 @@ rule provenance:
         " > {log:q} 2>&1"
 
 
-def made_study(wildcards):
-    """Return the table and the figure of a study that was made.
-
-    As words of a command and not as inputs, since a report never asks for a study.
-    """
-    paths = [STUDY["text"], STUDY["figures"][0]]
-    return shlex.join(["--study", *paths]) if all(map(os.path.exists, paths)) else ""
-
-
-def made_study_text(wildcards):
-    """Return a digest of its table: the report follows a study that was made again."""
-    path = Path(STUDY["text"])
-    return files.sha256(path) if path.exists() else None
-
-
 rule report:
     input:
         summary=f"{RESULTS}/summary.csv",

@@ -2,33 +2,6 @@
 # under version control and both input and output, so Snakemake is not given it as either.
 ORIGINS = starts.origins(PLAN, code)
 
-
-@functools.cache
-def planned_study():
-    """Return the files of the starts that a study needs, and a digest of all others.
-
-    Once, when it is planned: the rows that its jobs add do not count. A damaged csv ends a study,
-    and nothing else.
-    """
-    settings = [setting.name for setting in READERS[CONFIG.dataset.layout].settings]
-    try:
-        rows = starts.read_rows(PLAN.study_rows)
-        needed = starts.needed_starts(PLAN, rows, ORIGINS, settings)
-        return list(needed), starts.rows_to_show(rows, needed, ORIGINS)
-    except SalcrError as error:
-        stop(error)
-
-
-def files_of_starts(wildcards):
-    """Return the file of each start that the study needs, or that was finished here."""
-    return planned_study()[0]
-
-
-def digest_of_others(wildcards):
-    """Return a digest that changes where the table must be written though no start is run."""
-    return planned_study()[1]
-
-
 STUDY = {
     "text": f"{RESULTS}/study.md",
     "table": f"{RESULTS}/study_table.csv",
