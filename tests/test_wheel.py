@@ -193,7 +193,7 @@ def test_info_says_that_this_is_not_a_clone(installed: Path) -> None:
 def test_verify_includes_its_values(installed: Path) -> None:
     """All eleven modules agree with the values in the wheel."""
     lines = command(installed, "verify", "--device", "cpu").splitlines()
-    assert len(lines) == 11 and all(line.endswith("  yes") for line in lines[1:])
+    assert len(lines) == 12 and all(line.endswith("  yes") for line in lines[1:])
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ Nothing here imports torch, and only `check_named_files` reads the disk.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 from salcr.config.loading import pretraining_owner, validate, variant
 from salcr.config.runs import Run, trial_name
 from salcr.config.schema import Config
-from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.errors import SalcrError
 
 
@@ -131,14 +129,15 @@ class Plan:
         return path.replace("{trial}", str(trial)) if path else None
 
     def initial_weights(self, variant: str) -> str | None:
-        """Return the state dict that stage one starts from; None where it needs none."""
+        """Return the state dict that stage one is given; None where it needs none.
+
+        The packaged one is part of the code, whatever the folder in which the workflow runs.
+        """
         settings = self.variants[variant]
-        if settings.model.weights == "random" or settings.pretrain.checkpoint:
+        if settings.model.weights in ("random", "synthetic") or settings.pretrain.checkpoint:
             return None
         if settings.model.weights == "imagenet":
             return f"data/weights/{settings.model.backbone}.pth"
-        if settings.model.weights == "synthetic":
-            return os.path.relpath(SYNTHETIC_WEIGHTS)  # the same in another clone
         return settings.model.weights
 
     def named_files(self) -> Iterator[NamedFile]:

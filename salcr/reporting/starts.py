@@ -21,6 +21,7 @@ import pandas as pd
 from salcr import files
 from salcr.config.plan import Plan
 from salcr.config.stages import STAGES
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.errors import SalcrError
 
 ROW = "study_row.json"  # of a start, in the folder of its variant and trial
@@ -78,12 +79,11 @@ def origins(plan: Plan, code: Callable[[str], str]) -> dict[str, Origin]:
 
 def _start_file(plan: Plan, variant: str) -> str | None:
     """Return the hash of the file that a variant starts from, unless it is downloaded."""
+    weights = plan.variants[variant].model.weights
+    if weights == "synthetic":
+        return files.sha256(SYNTHETIC_WEIGHTS)
     path = plan.initial_weights(variant)
-    if (
-        path is None
-        or plan.variants[variant].model.weights == "imagenet"
-        or not Path(path).exists()
-    ):
+    if path is None or weights == "imagenet" or not Path(path).exists():
         return None
     return files.sha256(Path(path))
 

@@ -95,14 +95,12 @@ def test_each_checkpoint_has_the_log_of_its_job() -> None:
         ({"model": {"backbone": "resnet18"}}, "data/weights/resnet18.pth"),
         ({"model": {"weights": "own/net.pth"}}, "own/net.pth"),
         ({"model": {"weights": "random"}}, None),
+        ({"model": {"weights": "synthetic", "backbone": "resnet18", "width": 16}}, None),
         ({"pretrain": {"checkpoint": "given.pt"}}, None),
     ],
 )
 def test_initial_weights(overlay: dict[str, Any], wanted: str | None) -> None:
-    """They are downloaded, the user's, or None: for random weights, or if a checkpoint is given.
-
-    Those of `synthetic` are in tests/workflow/test_demo_start.py.
-    """
+    """They are downloaded, the user's, or None: random, packaged, or if a checkpoint is given."""
     assert plan(**overlay).initial_weights("salcr") == wanted
 
 

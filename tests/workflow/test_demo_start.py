@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from salcr.config.loading import DEFAULT_CONFIG, merge, validate
-from salcr.config.plan import Plan
+from salcr.config.loading import DEFAULT_CONFIG, validate
 from salcr.config.synthetic import SYNTHETIC_NETWORK, SYNTHETIC_WEIGHTS
 from salcr.data.transforms import normalize_images
 from salcr.datasets.synthetic.people import render, sample_person
@@ -21,6 +21,7 @@ from salcr.files import read_yaml
 from salcr.models.checkpoint import load_backbone
 from salcr.models.network import Network
 from tests.support import tiny
+from tests.support.plans import planned, snakemake
 from workflow.scripts import make_demo_start
 from workflow.scripts.make_demo_start import Recipe
 
@@ -114,16 +115,15 @@ def test_stage_one_starts_from_the_packaged_file(tmp_path: Path) -> None:
     torch.testing.assert_close(state["trunk.layer3.0.conv1.weight"], wanted, rtol=0, atol=2e-6)
 
 
-def test_the_packaged_file_is_an_input_with_a_relative_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is inside a clone, and also from another folder Snakemake sees the file that is there."""
-    model = {"backbone": "resnet18", "width": 16, "weights": "synthetic"}
-    plan = Plan.from_values(merge(read_yaml(DEFAULT_CONFIG), {"model": model}))
-    assert list(plan.named_files()) == []
-    monkeypatch.chdir(SYNTHETIC_WEIGHTS.parents[2])
-    assert plan.initial_weights("salcr") == "salcr/models/synthetic_people.pth"
-    monkeypatch.chdir(tmp_path)
-    path = plan.initial_weights("salcr")
-    assert path is not None and not Path(path).is_absolute()
-    assert Path(path).samefile(SYNTHETIC_WEIGHTS)
+def test_another_packaged_file_trains_stage_one_again(run_copy: Path) -> None:
+    """Even one with an older date; the same file in another folder does not."""
+    words = ["--config", "model={backbone: resnet18, width: 16, weights: synthetic}"]
+    target = "results/tiny/salcr/trial01/round00/checkpoint.pt"
+    tiny_words = ["--configfile", tiny.TINY_CONFIG, *words]
+    done = snakemake(run_copy, target, *tiny_words, repository=run_copy, fork=True)
+    assert done.returncode == 0, done.stdout
+    assert planned(run_copy, *words, target=target) == {}
+    path = run_copy / "salcr/models/synthetic_people.pth"
+    path.write_bytes(path.read_bytes() + b" ")
+    os.utime(path, (0, 0))
+    assert planned(run_copy, *words, repository=run_copy, target=target) == {"pretrain": 1}

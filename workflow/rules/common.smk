@@ -28,6 +28,7 @@ sys.path.insert(0, str(workflow.basedir))
 from salcr import codehash, files
 from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
+from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
@@ -142,6 +143,12 @@ def folder_of_images(wildcards):
 def initial_weights(wildcards):
     """Return the state dict that stage one starts from; nothing where it needs none."""
     return PLAN.initial_weights(wildcards.variant) or []
+
+
+def packaged_weights(wildcards):
+    """Return the digest of the packaged file that stage one starts from: part of its code."""
+    used = PLAN.variants[wildcards.variant].model.weights == "synthetic"
+    return files.sha256(SYNTHETIC_WEIGHTS) if used else None
 
 
 def given_checkpoint(wildcards):

@@ -32,6 +32,7 @@ rule pretrain:
     params:
         flags=flags("pretrain"),
         code=code("pretrain"),
+        packaged=packaged_weights,
         data=subpath(input.summary, parent=True),
         curves=f"{CURVES}/pretrain",
         weights=option("--weights-file", "weights"),
