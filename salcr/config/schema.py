@@ -75,7 +75,8 @@ class Model(Section):
         if self.weights == "imagenet" and self.width != 64:
             raise ValueError("weights: imagenet needs width: 64 (use weights: random)")
         if self.weights == "synthetic" and (self.backbone, self.width) != SYNTHETIC_NETWORK:
-            raise ValueError("weights: synthetic needs backbone: resnet18 and width: 16")
+            backbone, width = SYNTHETIC_NETWORK
+            raise ValueError(f"weights: synthetic needs backbone: {backbone} and width: {width}")
         if self.backbone.startswith("resnext") and self.width != 64:
             raise ValueError("width must be 64 for a resnext, whose groups need all channels")
         return self

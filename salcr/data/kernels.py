@@ -12,10 +12,9 @@ from typing import Any
 import numba
 import numpy as np
 
+from salcr.data.linear_transform import MAX_AREA, MIN_AREA, MIN_ASPECT
 from salcr.types import Floats, Integers
 
-_MIN_AREA, _MAX_AREA = 0.02, 0.4
-_MIN_ASPECT = 0.3
 _ATTEMPTS = 100
 # Constants of the generator SplitMix64 (Steele et al., OOPSLA 2014).
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -54,9 +53,9 @@ def sample(seeds: Integers, height: int, width: int, rectangles: Integers, draws
         for number in range(rectangles.shape[1]):
             rectangles[image, number] = 0
             for _ in range(_ATTEMPTS):
-                share = _MIN_AREA + (_MAX_AREA - _MIN_AREA) * _uniform(seed, count)
+                share = MIN_AREA + (MAX_AREA - MIN_AREA) * _uniform(seed, count)
                 aspect = _uniform(seed, count + np.uint64(1))
-                aspect = _MIN_ASPECT + (1 / _MIN_ASPECT - _MIN_ASPECT) * aspect
+                aspect = MIN_ASPECT + (1 / MIN_ASPECT - MIN_ASPECT) * aspect
                 count += np.uint64(2)
                 tall = round(np.sqrt(share * height * width * aspect))
                 wide = round(np.sqrt(share * height * width / aspect))

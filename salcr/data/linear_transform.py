@@ -20,6 +20,8 @@ from torch import Tensor
 
 from salcr.types import Floats, Integers
 
+MIN_AREA, MAX_AREA = 0.02, 0.4  # shares of the image
+MIN_ASPECT = 0.3  # and at most its inverse
 _RECTANGLES = 100
 _STOP = 1e-6
 # Rectangles on a GPU between two tests of which images are finished, each of which waits for it.

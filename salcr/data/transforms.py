@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from salcr.config.method import Augment
-from salcr.data import color_jitter, linear_transform
+from salcr.data import color_jitter
+from salcr.data.linear_transform import MAX_AREA, MIN_AREA, MIN_ASPECT, transform_images
 from salcr.types import Integers
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 # Value of erased rectangles, used on normalized images as in most code of the field.
 _ERASING_FILL = (0.4914, 0.4822, 0.4465)
-_MIN_AREA = 0.02
-_MIN_ASPECT = 0.3
-_MAX_MIXED_AREA = 0.4
 # With this number of pixels a CPU's temporaries, 12 bytes per pixel each, remain in its cache.
 _PIXELS_AT_ONCE = 2**16
 
@@ -180,8 +178,10 @@ def _sample_rectangles(
     rectangles = np.zeros((batch, 4), dtype=np.int64)
     waiting = np.flatnonzero(rng.random(batch) < probability)
     for _ in range(100):
-        size = rng.uniform(_MIN_AREA, area, len(waiting)) * height * width
-        aspect = rng.uniform(_MIN_ASPECT, 1 / _MIN_ASPECT, len(waiting))
+        size = rng.uniform(MIN_AREA, area, len(waiting)) * height * width
+        aspect = rng.uniform(
+            MIN_ASPECT, 1 / MIN_ASPECT, len(waiting)
+        )
         tall, wide = _round(np.sqrt(size * aspect)), _round(np.sqrt(size / aspect))
         fits = (tall < height) & (wide < width)
         tall, wide = tall[fits], wide[fits]
@@ -231,9 +231,9 @@ def _transform_linearly(images: Tensor, rng: np.random.Generator, augment: Augme
     if augment.linear_transform == "radical":
         chosen = np.flatnonzero(rng.random(batch) < probability)
         seeds = rng.integers(2**63, size=batch)
-        linear_transform.transform_images(images, seeds, chosen)
+        transform_images(images, seeds, chosen)
     else:
-        mixed = _sample_rectangles(images, rng, probability, _MAX_MIXED_AREA)
+        mixed = _sample_rectangles(images, rng, probability, MAX_AREA)
         _mix_channels(images, mixed, _on(images, _sample_mixtures(batch, rng)))
 
 

@@ -46,14 +46,13 @@ def compare_variants(
     for name in now:
         mine = rows[rows["variant"] == name]
         for (code, setting), group in mine.groupby(["code", "setting"], sort=False):
+            current = code == now[name].code
             head = {
                 "variant": name, "setting": setting, "code": code, "starts": len(group),
-                "current": code == now[name].code, **_spread(group),
+                "current": current, **_spread(group),
             }  # fmt: skip
             others = {
-                other: _others(
-                    rows, now[other], other, str(setting), str(code), current=bool(head["current"])
-                )
+                other: _others(rows, now[other], other, str(setting), str(code), current=current)
                 for other in compared.get(name, [])
             }
             found = [
