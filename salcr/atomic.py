@@ -69,6 +69,34 @@ def _temporary(path: Path, make: Callable[[Path], None]) -> Iterator[Path]:
         raise SalcrError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, which may be replaced by another while the lock is held.
+
+    The file is made, empty, if it does not exist.
+
+    Raises:
+        SalcrError: it cannot be opened for writing.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            with suppress(OSError):  # a network file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), path.stat()):
+                    break
+            # Whoever held the lock has replaced the file: this was the lock of the old one.
+            os.close(handle)
+    except OSError as error:
+        raise SalcrError(f"{path}: cannot be written ({error.strerror or error})") from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 # The lock on a temporary shows that its writer is alive: the system releases it however a process
 # ends. On a network file system without locks, leftovers stay.
 

@@ -18,6 +18,8 @@ from salcr import __version__, codehash
 _PARENT = Path(__file__).parent.parent
 CHECKOUT = _PARENT if (_PARENT / "Snakefile").is_file() else None
 """The clone of the repository that this package is in; None where it is installed elsewhere."""
+COMMIT_DIGITS = 12
+"""Of the forty of a commit, where it is shown; provenance.csv has all."""
 # What a result may differ by in its last digits, or more.
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "scikit-learn", "pandas", "pillow")
 

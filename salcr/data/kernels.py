@@ -12,7 +12,6 @@ from typing import Any
 import numba
 import numpy as np
 
-from salcr.data.linear_transform import MAX_AREA, MIN_AREA, MIN_ASPECT
 from salcr.types import Floats, Integers
 
 _ATTEMPTS = 100
@@ -38,24 +37,35 @@ def _uniform(seed: np.uint64, count: np.uint64) -> float:
 
 
 @_compiled
-def sample(seeds: Integers, height: int, width: int, rectangles: Integers, draws: Floats) -> None:
+def sample(
+    seeds: Integers,
+    height: int,
+    width: int,
+    areas: tuple[float, float],
+    min_aspect: float,
+    rectangles: Integers,
+    draws: Floats,
+) -> None:
     """Sample the rectangles of the local linear transform and their Beta(0.5, 0.5) draws.
 
     Args:
         seeds: [B], of everything random about an image.
         height: of the images.
         width: of the images.
+        areas: the smallest and the largest area of a rectangle, as shares of the image.
+        min_aspect: its smallest aspect ratio, and the inverse of the largest.
         rectangles: [B, N, 4]; top, bottom, left, right are written, zeros if none fits.
         draws: [B, N, 3], one for each channel. Written.
     """
+    min_area, max_area = areas
     for image in range(len(seeds)):
         seed, count = np.uint64(seeds[image]), np.uint64(1)
         for number in range(rectangles.shape[1]):
             rectangles[image, number] = 0
             for _ in range(_ATTEMPTS):
-                share = MIN_AREA + (MAX_AREA - MIN_AREA) * _uniform(seed, count)
+                share = min_area + (max_area - min_area) * _uniform(seed, count)
                 aspect = _uniform(seed, count + np.uint64(1))
-                aspect = MIN_ASPECT + (1 / MIN_ASPECT - MIN_ASPECT) * aspect
+                aspect = min_aspect + (1 / min_aspect - min_aspect) * aspect
                 count += np.uint64(2)
                 tall = round(np.sqrt(share * height * width * aspect))
                 wide = round(np.sqrt(share * height * width / aspect))

@@ -58,7 +58,7 @@ def sample_rectangles(seeds: Integers, height: int, width: int) -> tuple[Integer
 
     rectangles = np.empty((len(seeds), _RECTANGLES, 4), np.int64)
     draws = np.empty((len(seeds), _RECTANGLES, 3), np.float32)
-    kernels.sample(seeds, height, width, rectangles, draws)
+    kernels.sample(seeds, height, width, (MIN_AREA, MAX_AREA), MIN_ASPECT, rectangles, draws)
     return rectangles, draws
 
 

@@ -179,9 +179,7 @@ def _sample_rectangles(
     waiting = np.flatnonzero(rng.random(batch) < probability)
     for _ in range(100):
         size = rng.uniform(MIN_AREA, area, len(waiting)) * height * width
-        aspect = rng.uniform(
-            MIN_ASPECT, 1 / MIN_ASPECT, len(waiting)
-        )
+        aspect = rng.uniform(MIN_ASPECT, 1 / MIN_ASPECT, len(waiting))
         tall, wide = _round(np.sqrt(size * aspect)), _round(np.sqrt(size / aspect))
         fits = (tall < height) & (wide < width)
         tall, wide = tall[fits], wide[fits]

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from salcr.config.runs import trial_name
 from salcr.config.stages import STAGES
+from salcr.provenance import COMMIT_DIGITS
 from salcr.reporting import page, tables
 from salcr.reporting.captions import CAPTIONS
 
@@ -24,7 +25,6 @@ _SCORES = {
     "minp": "mINP",
 }
 _STAGE_TITLES = {"pretrain": "after stage one", "salcr": "at the end"}
-_COMMIT = 12  # of the forty digits of a commit; provenance.csv has all
 _PER_GB = 1024  # Snakemake measures memory in MB
 
 Trial = Mapping[str, Any]
@@ -124,7 +124,7 @@ def _code(job: Mapping[str, Any]) -> str:
     if job["commit"] is None:
         return "unknown commit"
     edited = {True: ", as committed", False: ", edited since"}.get(job["clean"], "")
-    return f"{job['commit'][:_COMMIT]}{edited}"
+    return f"{job['commit'][:COMMIT_DIGITS]}{edited}"
 
 
 def _distinct(values: Iterable[Any]) -> str:
@@ -178,7 +178,8 @@ def _provenance(table: pd.DataFrame, trials: Sequence[Trial]) -> dict[str, Any]:
     """Return what made each trial, the first one's configuration, and how variants differ."""
     known = table.astype(object).where(table.notna(), "unknown")
     known["commit"] = [
-        "; ".join(one[:_COMMIT] for one in str(commits).split("; ")) for commits in known["commit"]
+        "; ".join(commit[:COMMIT_DIGITS] for commit in str(commits).split("; "))
+        for commits in known["commit"]
     ]
     first = trials[0]
     differences = {trial["variant"]: _differences(trial, first) for trial in trials}

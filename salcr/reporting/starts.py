@@ -5,24 +5,22 @@ A start is a seed and a trial, the same for every variant, so that differences a
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import math
-import os
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from salcr import files
+from salcr.atomic import locked
 from salcr.config.plan import Plan
 from salcr.config.stages import STAGES
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
-from salcr.errors import SalcrError
+from salcr.provenance import COMMIT_DIGITS
 
 ROW = "study_row.json"  # of a start, in the folder of its variant and trial
 START = ["seed", "trial"]
@@ -34,7 +32,6 @@ COLUMNS = [
 ]  # fmt: skip
 _NUMBERS = {**dict.fromkeys([*START, "rounds"], int), **dict.fromkeys([*_SCORES, "seconds"], float)}
 _REMEDY = "restore it with Git, or delete it to run its starts again"
-_COMMIT = 12  # of the forty digits of a commit
 _DIGITS = 8  # of a digest: enough to distinguish the versions of one study
 _STAGES = [["synthesize", "preprocess", "pretrain", "evaluate"], ["associate", "train"]]
 # Re-rankings are not in the rows, and more trials leave those that there are as they are.
@@ -119,7 +116,7 @@ def rows_of(
         "rounds": metrics["round"],
         **origin._asdict(),
         "data": data_hash[:_DIGITS],
-        "commit": distinct((job["commit"] or "")[:_COMMIT] or None for job in jobs),
+        "commit": distinct((job["commit"] or "")[:COMMIT_DIGITS] or None for job in jobs),
         "clean": "" if None in clean else str(all(clean)),
         "device": distinct(job.get("device") for job in jobs),
         "torch": distinct(job["versions"]["torch"] for job in jobs),
@@ -169,7 +166,7 @@ def merge_rows(path: Path, rows: Sequence[Row]) -> None:
     """
     if not rows:
         return
-    with _locked(path):
+    with locked(path):
         both = pd.DataFrame([*read_rows(path).to_dict("records"), *rows], columns=COLUMNS)
         # Sorted by the start alone: its settings keep the order of the protocol.
         table = both.drop_duplicates(_KEY, keep="last").sort_values(
@@ -261,25 +258,3 @@ def _percent(galleries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a file, which may be replaced by another while the lock is held."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            with suppress(OSError):  # a network file system without locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle), path.stat()):
-                    break
-            # Whoever held the lock has replaced the file: this was the lock of the old one.
-            os.close(handle)
-    except OSError as error:
-        raise SalcrError(f"{path}: cannot be written ({error.strerror or error})") from None
-    try:
-        yield
-    finally:
-        os.close(handle)
