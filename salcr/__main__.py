@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from salcr import __version__, files, provenance
+from salcr import __version__, provenance
 from salcr.atomic import remove_unfinished
 from salcr.config.loading import DEFAULT_CONFIG, flag_name, parse_settings
 from salcr.config.schema import Config, section_model
@@ -65,8 +65,7 @@ def main(words: list[str] | None = None) -> int:
         module.run(arguments, settings)
         seconds = time.monotonic() - started
         if arguments.job is not None:
-            job = provenance.describe_job(stage.name, settings.model_dump(), seconds=seconds)
-            files.write_json(arguments.job, job)
+            provenance.write_job(arguments.job, stage.name, settings.model_dump(), seconds=seconds)
         say(f"{arguments.stage}: {FINISHED} {seconds:.1f} s")
     except Exception as error:
         if isinstance(error, SalcrError):

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from salcr import __version__, codehash
+from salcr import __version__, codehash, files
 
 _PARENT = Path(__file__).parent.parent
 CHECKOUT = _PARENT if (_PARENT / "Snakefile").is_file() else None
@@ -29,6 +29,11 @@ _facts: dict[str, Any] = {}
 def note(**facts: Any) -> None:
     """Record facts that only a running stage knows, such as its device."""
     _facts.update(facts)
+
+
+def write_job(path: Path, stage: str, settings: Mapping[str, Any], *, seconds: float) -> None:
+    """Write what `describe_job` returns as JSON."""
+    files.write_json(path, describe_job(stage, settings, seconds=seconds))
 
 
 def describe_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> dict[str, Any]:

@@ -156,6 +156,7 @@ class Compute(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU if there is one")
     threads: int = Field(ge=1, description="CPU threads of a training or evaluation job")
+    rounds_per_job: Positive | Literal["all"] = Field(description="rounds that one job computes")
     keep_optimizer_states: bool = Field(description="false: deleted after the next round")
 
 

@@ -45,6 +45,22 @@ _STAGES = (
         ("numerics", "memory", "augment", "optimizer", "train", "fgsal", "gpcr"),
         seeded=True,
     ),
+    Stage(
+        "rounds",
+        "several rounds of association and training in one job",
+        (
+            "numerics",
+            "clustering",
+            "associate",
+            "memory",
+            "augment",
+            "optimizer",
+            "train",
+            "fgsal",
+            "gpcr",
+        ),
+        seeded=True,
+    ),
     Stage("evaluate", "CMC, mAP and mINP on the test identities", ("numerics", "evaluate")),
     Stage(
         "complexity",

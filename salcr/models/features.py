@@ -15,11 +15,14 @@ from salcr.models.network import Network, inference_features
 
 _BATCH = 128
 
+Extracted = tuple[Tensor, Tensor]
+"""Global features [N, C] and joint features [N, P*C + C] of N images, as `extract` returns them."""
+
 
 @torch.no_grad()
 def extract(
     network: Network, images: Images, modality: str, *, mirrored: bool = False
-) -> tuple[Tensor, Tensor]:
+) -> Extracted:
     """Return the evaluation-mode features of all images of a split (METHOD 2.1).
 
     Args:

@@ -8,12 +8,14 @@ from pathlib import Path
 from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.data.labels import write_labels
-from salcr.data.store import load_split
+from salcr.data.store import Split, load_split
 from salcr.log import say
 from salcr.models.checkpoint import read_model
-from salcr.models.features import extract
+from salcr.models.features import Extracted, extract
+from salcr.models.network import Network
 from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training import devices
+from salcr.types import Integers, PseudoLabels
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +37,34 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     network, _ = read_model(
         arguments.checkpoint, device, settings.numerics, split=split, trial=trial
     )
-    features = {m: extract(network, images, m)[0] for m, images in split.images.items()}
-    clusters, labels = generate_pseudo_labels(features, settings.clustering, settings.associate)
-    write_labels(arguments.labels, labels, clusters, trial=trial, data_hash=split.data_hash)
-    say(f"{arguments.labels} written")
+    associate_images(network, split, settings, arguments.labels, trial=trial)
+
+
+def associate_images(
+    network: Network, split: Split, settings: Config, path: Path, *, trial: int
+) -> tuple[dict[str, Extracted], dict[str, Integers], PseudoLabels[Integers]]:
+    """Cluster the training images, associate the clusters and write the labels.
+
+    Args:
+        network: of the round before.
+        split: the training images.
+        settings: with the sections of this stage.
+        path: csv to write.
+        trial: number of the split.
+
+    Returns:
+        modality -> features of its images, as `extract` returns them; modality -> [N] DBSCAN
+        labels; and the labels as `label_images` returns them.
+
+    Raises:
+        SalcrError: a modality has no cluster, or a feature is not finite.
+    """
+    features = {m: extract(network, images, m) for m, images in split.images.items()}
+    clusters, labels = generate_pseudo_labels(
+        {m: global_features for m, (global_features, _) in features.items()},
+        settings.clustering,
+        settings.associate,
+    )
+    write_labels(path, labels, clusters, trial=trial, data_hash=split.data_hash)
+    say(f"{path} written")
+    return features, clusters, labels

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from salcr import files, provenance
 from salcr.config import cli, schema
@@ -14,6 +17,7 @@ from salcr.config.schema import Config
 from salcr.data.store import Split, load_split
 from salcr.datasets.protocol import Setting, sample_gallery
 from salcr.datasets.readers import READERS
+from salcr.errors import SalcrError
 from salcr.evaluation import reranking
 from salcr.evaluation.retrieval import (
     Rank,
@@ -36,21 +40,48 @@ _NUM_NEAREST = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line arguments."""
     cli.add_split(parser)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="network to evaluate")
+    several: dict[str, Any] = {"type": Path, "nargs": "+"}
+    parser.add_argument("--checkpoint", **several, required=True, help="networks to evaluate")
     parser.add_argument("--identities", type=Path, required=True, help="true identities")
-    parser.add_argument("--metrics", type=Path, required=True, help="json to write")
-    parser.add_argument("--rankings", type=Path, required=True, help="json to write: some queries")
+    parser.add_argument("--metrics", **several, required=True, help="json to write, of each")
+    parser.add_argument(
+        "--rankings", **several, required=True, help="json to write, of each: some queries"
+    )
+    parser.add_argument("--jobs", **several, help="json to write, of each: as --job")
     cli.add_curves(parser)
     cli.add_compute(parser)
 
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
-    """Write the metrics of every setting, and the nearest gallery images of some queries."""
+    """Write each network's metrics of every setting, and the nearest images of some queries."""
+    outputs = [arguments.metrics, arguments.rankings, *([arguments.jobs] if arguments.jobs else [])]
+    if any(len(paths) != len(arguments.checkpoint) for paths in outputs):
+        raise SalcrError("--metrics, --rankings and --jobs need a file for each --checkpoint")
     device = devices.prepare(arguments.device, arguments.threads)
     split = load_split(arguments.data, trial=arguments.trial, split="test")
     say(f"evaluate, trial {arguments.trial}: {split}")
+    with tensorboard.curve_writer(arguments.curves) as add_points:
+        for checkpoint, *paths in zip(arguments.checkpoint, *outputs, strict=True):
+            started = time.monotonic()
+            round_, points = _evaluate(checkpoint, device, split, arguments, settings, *paths[:2])
+            for path in paths[2:]:
+                seconds = time.monotonic() - started
+                provenance.write_job(path, "evaluate", settings.model_dump(), seconds=seconds)
+            add_points(round_, points)
+
+
+def _evaluate(
+    path: Path,
+    device: torch.device,
+    split: Split,
+    arguments: argparse.Namespace,
+    settings: Config,
+    metrics_path: Path,
+    rankings_path: Path,
+) -> tuple[int, dict[str, float]]:
+    """Evaluate a network and write the results; return its round and its scores by name."""
     network, checkpoint = read_model(
-        arguments.checkpoint, device, settings.numerics, split=split, trial=arguments.trial
+        path, device, settings.numerics, split=split, trial=arguments.trial
     )
     test = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
     metrics: dict[str, object] = {}
@@ -81,10 +112,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     # Not part of the metrics, so that equal networks have equal metrics, bit for bit.
     provenance.note(rerank_seconds=seconds)
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
-    files.write_json(arguments.metrics, {**origin, "settings": metrics})
-    files.write_json(arguments.rankings, {**origin, "settings": rankings})
-    with tensorboard.curve_writer(arguments.curves) as add_points:
-        add_points(checkpoint["round"], points)
+    files.write_json(metrics_path, {**origin, "settings": metrics})
+    files.write_json(rankings_path, {**origin, "settings": rankings})
+    return checkpoint["round"], points
 
 
 def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:

@@ -15,7 +15,7 @@ from salcr.data.store import Split
 from salcr.errors import SalcrError
 from salcr.log import progress, say, warn
 from salcr.losses.objective import StageTwoObjective
-from salcr.models.features import extract, part_blocks
+from salcr.models.features import Extracted, extract, part_blocks
 from salcr.models.network import Network
 from salcr.training.optimizer import Adam, finite_values
 from salcr.training.seeding import make_generator
@@ -34,6 +34,7 @@ def train_round(
     *,
     trial: int,
     round_: int,
+    extracted: dict[str, Extracted] | None = None,
 ) -> dict[str, float]:
     """Train the network for an epoch, in place, and return the mean losses by name.
 
@@ -46,6 +47,8 @@ def train_round(
         settings: of the stage train.
         trial: number of the split, part of the seeds.
         round_: number of the round, from 1, part of the seeds.
+        extracted: modality -> what `extract` returns for this network, emptied once it is used, so
+            that its memory is free; None: they are extracted.
 
     Raises:
         SalcrError: the modalities do not share a pseudo-label, images have no label in a space in
@@ -53,7 +56,10 @@ def train_round(
     """
     started = time.monotonic()
     stage, augment = settings.train, settings.augment
-    objective = _initial_objective(network, split, clusters, settings)
+    if extracted is None:
+        extracted = {m: extract(network, images, m) for m, images in split.images.items()}
+    objective = _initial_objective(network, extracted, clusters, settings)
+    extracted.clear()
     _require_labels(labels, objective)
     shared = _require_shared_labels(labels, stage.labels)
     sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
@@ -89,16 +95,15 @@ def train_round(
 
 
 def _initial_objective(
-    network: Network, split: Split, clusters: dict[str, Integers], settings: Config
+    network: Network,
+    features: dict[str, Extracted],
+    clusters: dict[str, Integers],
+    settings: Config,
 ) -> StageTwoObjective:
     """Return the objective with memories that are initialized from the network's features."""
-    global_features, parts = {}, {}
-    for modality, images in split.images.items():
-        global_features[modality], joint = extract(network, images, modality)
-        parts[modality] = part_blocks(joint, network.num_parts)
     return StageTwoObjective(
-        global_features,
-        parts,
+        {m: global_features for m, (global_features, _) in features.items()},
+        {m: part_blocks(joint, network.num_parts) for m, (_, joint) in features.items()},
         clusters,
         memory=settings.memory,
         fgsal=settings.fgsal,

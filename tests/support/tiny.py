@@ -145,6 +145,16 @@ def cluster_centers_words(
     return [*words, "--associate-cmfp-k", "4"]
 
 
+def rounds(data: Path, out: Path, first: int, last: int, *extra: object) -> int:
+    """Associate and train several rounds in one job."""
+    before = folder(out, first - 1)
+    words: list[object] = ["rounds", "--data", data, "--trial", 1, "--folder", out]
+    words += ["--first", first, "--last", last, "--checkpoint", before / "checkpoint.pt"]
+    if first > 1:
+        words += ["--optimizer-state", before / "optimizer.pt"]
+    return run(*words, *ASSOCIATE, *TRAIN, *extra)
+
+
 def folder(out: Path, round_: int) -> Path:
     """Return the folder of a round."""
     return out / f"round{round_:02d}"

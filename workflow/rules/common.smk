@@ -28,6 +28,8 @@ sys.path.insert(0, str(workflow.basedir))
 from salcr import codehash, files
 from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
+from salcr.config.runs import round_name
+from salcr.config.spans import span_rules
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
@@ -49,8 +51,21 @@ try:
     # Not in the process of a job: while others run, files are missing.
     if workflow.is_main_process:
         check_pulled(PLAN.results, PLAN.training_logs())
+    SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
 except SalcrError as error:
     stop(error)
+
+# What a profile sets for `rounds` and `evaluate` counts for the rules of spans, too.
+set_resources = workflow.resource_settings.overwrite_resources
+workflow.resource_settings.overwrite_resources = {
+    **{
+        rule_.name(stage): set_resources[stage]
+        for rule_ in SPAN_RULES
+        for stage in ("rounds", "evaluate")
+        if stage in set_resources
+    },
+    **set_resources,
+}
 
 RESULTS = str(PLAN.results)
 DATA = f"{RESULTS}/preprocess"

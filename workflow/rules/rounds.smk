@@ -1,0 +1,132 @@
+# Several rounds in one job (`compute.rounds_per_job`), with the files of `associate`, `train` and
+# `evaluate`: the network stays in memory, and a job starts and waits in a queue once.
+#
+# A rule for each span of rounds, for the variants and trials that are divided like that. What was
+# computed remains divided as it was (salcr/config/spans.py): another number reruns nothing.
+def of_rounds(rounds, *names):
+    """Return files of some rounds, for output."""
+    folder = f"{RESULTS}/{{variant}}/trial{{trial}}"
+    return [f"{folder}/{round_name(round_)}/{name}" for round_ in rounds for name in names]
+
+
+def before(span, name):
+    """Return an input function: a file of the round before a span."""
+
+    def path(wildcards):
+        return PLAN.previous(wildcards.variant, int(wildcards.trial), span.first, name)
+
+    return path
+
+
+def checkpoints_of_metrics(wildcards, output):
+    """Return the networks that are evaluated, in the order of their metrics."""
+    return [str(Path(metrics).with_name("checkpoint.pt")) for metrics in output.metrics]
+
+
+for span_rule in SPAN_RULES:
+    first, last = span_rule.span
+    rounds = range(first, last + 1)
+    job_name = f"{{variant}}-trial{{trial}}-rounds{first:02d}-{last:02d}"
+
+    rule:
+        name:
+            span_rule.name("rounds")
+        input:
+            **STORED,
+            checkpoint=before(span_rule.span, "checkpoint.pt"),
+            optimizer=before(span_rule.span, "optimizer.pt") if first > 1 else [],
+        output:
+            files=of_rounds(rounds, "labels.csv", "checkpoint.pt", "losses.csv"),
+            jobs=of_rounds(rounds, "jobs/associate.json", "jobs/train.json"),
+            states=(
+                of_rounds(rounds, "optimizer.pt")
+                if CONFIG.compute.keep_optimizer_states
+                else temp(of_rounds([last], "optimizer.pt"))
+            ),
+        log:
+            f"{LOG}/rounds/{job_name}.log",
+        benchmark:
+            f"{TIME}/rounds/{job_name}.tsv"
+        wildcard_constraints:
+            **span_rule.wildcards,
+        conda:
+            "../../environment.yml"
+        threads: CONFIG.compute.threads
+        resources:
+            **gpu_job(mem_mb=16000, runtime=30 + 30 * len(rounds)),
+            # Not a param: what is kept changes no result.
+            states="all" if CONFIG.compute.keep_optimizer_states else "last",
+        params:
+            flags=flags("rounds"),
+            code=code("rounds"),
+            data=subpath(input.summary, parent=True),
+            folder=f"{RESULTS}/{{variant}}/trial{{trial}}",
+            rounds=f"--first {first} --last {last}",
+            curves=f"{CURVES}/train",
+            state=option("--optimizer-state", "optimizer"),
+        message:
+            f"rounds {first} to {last}: {{wildcards.variant}}, trial {{wildcards.trial}}"
+        shell:
+            "python -m salcr rounds"
+            " --data {params.data:q}"
+            " --trial {wildcards.trial}"
+            " --folder {params.folder:q}"
+            " {params.rounds}"
+            " --checkpoint {input.checkpoint:q}"
+            " {params.state}"
+            " --optimizer-states {resources.states}"
+            " --device {resources.device}"
+            " --threads {resources.torch_threads}"
+            " {params.flags}"
+            " --curves {params.curves:q}"
+            " > {log:q} 2>&1"
+
+    workflow.ruleorder(span_rule.name("rounds"), "associate", "train")
+
+    rule:
+        name:
+            span_rule.name("evaluate")
+        input:
+            **STORED,
+            # Also of rounds that are not evaluated: with another evaluate_every, the same.
+            checkpoints=of_rounds(rounds, "checkpoint.pt"),
+            identities=f"{DATA}/identities.csv",
+        output:
+            metrics=of_rounds(span_rule.evaluated, "metrics.json"),
+            rankings=of_rounds(span_rule.evaluated, "rankings.json"),
+            jobs=of_rounds(span_rule.evaluated, "jobs/evaluate.json"),
+        log:
+            f"{LOG}/evaluate/{job_name}.log",
+        benchmark:
+            f"{TIME}/evaluate/{job_name}.tsv"
+        wildcard_constraints:
+            **span_rule.wildcards,
+        conda:
+            "../../environment.yml"
+        threads: CONFIG.compute.threads
+        resources:
+            **gpu_job(mem_mb=8000, runtime=30 + 10 * len(rounds)),
+        params:
+            flags=flags("evaluate"),
+            code=code("evaluate"),
+            data=subpath(input.summary, parent=True),
+            curves=f"{CURVES}/evaluate",
+            checkpoints=checkpoints_of_metrics,
+        message:
+            f"evaluate rounds {first} to {last}: {{wildcards.variant}}, trial {{wildcards.trial}}"
+        shell:
+            "python -m salcr evaluate"
+            " --data {params.data:q}"
+            " --trial {wildcards.trial}"
+            " --checkpoint {params.checkpoints:q}"
+            " --identities {input.identities:q}"
+            " --metrics {output.metrics:q}"
+            " --rankings {output.rankings:q}"
+            " --jobs {output.jobs:q}"
+            " --device {resources.device}"
+            " --threads {resources.torch_threads}"
+            " {params.flags}"
+            " --curves {params.curves:q}"
+            " > {log:q} 2>&1"
+
+    workflow.ruleorder(span_rule.name("evaluate"), "evaluate")
