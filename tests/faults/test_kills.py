@@ -15,6 +15,7 @@ import yaml
 
 from salcr.files import read_yaml
 from tests.support import faults, plans, tiny
+from tests.support.processes import job_of, members
 
 RESULTS = Path("results/tiny")
 # Tables, and figures that depend on every stage.
@@ -43,26 +44,6 @@ def started(directory: Path, *words: object) -> subprocess.Popen[bytes]:
             stderr=out,
             start_new_session=True,
         )
-
-
-def members(session: int) -> dict[int, list[str]]:
-    """Return the processes of a session: number -> command line."""
-    processes = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(folder.name)) == session:
-                processes[int(folder.name)] = (folder / "cmdline").read_text().split("\0")
-        except OSError:  # has ended in the meantime
-            continue
-    return processes
-
-
-def job_of(stage: str, session: int) -> int | None:
-    """Return the ID of the Python process that runs a stage."""
-    for number, words in members(session).items():
-        if words[1:4] == ["-m", "salcr", stage.replace("_", "-")]:
-            return number
-    return None
 
 
 def wait_for(stage: str, run: subprocess.Popen[bytes]) -> int:
