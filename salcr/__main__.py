@@ -21,7 +21,7 @@ from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES, Stage
 from salcr.errors import SalcrError, is_out_of_memory
 from salcr.files import read_yaml
-from salcr.log import FINISHED, say
+from salcr.log import FINISHED, escape_text, say
 
 _COMPLETION = "--print-completion"
 
@@ -77,7 +77,7 @@ def main(words: list[str] | None = None) -> int:
             message = f"{os.fsdecode(error.filename)}: {error.strerror}"
         else:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {escape_text(message)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
