@@ -16,6 +16,7 @@ import yaml
 
 from salcr import __version__, files, provenance
 from salcr.atomic import remove_unfinished
+from salcr.config import cli
 from salcr.config.loading import DEFAULT_CONFIG, flag_name, parse_settings
 from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES, Stage
@@ -61,6 +62,7 @@ def main(words: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         stage = commands[arguments.stage]
+        cli.refuse_overwriting(arguments, stage.writes)
         settings = _settings(stage, vars(arguments))
         module.run(arguments, settings)
         seconds = time.monotonic() - started
