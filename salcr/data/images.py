@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from pathlib import Path
 
@@ -32,6 +33,14 @@ _SPECIAL = {
 # thermal camera can decide which of them become black and white.
 _DEEP_MODES = ("I", "F")
 _DEEP_LAYOUT = ";16"  # Pillow's mark of 16-bit channels in color images, whose mode is RGB
+
+
+def name_fault(name: str) -> str | None:
+    """Return why a csv cannot hold the name of an image faithfully; None if it can."""
+    # The second category is of bytes that are not UTF-8, as Python reads them.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        return "its name holds a control character or is not UTF-8; rename it"
+    return None
 
 
 def open_image(path: Path) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from salcr import files
-from salcr.data.images import open_image
+from salcr.data.images import name_fault, open_image
 from salcr.errors import SalcrError
 from salcr.log import escape_name
 
@@ -22,8 +21,6 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # colorful visible image of the demo has 17, and 6 as JPEG of quality 10. With a mean, a colored
 # time stamp in an infrared image is not decisive.
 _MAX_GRAY_SPREAD = 4.0
-# Controls, and bytes that are not UTF-8, as Python reads them: a csv cannot hold both faithfully.
-_REJECTED_CATEGORIES = ("Cc", "Cs")
 
 
 def list_files(folder: Path) -> Iterator[str]:
@@ -47,8 +44,8 @@ def list_files(folder: Path) -> Iterator[str]:
 
 def rejection_reason(folder: Path, name: str) -> str | None:
     """Return why a file cannot be an image of an index, from its name; None if it can."""
-    if any(unicodedata.category(character) in _REJECTED_CATEGORIES for character in name):
-        return "its name holds a control character or is not UTF-8; rename it"
+    if (fault := name_fault(name)) is not None:
+        return fault
     try:
         if (folder / name).is_dir():
             return "is a link to a folder; list that folder separately"
