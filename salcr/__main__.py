@@ -16,12 +16,13 @@ import yaml
 
 from salcr import __version__, provenance
 from salcr.atomic import remove_unfinished
+from salcr.config import cli
 from salcr.config.loading import DEFAULT_CONFIG, flag_name, parse_settings
 from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES, Stage
 from salcr.errors import SalcrError, is_out_of_memory
 from salcr.files import read_yaml
-from salcr.log import FINISHED, say
+from salcr.log import FINISHED, escape_text, say
 
 _COMPLETION = "--print-completion"
 
@@ -61,6 +62,7 @@ def main(words: list[str] | None = None) -> int:
     started = time.monotonic()
     try:
         stage = commands[arguments.stage]
+        cli.refuse_overwriting(arguments, stage.writes)
         settings = _settings(stage, vars(arguments))
         module.run(arguments, settings)
         seconds = time.monotonic() - started
@@ -76,7 +78,7 @@ def main(words: list[str] | None = None) -> int:
             message = f"{os.fsdecode(error.filename)}: {error.strerror}"
         else:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {escape_text(message)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

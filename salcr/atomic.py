@@ -1,7 +1,8 @@
 """Files and folders that appear whole or not at all, however the writing process ends.
 
 They are written under a temporary name beside their final path and renamed when whole. A killed
-process leaves its temporary behind; the next process that writes the same path deletes it.
+process leaves its temporary behind; the next process that writes the same path deletes it. A link
+is kept: what is written takes the place of what it points at.
 """
 
 from __future__ import annotations
@@ -26,20 +27,43 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     Raises:
         SalcrError: the folder cannot be written to, the disk is full, or `path` is something other
-            than a regular file, such as a device.
+            than a regular file, such as a device, or a link to a file that is read-only.
     """
+    path = follow_link(path)
     with _temporary(path, Path.touch) as temporary:
         yield temporary
         temporary.replace(path)
 
 
 def temporary_folder(path: Path) -> AbstractContextManager[Path]:
-    """Return a context of an empty folder beside `path`, which is deleted at the end.
+    """Return a context of an empty folder beside what `path` is or points at; deleted at the end.
 
     Raises:
         SalcrError: the parent folder cannot be written to, or the disk is full.
     """
-    return _temporary(path, Path.mkdir)
+    return _temporary(follow_link(path), Path.mkdir)
+
+
+def follow_link(path: Path) -> Path:
+    """Return what a link points at in the end, there or not; any other path as it is.
+
+    Raises:
+        SalcrError: it points at nothing that can be written: a link that leads back to itself, a
+            folder that is not there, or a file that is read-only, as those in DVC's cache are.
+    """
+    if not path.is_symlink():
+        return path
+    target = Path(os.path.realpath(path))
+    reason = None
+    if target.is_symlink():
+        reason = "which leads back to itself"
+    elif not target.parent.is_dir():
+        reason = "whose folder is not there"
+    elif target.is_file() and not target.stat().st_mode & 0o222:  # renaming would not mind
+        reason = "which is read-only"
+    if reason is not None:
+        raise SalcrError(f"{path}: is a link to {target}, {reason}; delete the link or change it")
+    return target
 
 
 def remove_unfinished() -> None:

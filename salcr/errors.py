@@ -1,4 +1,9 @@
-"""The error that users see as a message instead of a traceback."""
+"""The error that users see as a message instead of a traceback, and errors that need not be one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
 
 
 class SalcrError(Exception):
@@ -22,3 +27,33 @@ def is_out_of_memory(error: Exception) -> bool:
     """Return whether an exception says that a GPU or the machine has no memory left."""
     says_so = isinstance(error, _KINDS) and any(part in str(error) for part in _NO_MEMORY)
     return says_so or isinstance(error, MemoryError)
+
+
+def cache_without_errors(compiled: Any) -> Any:
+    """Let a function of numba keep its compiled code on disk, where that works; return it.
+
+    Without a folder that can be written, and with a file that is cut or that somebody else may read
+    alone, the code is compiled again. numba itself would end with an error in every later process.
+    """
+    with suppress(AttributeError):  # not a function of numba, by NUMBA_DISABLE_JIT
+        try:
+            compiled.enable_caching()
+        except RuntimeError:  # there is no folder
+            return compiled
+        cache = compiled._cache
+        load, save = cache.load_overload, cache.save_overload
+
+        def load_if_whole(*arguments: Any) -> Any:
+            try:
+                return load(*arguments)
+            except Exception:  # of many types, as the file may hold anything
+                with suppress(Exception):
+                    cache.flush()  # writes an empty list of files; `save` would read the old one
+                return None
+
+        def save_if_possible(*arguments: Any) -> None:
+            with suppress(Exception):
+                save(*arguments)
+
+        cache.load_overload, cache.save_overload = load_if_whole, save_if_possible
+    return compiled

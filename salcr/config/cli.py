@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from salcr.config.runs import Run
+from salcr.errors import SalcrError
+
+_WRITTEN_BY_ALL = ("job", "curves")
+# Folders that a stage wrote as a whole, and whose files are checked when they are read.
+_WHOLE_FOLDERS = ("data", "other", "index")
 
 
 def positive_integer(word: str) -> int:
@@ -17,6 +26,65 @@ def positive_integer(word: str) -> int:
     if not word.isdecimal() or int(word) < 1:
         raise argparse.ArgumentTypeError(f"{word!r} is not a positive integer")
     return int(word)
+
+
+def refuse_overwriting(arguments: argparse.Namespace, writes: Collection[str]) -> None:
+    """Refuse arguments with which a stage would overwrite what it reads, or what it just wrote.
+
+    Paths are compared as files, also through links: of two names of one file, one may not be read
+    and the other written.
+
+    Args:
+        arguments: of the stage.
+        writes: names of the arguments of files and folders that it writes.
+
+    Raises:
+        SalcrError: two of them name one file, or one that is written is in a folder of results that
+            is read.
+    """
+    places = list(_places(vars(arguments)))
+    results = [place for place in places if place.name in {*writes, *_WRITTEN_BY_ALL}]
+    for place, result in itertools.product(places, results):
+        if place is not result and not place.keys.isdisjoint(result.keys):
+            raise SalcrError(
+                f"{result.path}: both {place.flag} and {result.flag}, which is written, name this "
+                "file; name another one"
+            )
+        if place.name in _WHOLE_FOLDERS and result.real.is_relative_to(place.real):
+            raise SalcrError(
+                f"{result.path}: {result.flag} is in the folder {place.path} that {place.flag} "
+                "reads; choose another folder"
+            )
+
+
+class _Place(NamedTuple):
+    """A path among the arguments."""
+
+    name: str
+    """Of the argument."""
+    path: Path
+    real: Path
+    """The same without links."""
+    keys: frozenset[Any]
+    """What all names of the file have in common."""
+
+    @property
+    def flag(self) -> str:
+        """Return the argument as it is written on the command line."""
+        return "--" + self.name.replace("_", "-")
+
+
+def _places(arguments: dict[str, Any]) -> Iterator[_Place]:
+    """Yield the paths among the arguments."""
+    for name, value in arguments.items():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path):
+                real = Path(os.path.realpath(path))
+                keys: list[Any] = [real]
+                if real.exists():
+                    status = real.stat()
+                    keys.append((status.st_dev, status.st_ino))
+                yield _Place(name, path, real, frozenset(keys))
 
 
 def add_split(parser: argparse.ArgumentParser) -> None:

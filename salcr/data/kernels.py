@@ -12,6 +12,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from salcr.errors import cache_without_errors
 from salcr.types import Floats, Integers
 
 _ATTEMPTS = 100
@@ -21,10 +22,7 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
-    try:
-        return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # there is no writable folder for the compiled code
-        return numba.njit(nogil=True)(function)
+    return cache_without_errors(numba.njit(nogil=True)(function))
 
 
 @numba.njit(inline="always")

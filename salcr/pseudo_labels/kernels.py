@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from salcr.errors import cache_without_errors
 from salcr.types import Floats, Integers
 
 # The other layers use OpenMP and would also change torch's number of threads.
@@ -36,10 +37,7 @@ def _parallel(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., An
     """Return a decorator that compiles a function; it runs with torch's number of threads."""
 
     def decorator(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            compiled = numba.njit(parallel=True, cache=True, **options)(function)
-        except RuntimeError:  # there is no writable folder for the compiled code
-            compiled = numba.njit(parallel=True, **options)(function)
+        compiled = cache_without_errors(numba.njit(parallel=True, **options)(function))
 
         @functools.wraps(function)
         def run(*arguments: Any) -> Any:

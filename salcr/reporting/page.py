@@ -6,12 +6,22 @@ import base64
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
+
+from salcr.log import escape_text
+
+
+def _escaped(value: Any) -> Any:
+    """Return a value of a template; text without marks that change how the page is read."""
+    return escape_text(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
 
 # Everything that a template shows is escaped unless it is markup itself; a name that a template
 # uses and does not get is an error.
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("salcr", "."),
     autoescape=True,
+    finalize=_escaped,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -17,10 +17,10 @@ import torch
 from salcr import codehash, files
 from salcr.data.images import decode_image
 from salcr.errors import SalcrError
-from salcr.log import progress, say, warn
+from salcr.log import escape_name, progress, say, warn
 from salcr.search import index
 from salcr.search.embedder import Embedder
-from salcr.search.images import escape_name, guess_modality, list_files, rejection_reason
+from salcr.search.images import content_digest, guess_modality, list_files, rejection_reason
 from salcr.types import Floats
 
 FOLDER = "blocks"
@@ -36,6 +36,8 @@ class Source(NamedTuple):
     """Number of its folder, from 0."""
     file: str
     """Relative to the folder."""
+    digest: str
+    """Of its content when it was listed; empty if that does not matter."""
 
 
 def embed_folders(
@@ -58,12 +60,12 @@ def embed_folders(
             index holds them, with a key and the numbers of images.
 
     Raises:
-        SalcrError: a folder cannot be read, it holds no images, or a feature is not finite.
+        SalcrError: a folder cannot be read or loses files in the meantime, it holds no images, or a
+            feature is not finite. An older index is kept.
     """
-    sources = [Source(n, name) for n, folder in enumerate(folders) for name in list_files(folder)]
-    say(f"embed: {len(sources)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
+    sources = _list_sources(folders)
     blocks = [sources[start : start + _BLOCK] for start in range(0, len(sources), _BLOCK)]
-    keys = [_key(summary, folders, block) for block in blocks]
+    keys = [_key(summary, block) for block in blocks]
     summary = {**summary, "key": hashlib.sha256("".join(keys).encode()).hexdigest()}
     if _is_done(out, summary["key"]):
         say(f"{out}: is already the index of these images; nothing to do")
@@ -80,19 +82,22 @@ def embed_folders(
     shutil.rmtree(out / FOLDER, ignore_errors=True)
 
 
-def _key(summary: dict[str, Any], folders: list[Path], block: list[Source]) -> str:
+def _list_sources(folders: list[Path]) -> list[Source]:
+    """Return all files of the folders.
+
+    Each is read once for its digest: another picture may have the size and the date of the one
+    that it replaces, and decoding takes ten times as long.
+    """
+    names = [(number, name) for number, folder in enumerate(folders) for name in list_files(folder)]
+    say(f"embed: {len(names)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
+    listed = progress(names, title="read", total=len(names))
+    return [Source(n, name, content_digest(folders[n], name)) for n, name in listed]
+
+
+def _key(summary: dict[str, Any], block: list[Source]) -> str:
     """Return a hash of all that a block's features depend on."""
-    origin = [summary, codehash.stage_hash("embed"), str(torch.__version__)]
-    digest = hashlib.sha256(json.dumps(origin).encode())
-    for source in block:
-        path = folders[source.folder] / source.file
-        try:
-            status = path.stat()
-            facts = [status.st_size, status.st_mtime_ns]
-        except OSError:  # a broken link, which will be skipped
-            facts = []
-        digest.update(json.dumps([source, facts]).encode())
-    return digest.hexdigest()
+    origin = [summary, codehash.stage_hash("embed"), str(torch.__version__), block]
+    return hashlib.sha256(json.dumps(origin).encode()).hexdigest()
 
 
 def _is_done(out: Path, key: str) -> bool:
@@ -124,7 +129,7 @@ def _embed_block(
     height, width = embedder.image_size
     images, kept, modality, guessed = [], [], [], []
     reasons: dict[int, str] = {}
-    for position, (number, name) in enumerate(block):
+    for position, (number, name, digest) in enumerate(block):
         path = folders[number] / name
         if (reason := rejection_reason(folders[number], name)) is not None:
             reasons[position] = reason
@@ -132,7 +137,9 @@ def _embed_block(
         try:
             image = decode_image(path, height=height, width=width)
         except SalcrError as error:
-            reasons[position] = str(error).removeprefix(f"{path}: ")
+            if digest != content_digest(folders[number], name):  # not the picture is at fault
+                raise SalcrError(f"{error}; it was whole a moment ago, run embed again") from None
+            reasons[position] = str(error).removeprefix(f"{escape_name(str(path))}: ")
             continue
         guess = modalities[number] == "auto"
         images.append(image)
@@ -158,9 +165,10 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
     for path, _, block in work:
         arrays = files.read_arrays(path)
         for position, modality in zip(arrays["kept"], arrays["modality"], strict=True):
-            images.append((*block[position], str(modality)))
+            number, name, _ = block[position]
+            images.append((number, name, str(modality)))
         for position, reason in zip(arrays["skipped"], arrays["reason"], strict=True):
-            number, name = block[position]
+            number, name, _ = block[position]
             skipped.append((number, escape_name(name), str(reason)))
         guessed.update(arrays["modality"][arrays["guessed"]].tolist())
     _report_content(out, summary, images, skipped, guessed)
@@ -200,6 +208,10 @@ def _report_content(
         raise SalcrError(f"{folders}: no readable images{listed}")
     if skipped:
         warn(f"{len(skipped)} files skipped, see {out / index.SKIPPED}; first {reasons[0]}")
+    used = {number for number, _, _ in images}
+    for number, folder in enumerate(summary["folders"]):
+        if number not in used:  # the disk of one camera may be missing
+            warn(f"{folder}: no readable images")
     summary["num_pictures"] = dict(Counter(modality for _, _, modality in images))
     summary["num_guessed"], summary["num_skipped"] = dict(guessed), len(skipped)
     if guessed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salcr.data.images import open_image
+from salcr import files
+from salcr.data.images import name_fault, open_image
 from salcr.errors import SalcrError
+from salcr.log import escape_name
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Difference of a pixel's largest and smallest channel, in levels of 0 .. 255, averaged over an
@@ -20,10 +21,6 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # colorful visible image of the demo has 17, and 6 as JPEG of quality 10. With a mean, a colored
 # time stamp in an infrared image is not decisive.
 _MAX_GRAY_SPREAD = 4.0
-_ESCAPED_CATEGORIES = (
-    "Cc",
-    "Cs",
-)  # of Unicode; Python reads bytes that are not UTF-8 as the second
 
 
 def list_files(folder: Path) -> Iterator[str]:
@@ -47,8 +44,8 @@ def list_files(folder: Path) -> Iterator[str]:
 
 def rejection_reason(folder: Path, name: str) -> str | None:
     """Return why a file cannot be an image of an index, from its name; None if it can."""
-    if name != escape_name(name):
-        return "its name holds a control character or is not UTF-8; rename it"
+    if (fault := name_fault(name)) is not None:
+        return fault
     try:
         if (folder / name).is_dir():
             return "is a link to a folder; list that folder separately"
@@ -59,15 +56,22 @@ def rejection_reason(folder: Path, name: str) -> str | None:
     return None
 
 
-def escape_name(name: str) -> str:
-    """Return a name with control characters, and bytes that are not UTF-8, as escapes."""
-    return "".join(
-        _escape(x) if unicodedata.category(x) in _ESCAPED_CATEGORIES else x for x in name
-    )
+def content_digest(folder: Path, name: str) -> str:
+    """Return the SHA-256 of a listed file that may be an image; nothing for any other.
 
+    Others are those with a `rejection_reason`, pipes and the like, links to nothing, and files that
+    may not be read: all that is skipped whatever it contains.
 
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode()
+    Raises:
+        SalcrError: the file is no longer there, or the disk does not give it.
+    """
+    path = folder / name
+    if rejection_reason(folder, name) is not None or (path.is_symlink() and not path.exists()):
+        return ""
+    if not path.exists():
+        raise SalcrError(f"{escape_name(str(path))}: was there a moment ago; run embed again")
+    readable = path.is_file() and os.access(path, os.R_OK)
+    return files.sha256(path) if readable else ""
 
 
 def guess_modality(image: NDArray[np.uint8]) -> str:

@@ -101,8 +101,11 @@ def write_index(
     (folder / SUMMARY).unlink(missing_ok=True)
     files.write_blocks(folder / FEATURES, _array_header(shape), blocks())
     files.write_blocks(folder / INDEX, _index_header(shape), blocks())
-    files.write_table(folder / IMAGES, images[IMAGE_COLUMNS])
-    files.write_table(folder / SKIPPED, skipped[SKIPPED_COLUMNS])
+    for name, table, columns in (
+        (IMAGES, images, IMAGE_COLUMNS),
+        (SKIPPED, skipped, SKIPPED_COLUMNS),
+    ):
+        files.write_table(folder / name, table.assign(file=table["file"].map(_as_cell))[columns])
     checksums = {name: files.crc32(folder / name) for name in (INDEX, IMAGES)}
     files.write_json(folder / SUMMARY, {"format": _FORMAT, "crc32": checksums, **summary})
 
@@ -141,6 +144,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
     if summary.get("format") != _FORMAT:
         raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_RERUN_HINT}")
     return summary
+
+
+def _as_cell(name: str) -> str:
+    """Return a path that means the same and that a spreadsheet does not take for a formula."""
+    return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def _array_header(shape: tuple[int, int]) -> bytes:

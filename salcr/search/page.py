@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from salcr.log import escape_name
 from salcr.reporting import page
-from salcr.search.images import escape_name, thumbnail
+from salcr.search.images import thumbnail
 
 _HEIGHT = 160  # pixels of a picture
 

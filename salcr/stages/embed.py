@@ -81,7 +81,7 @@ def _check_out(out: Path) -> None:
     is_ours = any(name in names for name in (index.SUMMARY, index.INDEX, FOLDER))
     ours = [*index.FILES, FOLDER] if is_ours else []
     for name in names:
-        is_block = re.fullmatch(rf"{FOLDER}/(\d+\.npz|\..*)", name)
+        is_block = re.fullmatch(rf"{FOLDER}/(\d+\.npz|\.\d+\.npz\.unfinished-.*)", name)
         if not (name in ours or is_block or name.startswith(".")):
             raise SalcrError(f"--out {out}: holds {name}; choose an empty folder")
 

@@ -19,6 +19,7 @@ from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.files import read_yaml
+from salcr.log import escape_text
 from salcr.provenance import CHECKOUT, processor
 
 _PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "snakemake", "dvc")
@@ -44,7 +45,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         ("results", _results(arguments.directory)),
     ):
         for line in lines:
-            print(f"{title:<10}{line}")
+            print(f"{title:<10}{escape_text(line)}")
             title = ""
 
 

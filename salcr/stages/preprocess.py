@@ -12,12 +12,12 @@ import pandas as pd
 from salcr import files
 from salcr.config.schema import Config
 from salcr.data import store
-from salcr.data.images import decode_image
+from salcr.data.images import decode_image, name_fault
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
-from salcr.log import progress, say, warn
+from salcr.log import escape_name, progress, say, warn
 from salcr.types import MODALITIES
 
 
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the arrays, the manifest, the identities and the summary with its hashes."""
     records = READERS[arguments.layout].read_records(arguments.root)
+    for name in {record.file for record in records}:
+        if (fault := name_fault(name)) is not None:
+            raise SalcrError(f"{arguments.root}/{escape_name(name)}: {fault}")
     published = _check_counts(arguments, records)
     trials = sorted({record.trial for record in records})
     say(f"{arguments.root}: {len(records)} lines in the splits of trials {trials}")

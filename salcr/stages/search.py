@@ -16,9 +16,9 @@ from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.data.images import decode_image
 from salcr.errors import SalcrError
-from salcr.log import say, warn
+from salcr.log import escape_name, say, warn
 from salcr.search.embedder import Embedder, read_embedder
-from salcr.search.images import escape_name, guess_modality, thumbnail
+from salcr.search.images import guess_modality, thumbnail
 from salcr.search.index import Hits, SearchIndex, read_index
 from salcr.search.page import Shown, hits_page
 from salcr.training import devices

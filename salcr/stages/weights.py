@@ -13,7 +13,7 @@ from urllib.error import URLError
 import torch
 
 from salcr import files
-from salcr.atomic import temporary_folder
+from salcr.atomic import follow_link, temporary_folder
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
@@ -54,6 +54,7 @@ def download(url: str, out: Path) -> str:
     match = _HASH_IN_NAME.search(url)
     if match is None:
         raise SalcrError(f"{url}: the file name does not hold a hash")
+    out = follow_link(out)
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)  # torch.hub would wait forever
     # To a temporary folder, because torch.hub also writes a temporary file beside its result.

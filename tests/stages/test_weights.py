@@ -40,6 +40,18 @@ def test_a_download_is_checked_against_its_name(
     assert capfd.readouterr().err == ""
 
 
+def test_a_link_to_another_disk_is_kept(tmp_path: Path) -> None:
+    """The download takes the place of what the link points at."""
+    content = b"weights"
+    out, disk = tmp_path / "out/resnet18.pth", tmp_path / "disk/weights.pth"
+    for path in (out, disk):
+        path.parent.mkdir()
+    disk.write_text("old")
+    out.symlink_to(disk)
+    download(published(tmp_path, content, hashlib.sha256(content).hexdigest()), out)
+    assert out.is_symlink() and not disk.is_symlink() and disk.read_bytes() == content
+
+
 def test_a_damaged_download_is_not_kept(tmp_path: Path) -> None:
     """Content that does not match the name is rejected; only the old file remains."""
     url = published(tmp_path, b"damaged", "0123456789abcdef")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 def stop(error):
     """End with a message for the user instead of Snakemake's report of an exception."""
-    print(f"error: {error}", file=sys.stderr)
+    print(f"error: {escape_text(str(error))}", file=sys.stderr)
     sys.exit(1)
 
 
@@ -34,6 +34,7 @@ from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
+from salcr.log import escape_text
 from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salcr.atomic import temporary_folder
+from salcr.atomic import follow_link, temporary_folder
 from salcr.datasets.synthetic.difficulty import hide_cues, resemble
-from salcr.datasets.synthetic.layouts import LAYOUTS, SyntheticLayout
+from salcr.datasets.synthetic.layouts import LAYOUTS, MARK, MARKER, SyntheticLayout
 from salcr.datasets.synthetic.people import DEFAULT_HARDNESS, Person, render, sample_person
 from salcr.datasets.synthetic.population import People
 from salcr.datasets.synthetic.scene import DEFAULT_OCCLUSION
@@ -53,7 +53,7 @@ def synthesize(
     is complete.
 
     Args:
-        out: folder to write; may exist if it is empty.
+        out: folder to write, or link to it; may exist if it is empty or a synthetic data set.
         layout: a key of `salcr.datasets.synthetic.layouts.LAYOUTS`.
         num_identities: people of a trial, at least 4.
         images_per_identity: images of a person in each modality, at least 2.
@@ -70,13 +70,13 @@ def synthesize(
         width: image width in pixels.
 
     Raises:
-        SalcrError: the folder is not empty.
+        SalcrError: the folder holds something else than a synthetic data set.
         ValueError: there are too few identities, images or trials.
     """
     if num_identities < 4 or images_per_identity < 2 or num_trials < 1:
         raise ValueError("there must be at least 4 identities, 2 images of each and 1 trial")
-    if out.exists() and any(out.iterdir()):
-        raise SalcrError(f"{out}: is not empty; name a new folder with --out")
+    out = follow_link(out)
+    _check_replaceable(out)
     people = People(
         num_identities,
         images_per_identity,
@@ -100,10 +100,10 @@ def synthesize(
 def _write(
     out: Path, layout: SyntheticLayout, people: People, private_cues: float, draw: Draw
 ) -> None:
-    """Write everything to a temporary folder, then move it to `out`."""
+    """Write everything to a temporary folder, then put it in the place of `out`."""
     never_seen = people.never_seen()
     with temporary_folder(out) as folder:
-        whole = folder / out.name
+        whole = folder / "new"
         number = len(people.identities)
         for identity in progress(people.identities, title="people", total=number):
             for modality in MODALITIES:
@@ -111,9 +111,33 @@ def _write(
                     person = make_person(people, identity, modality, private_cues)
                     _write_images(whole, layout, people, identity, modality, partial(draw, person))
         layout.write_splits(whole, people)
+        (whole / MARK).write_text("by `salcr synthesize`, which may replace this folder\n")
         if out.exists():
-            out.rmdir()
+            out.rename(folder / "old")  # where a kill does not leave a part of it
         whole.rename(out)
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse a folder that holds anything but what `synthesize` wrote.
+
+    A person's own files may have the same names, hence the mark; and files may have been added to
+    a marked folder, hence the names.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not any((out / mark).is_file() for mark in (MARK, MARKER)):
+        reason = f"is not empty and not by synthesize (it holds no {MARK})"
+    else:
+        paths = (path for path in out.rglob("*") if path.is_symlink() or not path.is_dir())
+        names = {path.relative_to(out).as_posix() for path in paths}
+        # The second mark may have been left unfinished.
+        names = {name for name in names - {MARK} if not name.lstrip(".").startswith(MARKER)}
+        if any(all(map(layout.own_files.fullmatch, names)) for layout in LAYOUTS.values()):
+            return
+        reason = "is not empty and holds other files than those of synthesize"
+    raise SalcrError(
+        f"{out}: {reason}; name an empty folder with --out (dataset.root), or delete this one"
+    )
 
 
 def make_person(people: People, identity: int, modality: str, private_cues: float) -> Person:

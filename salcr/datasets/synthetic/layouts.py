@@ -1,7 +1,7 @@
 """Folder layouts of synthetic people: the names, cameras and split files of real data sets.
 
 The names of the images differ from the real ones, so that a folder of synthetic people is never
-taken for a real data set: `synthesize` replaces the former and refuses the latter.
+taken for a real data set. What `synthesize` may replace also holds one of its marks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ from salcr.datasets.synthetic.population import People
 from salcr.types import MODALITIES
 
 _SEED_OF_CAMERAS = 3  # others: generate.py and population.py
+MARK, MARKER = "synthetic_people.txt", "synthesize.json"
+"""In a synthetic data set and in no other: the folder may be replaced if it holds one of them.
+
+The first comes with the images. The second, with the seed and the sizes, is written last; Snakemake
+deletes it before it runs the stage again.
+"""
 _REGDB_WORDS = {"visible": "visible", "infrared": "thermal"}
 # Camera 3 has no infrared test image (https://github.com/ZYK100/LLCM/issues/12).
 _LLCM_CAMERAS = {"visible": tuple(range(1, 10)), "infrared": (1, 2, 4, 5, 6, 7, 8, 9)}
