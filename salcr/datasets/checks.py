@@ -46,7 +46,8 @@ def parse_number(digits: str, place: str) -> int:
     """
     digits = digits.lstrip("0") or "0"  # int() refuses thousands of digits
     if len(digits) > len(str(_LARGEST)) or (number := int(digits)) > _LARGEST:
-        raise SalcrError(f"{place}: {digits} is larger than {_LARGEST}; restore the file")
+        shown = digits if len(digits) < 40 else f"{digits[:20]}..."
+        raise SalcrError(f"{place}: {shown} is larger than {_LARGEST}; restore the file")
     return number
 
 

@@ -107,12 +107,12 @@ def check_evaluation(
             if setting.excludes is not None:
                 matches &= ~setting.excludes(query, gallery)
             if not matches.any():
-                cameras = f" of cameras {setting.cameras}" if setting.cameras else ""
+                cameras = ", ".join(map(str, setting.cameras or ()))
+                images_of = f"{setting.gallery} images{cameras and f' of cameras {cameras}'}"
                 raise SalcrError(
-                    f"{place}: {setting.name}, draw {draw}, cannot be evaluated: for no "
-                    f"{setting.query} test image is there a {setting.gallery} one{cameras} of the "
-                    "same person that the protocol does not exclude; add test images of more "
-                    "cameras or people"
+                    f"{place}: {setting.name}, draw {draw}, cannot be evaluated: the {images_of} "
+                    f"have no match for any {setting.query} test image, apart from matches that "
+                    "the protocol excludes; add test images of more cameras or people"
                 )
 
 
