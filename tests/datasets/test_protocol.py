@@ -9,9 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salcr.datasets.protocol import Annotations, Setting, sample_gallery
+from salcr.datasets.protocol import Annotations, Setting, check_evaluation, sample_gallery
 from salcr.datasets.readers import READERS
+from salcr.errors import SalcrError
+from salcr.evaluation.metrics import retrieval_metrics
 from tests.support import tiny
+
+
+SIDES = ("visible", "infrared")
 
 
 @pytest.fixture
@@ -88,6 +93,68 @@ def test_llcm_excludes_the_query_identity_in_its_own_camera() -> None:
     for setting in READERS["llcm"].settings:
         assert setting.excludes is not None
         assert setting.excludes(query, gallery).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("layout", READERS)
+def test_what_can_be_evaluated_is_what_the_metrics_accept(layout: str) -> None:
+    """Of many random test sets, those are refused in which a setting's metrics find no match.
+
+    Where only some queries have no match, the metrics leave them out, and so must this check.
+    """
+    rng = np.random.default_rng(5)
+    refused = 0
+    for _ in range(200):
+        test = {m: Annotations(rng.integers(3, size=3), rng.integers(1, 7, size=3)) for m in SIDES}
+        distance = np.zeros((3, 3))
+        common = np.intersect1d(test["visible"].identity, test["infrared"].identity)
+        possible = len(common) >= 2
+        for setting in READERS[layout].settings:
+            query, images = test[setting.query], test[setting.gallery]
+            for draw in range(setting.draws):
+                positions = sample_gallery(setting, images, draw)
+                gallery = images.at(positions)
+                excluded = setting.excludes and setting.excludes(query, gallery)
+                try:
+                    retrieval_metrics(
+                        distance[:, : len(positions)], query.identity, gallery.identity,
+                        excluded=excluded,
+                    )  # fmt: skip
+                except ValueError:
+                    possible = False
+        if possible:
+            check_evaluation(READERS[layout].settings, test, "data: trial 1")
+        else:
+            refused += 1
+            with pytest.raises(SalcrError, match="data: trial 1: "):
+                check_evaluation(READERS[layout].settings, test, "data: trial 1")
+    assert 20 < refused < 200
+
+
+def test_the_setting_and_draw_that_cannot_be_evaluated_are_named() -> None:
+    """Two people in cameras 4 and 6: all search works, but indoor search has no camera of them."""
+    test = {m: Annotations(np.arange(2), np.full(2, c)) for m, c in zip(SIDES, (4, 6), strict=True)}
+    complaint = (
+        "^raw: trial 1: indoor, draw 0, cannot be evaluated: the visible images of cameras 1, 2 "
+        "have no match for any infrared test image, .*; add test images"
+    )
+    with pytest.raises(SalcrError, match=complaint):
+        check_evaluation(READERS["sysu"].settings, test, "raw: trial 1")
+
+
+def test_an_impossible_evaluation_is_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A subset of LLCM whose test people are seen by one camera is not preprocessed."""
+    words = ["--layout", "llcm", "--out", tmp_path / "raw", *tiny.SYNTHESIZE]
+    assert tiny.run("synthesize", *words) == 0
+    for path in (tmp_path / "raw/idx").glob("test_*.txt"):
+        lines = path.read_text().splitlines()
+        path.write_text("".join(f"{line}\n" for line in lines if "/cam2/" in line))
+        assert path.read_text()
+    words = ["--root", tmp_path / "raw", "--layout", "llcm", "--out", tmp_path / "data"]
+    assert tiny.run("preprocess", *words, *tiny.PREPROCESS) == 1
+    assert "trial 1: " in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "data").exists()
 
 
 def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:
