@@ -15,7 +15,6 @@ from salcr.errors import SalcrError
 from salcr.evaluation.metrics import retrieval_metrics
 from tests.support import tiny
 
-
 SIDES = ("visible", "infrared")
 
 
@@ -139,22 +138,6 @@ def test_the_setting_and_draw_that_cannot_be_evaluated_are_named() -> None:
     )
     with pytest.raises(SalcrError, match=complaint):
         check_evaluation(READERS["sysu"].settings, test, "raw: trial 1")
-
-
-def test_an_impossible_evaluation_is_refused_before_training(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A subset of LLCM whose test people are seen by one camera is not preprocessed."""
-    words = ["--layout", "llcm", "--out", tmp_path / "raw", *tiny.SYNTHESIZE]
-    assert tiny.run("synthesize", *words) == 0
-    for path in (tmp_path / "raw/idx").glob("test_*.txt"):
-        lines = path.read_text().splitlines()
-        path.write_text("".join(f"{line}\n" for line in lines if "/cam2/" in line))
-        assert path.read_text()
-    words = ["--root", tmp_path / "raw", "--layout", "llcm", "--out", tmp_path / "data"]
-    assert tiny.run("preprocess", *words, *tiny.PREPROCESS) == 1
-    assert "trial 1: " in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "data").exists()
 
 
 def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:

@@ -98,7 +98,7 @@ def test_images_without_a_label_are_for_training(root: Path) -> None:
 
 
 def test_files_of_macos_are_skipped(root: Path) -> None:
-    """`._` files get into lists by scripts that list folders; whatever the label, they are skipped."""
+    """Scripts that list folders put `._` files into lists; they are skipped, whatever the label."""
     before = read_records(root)
     path = root / "idx/train_thermal_3.txt"
     path.write_text(f"Thermal/7/._a b.bmp 5\n{path.read_text()}")

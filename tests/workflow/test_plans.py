@@ -15,7 +15,7 @@ OF_A_PROCESS = re.compile(r"^(  (Date|Workflow ID|Command): .*|\[.*:.*\])\n", re
 
 @pytest.mark.parametrize(
     ("config", "status"),
-    [("gpcr={k: 5}", 0), ("dataset={trials: [2]}", 0), ("clustering={epss: 0.3}", 1)],
+    [("gpcr={k: 5}", 0), ("dataset={trials: [1, 2, 3]}", 0), ("clustering={epss: 0.3}", 1)],
 )
 def test_a_fork_prints_what_a_process_prints(run_copy: Path, config: str, status: int) -> None:
     """The same status and text, for plans and for an error; sets of files come in any order."""
