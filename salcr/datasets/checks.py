@@ -88,6 +88,8 @@ def read_index(path: Path, split: str) -> list[IndexLine]:
         is_unknown = word == str(UNKNOWN)
         if not name or not (word.isdecimal() or is_unknown):
             raise SalcrError(f"{place}: expected `path label`, not {text!r}")
+        if "\\" in name[0]:
+            raise SalcrError(f"{place}: {name[0]} has backslashes; separate folders by /")
         file = PurePosixPath(name[0])
         if file.is_absolute() or ".." in file.parts:
             raise SalcrError(f"{place}: {file} points outside the data set")

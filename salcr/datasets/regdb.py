@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from salcr.datasets.checks import (
     IndexLine,
@@ -114,12 +114,18 @@ def _index_file(root: Path, trial: int, split: str, modality: str) -> Path:
 def _read_lines(root: Path, trial: int, split: str, modality: str) -> list[IndexLine]:
     lines = read_index(_index_file(root, trial, split, modality), split)
     check_modality(lines, modality, _WORDS, lambda file: file.lower().split("/")[:-1])
+    for line in lines:
+        if _person(line.file).lower() in ("", *_WORDS.values()):
+            raise SalcrError(
+                f"{line.place}: {line.file} is not in the folder of a person; expected a path "
+                "such as Visible/<identity>/<image>"
+            )
     return lines
 
 
 def _person(file: str) -> str:
     """Return the name of an image's folder, a number without its leading zeros."""
-    name = PurePosixPath(file).parent.name
+    name = file.rpartition("/")[0].rpartition("/")[2]
     return (name.lstrip("0") or "0") if name.isdecimal() else name
 
 
