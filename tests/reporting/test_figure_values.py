@@ -124,7 +124,7 @@ def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> N
 
 
 def test_centers_of_unknown_people_are_white_and_do_not_count(made: Made) -> None:
-    """Unknown, or near an unknown one: white, not joined, and not in the share; or no share."""
+    """Of unknown people, or with such a nearest center: white, not joined, not in the share."""
     rows = [
         (when, modality, identity, nearest, 0.0, 0.0)
         for when, unknown in (("before", 1), ("after", -1))
