@@ -40,7 +40,8 @@ def raw_files(root: Path, split_files: str, missing: Callable[[Path], str]) -> l
         SalcrError: there is no split file.
     """
     record = Path(f"{root}.dvc")
-    files = sorted(str(path) for path in root.glob(split_files))
+    found = root.glob(split_files)
+    files = sorted(str(path) for path in found if not path.name.startswith("."))
     if not files and record.exists():
         raise SalcrError(f"{root} is tracked by DVC but not here. Fetch it with\n  dvc pull")
     if not files:

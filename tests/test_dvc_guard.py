@@ -94,10 +94,10 @@ def test_a_broken_lock_is_one_message(here: FilePersistence) -> None:
 
 
 def test_raw_files_are_the_split_files_and_the_record_of_dvc(tmp_path: Path) -> None:
-    """Sorted split files, and the folder's .dvc file, which changes with every image."""
+    """Sorted split files, without hidden ones, and the folder's .dvc file, which changes."""
     root = tmp_path / "raw"
     (root / "idx").mkdir(parents=True)
-    for name in ("b.txt", "a.txt", "other.png"):
+    for name in ("b.txt", "a.txt", "other.png", "._a.txt"):
         (root / "idx" / name).touch()
     split_files = [f"{root}/idx/a.txt", f"{root}/idx/b.txt"]
     assert raw_files(root, "idx/*.txt", str) == split_files

@@ -165,6 +165,22 @@ class Plan:
             if not Path(path).exists():
                 raise SalcrError(f"{key}: {path}: no such file; {remedy}")
 
+    def check_trials(self, found: Iterable[int]) -> None:
+        """Check that all trials to run have split files.
+
+        Args:
+            found: trials that have.
+
+        Raises:
+            SalcrError: one has not.
+        """
+        dataset, found = self.config.dataset, sorted(found)
+        if missing := [trial for trial in dataset.trials if trial not in found]:
+            raise SalcrError(
+                f"dataset.trials: {dataset.root} has no split files of trial {missing[0]}, but of "
+                f"{', '.join(map(str, found)) or 'none'}; correct the key, or put them there"
+            )
+
     def training_logs(self) -> dict[Path, Path]:
         """Return checkpoint -> log of the job that writes it, over variants, trials and rounds."""
         logs = {}

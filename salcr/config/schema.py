@@ -199,6 +199,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _keys_fit_together(self) -> Config:
+        if self.dataset.synthetic and max(self.dataset.trials) > self.synthesize.num_trials:
+            raise ValueError(
+                f"dataset.trials: trial {max(self.dataset.trials)} is not one of the "
+                f"{self.synthesize.num_trials} of synthesize.num_trials; change one of the keys"
+            )
         if unknown := [name for name in self.plot.variants if name not in self.variants]:
             raise ValueError(f"plot.variants: {unknown[0]!r} is not one of the variants")
         for key, names in (

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from salcr.datasets.records import Record
+from salcr.datasets.records import UNKNOWN, Record
 
 
 class Count(NamedTuple):
@@ -82,7 +82,7 @@ def deviations(layout: str, records: Sequence[Record]) -> list[str]:
 
 def _count(records: Sequence[Record]) -> Count:
     return Count(
-        identities=len({record.identity for record in records}),
+        identities=len({record.identity for record in records} - {UNKNOWN}),
         images=len(records),
         views=len({(record.identity, record.camera) for record in records}),
     )

@@ -7,8 +7,9 @@ The split files give the paths of the images. No folder is assumed, because publ
 the authors' own, reads vis/<identity>/*.jpg and nir/<identity>/*.jpg as well as
 test_vis/cam<camera>/<identity>/*.jpg. The name of an image contains identity and camera:
 0351_c06_s200656_f4830_nir.jpg is identity 351 seen by camera 6 of 9; a folder cam<camera> on its
-path must agree. Labels count from 0 in each split, so the identity is taken from the name, and the
-labels are only checked against it. There is one trial.
+path must agree, as must that of a person, <identity>. Labels count from 0 in each split, so the
+identity is taken from the name, and the labels are only checked against it. The label of a training
+image may be -1: its person is unknown, whatever number its name has. There is one trial.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from numpy.typing import NDArray
 from salcr.datasets.checks import (
     IndexLine,
     check_images,
+    check_labels,
+    check_modality,
     check_people,
     check_splits,
+    first_places,
+    parse_number,
     read_index,
 )
 from salcr.datasets.protocol import Annotations, Setting
-from salcr.datasets.records import Record
+from salcr.datasets.records import UNKNOWN, Record
 from salcr.errors import SalcrError
 
 WORDS = {"visible": "vis", "infrared": "nir"}
@@ -35,6 +40,7 @@ NUM_CAMERAS = 9
 _NAME = re.compile(r"(\d+)_c(\d+)_.*")
 _CAMERA_FOLDER = re.compile(r"cam(\d+)")
 
+SPLITS = ("train", "test")
 SPLIT_FILES = "idx/*.txt"
 
 
@@ -71,23 +77,34 @@ def read_records(root: Path) -> list[Record]:
 
     Raises:
         SalcrError: the folder is missing or not laid out like LLCM, a split file is invalid, images
-            that it lists are missing, or an identity is in training and test.
+            that it lists are missing, labels contradict the names of the images, or an identity is
+            in training and test.
     """
     if not (root / "idx").is_dir():
         raise SalcrError(missing(root))
-    records = [record for split in ("train", "test") for record in _read_split(root, split)]
+    lines = {
+        (split, modality): _read_lines(root, split, modality)
+        for split in SPLITS
+        for modality in WORDS
+    }
+    records = [
+        Record(1, *key, line.file, camera, UNKNOWN if line.label == UNKNOWN else identity)
+        for key, listed in lines.items()
+        for line in listed
+        for identity, camera in [_parse(line)]
+    ]
 
     def split_file(record: Record) -> Path:
         return _index_file(root, record.split, record.modality)
 
-    check_images(root, records, split_file)
     check_splits(records, split_file)
-    people = {
-        split: {record.identity for record in records if record.split == split}
-        for split in ("train", "test")
-    }
-    check_people(_index_file(root, "test", "visible"), people["train"], people["test"])
-    return records
+    both = {split: [one for m in WORDS for one in lines[split, m]] for split in SPLITS}
+    check_people(*(first_places(both[split], _person) for split in SPLITS))
+    for split in SPLITS:
+        check_labels(both[split], _person)
+    check_images(root, records, split_file)
+    # The random galleries depend on this order, in which public code lists the images.
+    return sorted(records, key=_order)
 
 
 def missing(root: Path) -> str:
@@ -99,52 +116,54 @@ def _index_file(root: Path, split: str, modality: str) -> Path:
     return root / "idx" / f"{split}_{WORDS[modality]}.txt"
 
 
-def _read_split(root: Path, split: str) -> list[Record]:
-    """Return the images of a split; a label must be one identity in both modalities."""
-    records = []
-    identities: dict[int, int] = {}
-    labels: dict[int, int] = {}
-    for modality in WORDS:
-        path = _index_file(root, split, modality)
-        for line in read_index(path):
-            identity, camera = _parse(path, line)
-            if (
-                identities.setdefault(line.label, identity) != identity
-                or labels.setdefault(identity, line.label) != line.label
-            ):
-                raise SalcrError(
-                    f"{path}, line {line.number}: {line.file} has label {line.label}, which is not "
-                    f"one to one with identities in the {split} split; restore the file"
-                )
-            records.append(Record(1, split, modality, line.file, camera, identity))
-    # The random galleries depend on this order, in which public code lists the images.
-    return sorted(records, key=_order)
+def _read_lines(root: Path, split: str, modality: str) -> list[IndexLine]:
+    lines = read_index(_index_file(root, split, modality), split)
+    check_modality(lines, modality, WORDS, _last_words)
+    return lines
 
 
-def _order(record: Record) -> tuple[bool, int, int, str]:
+def _last_words(file: str) -> list[str]:
+    """Return the last word of each folder and of the name, such as "vis" of test_vis."""
+    return [part.rpartition("_")[2] for part in PurePosixPath(file).with_suffix("").parts]
+
+
+def _order(record: Record) -> tuple[bool, bool, int, int, str]:
     name = PurePosixPath(record.file).name
-    return record.modality == "infrared", record.identity, record.camera, name
+    is_test, is_infrared = record.split == "test", record.modality == "infrared"
+    return is_test, is_infrared, record.identity, record.camera, name
 
 
-def _parse(path: Path, line: IndexLine) -> tuple[int, int]:
-    """Return the identity and the camera of an image."""
+def _person(file: str) -> str:
+    """Return the identity in the name of an image, without leading zeros."""
+    return PurePosixPath(file).name.partition("_")[0].lstrip("0") or "0"
+
+
+def _parse(line: IndexLine) -> tuple[int, int]:
+    """Return the identity and the camera in the name of an image."""
     file = PurePosixPath(line.file)
     parsed = _NAME.fullmatch(file.name)
     if parsed is None:
         raise SalcrError(
-            f"{path}, line {line.number}: {line.file} has no name like "
+            f"{line.place}: {line.file} has no name like "
             "<identity>_c<camera>_s<scene>_f<frame>_vis.jpg, which contains the camera"
         )
-    camera = int(parsed[2])
+    identity, camera = (parse_number(digits, line.place) for digits in parsed.groups())
     if not 1 <= camera <= NUM_CAMERAS:
         raise SalcrError(
-            f"{path}, line {line.number}: {line.file} is of camera {camera}, but LLCM has "
-            f"cameras 1 to {NUM_CAMERAS}; restore the name of the image"
+            f"{line.place}: {line.file} is of camera {camera}, but LLCM has cameras 1 to "
+            f"{NUM_CAMERAS}; restore the name of the image"
         )
-    folders = [int(match[1]) for part in file.parts if (match := _CAMERA_FOLDER.fullmatch(part))]
-    if any(folder != camera for folder in folders):
-        raise SalcrError(
-            f"{path}, line {line.number}: {line.file} is of camera {camera} by its name and of "
-            "another by its folder; restore the image's name or folder"
-        )
-    return int(parsed[1]), camera
+    folders = [
+        ("camera", camera, match[1])
+        for part in file.parts
+        if (match := _CAMERA_FOLDER.fullmatch(part))
+    ]
+    if file.parent.name.isdecimal():
+        folders.append(("person", identity, file.parent.name))
+    for what, number, digits in folders:
+        if number != parse_number(digits, line.place):
+            raise SalcrError(
+                f"{line.place}: {line.file} is of {what} {number} by its name and of another by "
+                "its folder; restore the image's name or folder"
+            )
+    return identity, camera

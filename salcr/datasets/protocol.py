@@ -1,15 +1,16 @@
-"""How a data set is evaluated: queries, gallery, and the gallery images that are excluded."""
+"""How a data set is evaluated: queries, gallery, excluded gallery images, and whether it can be."""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salcr.errors import SalcrError
 from salcr.types import Integers
 
 
@@ -77,3 +78,44 @@ def sample_gallery(setting: Setting, images: Annotations, draw: int) -> Integers
     for _, members in sorted(views.items()):
         sampled += generator.sample(members, min(setting.shots, len(members)))
     return np.array(sorted(sampled), dtype=np.int64)
+
+
+def check_evaluation(
+    settings: Iterable[Setting], test: Mapping[str, Annotations], place: str
+) -> None:
+    """Refuse test images that cannot be evaluated by a protocol.
+
+    Args:
+        settings: of the protocol.
+        test: modality -> annotations of all test images.
+        place: data set and trial, for the message.
+
+    Raises:
+        SalcrError: fewer than two people are in both modalities, or in a random gallery of a
+            setting, no query has an image of its person that is not excluded.
+    """
+    if len(np.intersect1d(test["visible"].identity, test["infrared"].identity)) < 2:
+        raise SalcrError(
+            f"{place}: fewer than two people are in the test images of both modalities, so that "
+            "there is nothing to evaluate; add test images"
+        )
+    for setting in settings:
+        query, images = _views(test[setting.query]), test[setting.gallery]
+        for draw in range(setting.draws):
+            gallery = _views(images.at(sample_gallery(setting, images, draw)))
+            matches = query.identity[:, None] == gallery.identity
+            if setting.excludes is not None:
+                matches &= ~setting.excludes(query, gallery)
+            if not matches.any():
+                cameras = ", ".join(map(str, setting.cameras or ()))
+                images_of = f"{setting.gallery} images{cameras and f' of cameras {cameras}'}"
+                raise SalcrError(
+                    f"{place}: {setting.name}, draw {draw}, cannot be evaluated: the {images_of} "
+                    f"have no match for any {setting.query} test image, apart from matches that "
+                    "the protocol excludes; add test images of more cameras or people"
+                )
+
+
+def _views(images: Annotations) -> Annotations:
+    """Return the distinct pairs of identity and camera, on which exclusions depend."""
+    return Annotations(*np.unique(np.stack(images), axis=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,10 +21,14 @@ class Reader(NamedTuple):
     """Pattern of the files that list the images to use, relative to the folder."""
     settings: tuple[Setting, ...]
     """How the data set is evaluated."""
+    find_trials: Callable[[Iterable[Path]], list[int]] = lambda _: [1]
+    """Returns the trials that have one of these split files."""
 
 
 READERS = {
-    "regdb": Reader(regdb.read_records, regdb.missing, regdb.SPLIT_FILES, regdb.SETTINGS),
+    "regdb": Reader(
+        regdb.read_records, regdb.missing, regdb.SPLIT_FILES, regdb.SETTINGS, regdb.find_trials
+    ),
     "sysu": Reader(sysu.read_records, sysu.missing, sysu.SPLIT_FILES, sysu.SETTINGS),
     "llcm": Reader(llcm.read_records, llcm.missing, llcm.SPLIT_FILES, llcm.SETTINGS),
 }

@@ -1,4 +1,4 @@
-"""What all readers share: the record of an image, and a mark of synthetic data sets."""
+"""What all readers share: the record of an image, and two marks of special data sets."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 UNPAIRED = "idx/unpaired.txt"
 """Where this file is, a training label may be of one modality only. Real data sets lack it."""
+
+UNKNOWN = -1
+"""Label and identity of a training image whose person is unknown."""
 
 
 class Record(NamedTuple):
@@ -21,4 +24,4 @@ class Record(NamedTuple):
     """Path relative to the data set's folder."""
     camera: int
     identity: int
-    """Any integer; equal for the images of one person within a trial."""
+    """From 0; equal for the images of one person within a split of a trial. Or `UNKNOWN`."""

@@ -4,21 +4,37 @@ Visible/<identity>/*.bmp    Thermal/<identity>/*.bmp
 idx/{train,test}_{visible,thermal}_<trial>.txt      lines `path label`
 
 Not in RegDB, but accepted: if there is a file idx/unpaired.txt, a training label may be of one
-modality only. `synthesize` writes it for such people.
+modality only. `synthesize` writes it for such people. The label of a training image may be -1: its
+person is unknown.
+
+Labels count from 0 in each split, so they do not name people: the folders do, which have the same
+name in both modalities.
 """
 
 from __future__ import annotations
 
 import re
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable
+from itertools import chain
+from pathlib import Path
 
-from salcr.datasets.checks import check_images, check_people, check_splits, read_index
+from salcr.datasets.checks import (
+    IndexLine,
+    check_images,
+    check_labels,
+    check_modality,
+    check_people,
+    check_splits,
+    first_places,
+    read_index,
+)
 from salcr.datasets.protocol import Setting
-from salcr.datasets.records import UNPAIRED, Record
+from salcr.datasets.records import UNKNOWN, UNPAIRED, Record
 from salcr.errors import SalcrError
 
-# modality -> (word in the split files' names, camera number)
-_SIDES = {"visible": ("visible", 1), "infrared": ("thermal", 2)}
+# modality -> word in the names of split files and folders; camera number
+_WORDS = {"visible": "visible", "infrared": "thermal"}
+_CAMERAS = {"visible": 1, "infrared": 2}
 _INDEX_NAME = re.compile(r"(train|test)_(visible|thermal)_(\d+)\.txt")
 
 SPLIT_FILES = "idx/*.txt"
@@ -42,28 +58,48 @@ def read_records(root: Path) -> list[Record]:
 
     Raises:
         SalcrError: the folder is missing or not laid out like RegDB, a split file is invalid,
-            images that it lists are missing, or an identity is in training and test.
+            images that it lists are missing, labels contradict the folders, or a person is in
+            training and test.
     """
     if not (root / "idx").is_dir():
         raise SalcrError(missing(root))
-    trials = sorted({int(match[3]) for file in (root / "idx").iterdir() if (match := _match(file))})
+    trials = find_trials((root / "idx").iterdir())
     if not trials:
         raise SalcrError(missing(root))
-    records = [
-        record
+    lines = {
+        (trial, split, modality): _read_lines(root, trial, split, modality)
         for trial in trials
         for split in ("train", "test")
-        for modality in _SIDES
-        for record in _read_split(root, trial, split, modality)
+        for modality in _WORDS
+    }
+    records = [
+        Record(*key, line.file, _CAMERAS[key[2]], line.label)
+        for key, listed in lines.items()
+        for line in listed
     ]
 
     def split_file(record: Record) -> Path:
         return _index_file(root, record.trial, record.split, record.modality)
 
-    check_images(root, records, split_file)
     check_splits(records, split_file)
-    _check_identities(root, records)
+    for trial in trials:
+        train, test = (
+            {modality: lines[trial, split, modality] for modality in _WORDS}
+            for split in ("train", "test")
+        )
+        check_people(*(first_places(chain(*s.values()), _person) for s in (train, test)))
+        for sides in (train, test):
+            check_labels(chain(*sides.values()), _person)
+        _check_both_modalities(test)
+        if not (root / UNPAIRED).exists():
+            _check_both_modalities(train)
+    check_images(root, records, split_file)
     return records
+
+
+def find_trials(files: Iterable[Path]) -> list[int]:
+    """Return the trials that have a split file, in ascending order."""
+    return sorted({int(match[3]) for path in files if (match := _INDEX_NAME.fullmatch(path.name))})
 
 
 def missing(root: Path) -> str:
@@ -71,37 +107,35 @@ def missing(root: Path) -> str:
     return f"no RegDB at {root.absolute()}. Expected there:\n{LAYOUT}"
 
 
-def _match(file: Path) -> re.Match[str] | None:
-    return _INDEX_NAME.fullmatch(file.name)
-
-
 def _index_file(root: Path, trial: int, split: str, modality: str) -> Path:
-    return root / "idx" / f"{split}_{_SIDES[modality][0]}_{trial}.txt"
+    return root / "idx" / f"{split}_{_WORDS[modality]}_{trial}.txt"
 
 
-def _read_split(root: Path, trial: int, split: str, modality: str) -> list[Record]:
-    lines = read_index(_index_file(root, trial, split, modality))
-    camera = _SIDES[modality][1]
-    return [Record(trial, split, modality, line.file, camera, line.label) for line in lines]
-
-
-def _check_identities(root: Path, records: list[Record]) -> None:
-    """Refuse a trial whose modalities differ in labels, or with a person in training and test."""
-    labels: dict[tuple[int, str, str], set[int]] = {}
-    # Labels count from 0 in each split: only the name of the folder identifies a person.
-    people: dict[tuple[int, str, str], set[int]] = {}
-    for record in records:
-        key = (record.trial, record.split, record.modality)
-        labels.setdefault(key, set()).add(record.identity)
-        person = PurePosixPath(record.file).parent.name
-        people.setdefault(key, set()).update([int(person)] if person.isdecimal() else [])
-    may_differ = {"train"} if (root / UNPAIRED).exists() else set()
-    for trial, split, modality in labels:
-        sides = labels[trial, split, "visible"], labels[trial, split, "infrared"]
-        if sides[0] != sides[1] and split not in may_differ:
+def _read_lines(root: Path, trial: int, split: str, modality: str) -> list[IndexLine]:
+    lines = read_index(_index_file(root, trial, split, modality), split)
+    check_modality(lines, modality, _WORDS, lambda file: file.lower().split("/")[:-1])
+    for line in lines:
+        if _person(line.file).lower() in ("", *_WORDS.values()):
             raise SalcrError(
-                f"{_index_file(root, trial, split, 'infrared')}: its labels are not those of "
-                f"{_index_file(root, trial, split, 'visible').name}; restore both files"
+                f"{line.place}: {line.file} is not in the folder of a person; expected a path "
+                "such as Visible/<identity>/<image>"
             )
-        path = _index_file(root, trial, "test", modality)
-        check_people(path, people[trial, "train", modality], people[trial, "test", modality])
+    return lines
+
+
+def _person(file: str) -> str:
+    """Return the name of an image's folder, a number without its leading zeros."""
+    name = file.rpartition("/")[0].rpartition("/")[2]
+    return (name.lstrip("0") or "0") if name.isdecimal() else name
+
+
+def _check_both_modalities(sides: dict[str, list[IndexLine]]) -> None:
+    """Refuse a label of one modality only, unless the other has images without a label."""
+    labels = {modality: {line.label for line in lines} for modality, lines in sides.items()}
+    for modality, other in (("visible", "infrared"), ("infrared", "visible")):
+        for line in sides[modality]:
+            if line.label not in labels[other] and UNKNOWN not in labels[other] | {line.label}:
+                raise SalcrError(
+                    f"{line.place}: its label, {line.label}, is not in "
+                    f"{sides[other][0].path.name}; restore both files"
+                )

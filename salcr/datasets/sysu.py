@@ -3,17 +3,19 @@
 cam1 .. cam6/<identity, 4 digits>/*.jpg      cameras 1, 2, 4, 5 visible; 3, 6 infrared
 exp/{train,val,test}_id.txt                  identities, separated by commas
 
-As usual, the identities of val_id.txt are used for training as well. There is one trial.
+As usual, the identities of val_id.txt are used for training as well. There is one trial. Other
+folders, such as cam1_video_train of the second archive, and hidden files are left alone.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from salcr.datasets.checks import check_people, read_lines
+from salcr.datasets.checks import check_people, name_place, parse_number, read_lines
 from salcr.datasets.protocol import Annotations, Setting
 from salcr.datasets.records import Record
 from salcr.errors import SalcrError
@@ -22,6 +24,7 @@ CAMERAS = {"visible": (1, 2, 4, 5), "infrared": (3, 6)}
 SPLITS = {"train": ("train", "val"), "test": ("test",)}
 
 SPLIT_FILES = "exp/*.txt"
+_CAMERA = re.compile(r"cam\d+", re.IGNORECASE)
 
 
 def _same_place(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
@@ -63,13 +66,15 @@ def read_records(root: Path) -> list[Record]:
 
     Raises:
         SalcrError: the folder is missing or not laid out like SYSU-MM01, a split file is invalid,
-            or an identity is in training and test.
+            the folder of an identity has another name, or an identity is in training and test.
     """
     if not (root / "exp").is_dir():
         raise SalcrError(missing(root))
     _check_cameras(root)
-    identities = {split: _read_split(root, split) for split in SPLITS}
-    check_people(_split_file(root, "test"), identities["train"], identities["test"])
+    places = {split: _read_split(root, split) for split in SPLITS}
+    check_people(places["train"], places["test"])
+    identities = {split: sorted(listed) for split, listed in places.items()}
+    _check_folders(root, {_folder(one) for numbers in identities.values() for one in numbers})
     records = []
     for split, numbers in identities.items():
         for modality in CAMERAS:
@@ -96,7 +101,7 @@ def _check_cameras(root: Path) -> None:
     """Refuse a folder that lacks a camera or has one that SYSU-MM01 does not have."""
     wanted = {f"cam{number}" for numbers in CAMERAS.values() for number in numbers}
     folders = [path.name for path in root.iterdir() if path.is_dir()]
-    cameras = {name for name in folders if name.lower().startswith("cam")}
+    cameras = {name for name in folders if _CAMERA.fullmatch(name)}
     if lacking := sorted(wanted - cameras):
         raise SalcrError(f"{root.absolute()}: lacks {', '.join(lacking)}. Expected:\n{LAYOUT}")
     if unknown := sorted(cameras - wanted):
@@ -106,34 +111,52 @@ def _check_cameras(root: Path) -> None:
         )
 
 
-def _read_split(root: Path, split: str) -> list[int]:
-    """Return the identities of a split, in ascending order."""
-    seen: dict[int, Path] = {}
+def _folder(identity: int) -> str:
+    return f"{identity:04d}"
+
+
+def _check_folders(root: Path, wanted: set[str]) -> None:
+    """Refuse a folder of a listed identity that has not four digits: it would be left out."""
+    for cameras in CAMERAS.values():
+        for camera in cameras:
+            for path in sorted((root / f"cam{camera}").iterdir()):
+                name = path.name.lstrip("0").zfill(4)
+                if name in wanted and path.name != name and path.is_dir():
+                    raise SalcrError(
+                        f"{path}: the folder of this identity is {name}; rename it, or move it "
+                        "elsewhere"
+                    )
+
+
+def _read_split(root: Path, split: str) -> dict[int, str]:
+    """Return identity -> the line that lists it, in words, of a split."""
+    seen: dict[int, str] = {}
     for word in SPLITS[split]:
         path = _split_file(root, word)
         identities = _read_identities(path)
         if not identities:
             raise SalcrError(f"{path}: does not list an identity; restore it")
-        for identity in identities:
+        for number, identity in identities:
+            place = name_place(path, number)
             if identity in seen:
-                other = "" if seen[identity] == path else f", and so does {seen[identity].name}"
                 raise SalcrError(
-                    f"{path}: lists identity {identity}{other or ' twice'}; keep it once"
+                    f"{place}: lists identity {identity} again, after {seen[identity]}; keep it "
+                    "once"
                 )
-            seen[identity] = path
-    return sorted(seen)
+            seen[identity] = place
+    return seen
 
 
-def _read_identities(path: Path) -> list[int]:
+def _read_identities(path: Path) -> list[tuple[int, int]]:
+    """Return the identities of a file, each with the number of its line."""
     identities = []
     for number, line in read_lines(path):
+        place = name_place(path, number)
         # A comma may end a line.
         for word in line.rstrip(",").split(","):
             if not word.strip().isdecimal():
-                raise SalcrError(
-                    f"{path}, line {number}: expected identities separated by commas, not {word!r}"
-                )
-            identities.append(int(word))
+                raise SalcrError(f"{place}: expected identities separated by commas, not {word!r}")
+            identities.append((number, parse_number(word.strip(), place)))
     return identities
 
 
@@ -142,5 +165,6 @@ def _images(root: Path, split: str, modality: str, identity: int) -> list[Record
     return [
         Record(1, split, modality, path.relative_to(root).as_posix(), camera, identity)
         for camera in CAMERAS[modality]
-        for path in sorted((root / f"cam{camera}" / f"{identity:04d}").glob("*.[jJ][pP][gG]"))
+        for path in sorted((root / f"cam{camera}" / _folder(identity)).glob("*.[jJ][pP][gG]"))
+        if not path.name.startswith(".")
     ]

@@ -31,14 +31,14 @@ def compare_centers(
         features: modality -> [N, C], unit rows.
         clusters: modality -> [N], numbers from 0 without gaps; -1 for images outside clusters,
             which are left out.
-        identities: modality -> [N], true identities.
+        identities: modality -> [N], true identities, from 0; -1 for unknown ones.
         cmfp_k: neighbors in each modality that the propagation mixes.
 
     Returns:
         Columns `when` ("before" or "after"), `modality`, `cluster`, `identity` (the most frequent
-        one of the cluster, the smallest of equally frequent), `nearest_identity` (that of the
-        nearest center of the other modality), and `x` and `y`, t-SNE coordinates with four
-        decimals, of the centers before and of those after separately.
+        known one of the cluster, the smallest of equally frequent; -1 if none is known),
+        `nearest_identity` (that of the nearest center of the other modality), and `x` and `y`,
+        t-SNE coordinates with four decimals, of the centers before and of those after separately.
     """
     kept = {m: np.flatnonzero(clusters[m] >= 0) for m in MODALITIES}
     numbers = {m: clusters[m][kept[m]] for m in MODALITIES}
@@ -66,11 +66,16 @@ def _lines(centers: dict[str, Floats], people: dict[str, Integers], when: str) -
         "visible": people["infrared"][cosine.argmax(axis=1)],
         "infrared": people["visible"][cosine.argmax(axis=0)],
     }
-    correct = np.concatenate([nearest[m] == people[m] for m in MODALITIES])
-    say(
-        f"{when} CMFP: for {correct.mean():.1%} of {len(correct)} centers, the nearest one in the "
-        "other modality is of the same person"
+    correct = np.concatenate(
+        [(nearest[m] == people[m])[(people[m] >= 0) & (nearest[m] >= 0)] for m in MODALITIES]
     )
+    if len(correct):
+        say(
+            f"{when} CMFP: for {correct.mean():.1%} of {len(correct)} centers, the nearest one in "
+            "the other modality is of the same person"
+        )
+    else:
+        say(f"{when} CMFP: the people of the centers and of the nearest ones are unknown")
     x, y = tsne_2d(np.concatenate([centers[m] for m in MODALITIES])).round(_DECIMALS).T
     lines = [
         pd.DataFrame(
@@ -88,9 +93,9 @@ def _lines(centers: dict[str, Floats], people: dict[str, Integers], when: str) -
 
 
 def _majority(identities: Integers, clusters: Integers) -> Integers:
-    """Return the most frequent identity of each cluster, [K]; the smallest of equally frequent."""
+    """Return the most frequent known identity of each cluster, [K], the smallest of equal ones."""
     names, numbers = np.unique(identities, return_inverse=True)
     counts = np.zeros((clusters.max() + 1, len(names)), dtype=np.int64)
-    np.add.at(counts, (clusters, numbers), 1)
+    np.add.at(counts, (clusters, numbers), names[numbers] >= 0)  # -1 is first, where it occurs
     majority: Integers = names[counts.argmax(axis=1)]
     return majority

@@ -18,8 +18,8 @@ def label_quality(
     Args:
         visible_label: [N] labels of the visible images in this space, -1 for outliers.
         infrared_label: [M] labels of the infrared images in the same space, -1 for outliers.
-        visible_identity: [N] identities of the visible images, from 0.
-        infrared_identity: [M] identities of the infrared images, from 0.
+        visible_identity: [N] identities of the visible images, from 0; -1 for unknown ones.
+        infrared_identity: [M] identities of the infrared images, from 0; -1 for unknown ones.
 
     Returns:
         `ari` and `ami`, at most 1, `fmi` and `v_measure`, in [0, 1], of the labeled images of both
@@ -27,11 +27,31 @@ def label_quality(
         `pair_precision` and `pair_recall`, in [0, 1], of the visible-infrared pairs with equal
         labels as a prediction of those with equal identities, where recall counts outliers as
         missed. Scores are 0 if no image is labeled.
+
+        Where identities are unknown, `known` is the share of images whose identity is known. The
+        scores are those of these images alone. If there are none, no score is returned; if a
+        modality has none, that of pairs is not.
     """
+    sides = [(visible_label, visible_identity), (infrared_label, infrared_identity)]
+    known = [(label[identity >= 0], identity[identity >= 0]) for label, identity in sides]
+    quality = {}
+    if any(len(identity) for _, identity in known):
+        quality = _agreement(*(np.concatenate(both) for both in zip(*known, strict=True)))
+    label = np.concatenate([visible_label, infrared_label])
+    quality["num_clusters"] = float(len(np.unique(label[label >= 0])))
+    quality["outliers"] = float(1 - (label >= 0).mean())
+    if all((identity >= 0).any() or not len(identity) for _, identity in sides):
+        quality |= _pair_scores(*known)
+    num_known = sum(len(identity) for _, identity in known)
+    if num_known < len(label):
+        quality["known"] = num_known / len(label)
+    return quality
+
+
+def _agreement(label: Integers, identity: Integers) -> dict[str, float]:
+    """Return the scores of images, [N], that are not pairs."""
     from sklearn import metrics  # the import takes over a second
 
-    label = np.concatenate([visible_label, infrared_label])
-    identity = np.concatenate([visible_identity, infrared_identity])
     kept = label >= 0
     scores = {
         "ari": metrics.adjusted_rand_score,
@@ -39,23 +59,30 @@ def label_quality(
         "fmi": metrics.fowlkes_mallows_score,
         "v_measure": metrics.v_measure_score,
     }
-    quality = {
+    return {
         name: float(score(identity[kept], label[kept])) if kept.any() else 0.0
         for name, score in scores.items()
     }
-    quality["num_clusters"] = float(len(np.unique(label[kept])))
-    quality["outliers"] = float(1 - kept.mean())
-    same_label = _count_equal_pairs(visible_label, infrared_label)
-    same_identity = _count_equal_pairs(visible_identity, infrared_identity)
-    same_both = _count_equal_pairs(
-        np.where(visible_label >= 0, visible_identity + visible_label * (identity.max() + 1), -1),
-        np.where(
-            infrared_label >= 0, infrared_identity + infrared_label * (identity.max() + 1), -1
-        ),
-    )
-    quality["pair_precision"] = same_both / same_label if same_label else 0.0
-    quality["pair_recall"] = same_both / same_identity if same_identity else 0.0
-    return quality
+
+
+def _pair_scores(
+    visible: tuple[Integers, Integers], infrared: tuple[Integers, Integers]
+) -> dict[str, float]:
+    """Return precision and recall of pairs, of the labels and the identities of both modalities."""
+    # Identities may be any numbers, up to the largest integer.
+    _, people = np.unique(np.concatenate([visible[1], infrared[1]]), return_inverse=True)
+    identities = people[: len(visible[1])], people[len(visible[1]) :]
+    labels = visible[0], infrared[0]
+    both = [
+        np.where(label >= 0, identity + label * (people.max(initial=0) + 1), -1)
+        for label, identity in zip(labels, identities, strict=True)
+    ]
+    same_label, same_identity = _count_equal_pairs(*labels), _count_equal_pairs(*identities)
+    same_both = _count_equal_pairs(*both)
+    return {
+        "pair_precision": same_both / same_label if same_label else 0.0,
+        "pair_recall": same_both / same_identity if same_identity else 0.0,
+    }
 
 
 def _count_equal_pairs(first: Integers, second: Integers) -> int:

@@ -52,6 +52,7 @@ def render_report(
     summary: pd.DataFrame,
     provenance: pd.DataFrame,
     shapes: Mapping[str, Sequence[int]],
+    unlabeled: Mapping[str, int],
     figures: Mapping[str, bytes],
     paper_tables: Iterable[tuple[pd.DataFrame, str]],
     study: str | None,
@@ -65,6 +66,7 @@ def render_report(
         summary: the table of scores that `aggregate` wrote.
         provenance: the table that `provenance` wrote, a line per trial.
         shapes: modality -> [N, H, W, 3] of the stored images.
+        unlabeled: modality -> training images of unknown identity; empty if all are known.
         figures: name -> content of a png.
         paper_tables: each as numbers and as Markdown.
         study: the table of a study, as Markdown, if there is one.
@@ -76,7 +78,7 @@ def render_report(
         "reporting/report.html.j2",
         title=f"SALCR on {trials[0]['dataset']}",
         synthetic=synthetic,
-        facts=_facts(trials, provenance, shapes),
+        facts=_facts(trials, provenance, shapes, unlabeled),
         score_names=list(_SCORES.values()),
         results=_results(summary, checkpoints),
         figures=[
@@ -92,14 +94,20 @@ def render_report(
 
 
 def _facts(
-    trials: Sequence[Trial], provenance: pd.DataFrame, shapes: Mapping[str, Sequence[int]]
+    trials: Sequence[Trial],
+    provenance: pd.DataFrame,
+    shapes: Mapping[str, Sequence[int]],
+    unlabeled: Mapping[str, int],
 ) -> dict[str, str]:
     """Return what was run, in words: name -> fact."""
     config = trials[0]["config"]
     model, size = config["model"], config["preprocess"]
     jobs = [job for trial in trials for job in trial["jobs"]]
+    counted = ", ".join(f"{number} {modality}" for modality, number in unlabeled.items())
+    unknown = f"unknown for {counted} training images, which label quality leaves out"
     return {
         "images": ", ".join(f"{shape[0]} {modality}" for modality, shape in shapes.items()),
+        **({"identities": unknown} if unlabeled else {}),
         "variants": _distinct(trial["variant"] for trial in trials),
         "trials": _distinct(trial["trial"] for trial in trials),
         "seed": _distinct(trial["seed"] for trial in trials),

@@ -26,6 +26,7 @@ _MAX_GRAY_SPREAD = 4.0
 def list_files(folder: Path) -> Iterator[str]:
     """Yield the path of every file below a folder, relative to it, in a fixed order.
 
+    Files and folders whose names begin with a dot are left out: macOS and file managers write them.
     Links to folders are yielded like files and not followed, to avoid infinite loops.
 
     Raises:
@@ -38,8 +39,9 @@ def list_files(folder: Path) -> Iterator[str]:
     for place, folders, names in os.walk(folder, onerror=stop):
         links = [name for name in folders if Path(place, name).is_symlink()]
         for name in sorted(names + links):
-            yield Path(place, name).relative_to(folder).as_posix()
-        folders.sort()
+            if not name.startswith("."):
+                yield Path(place, name).relative_to(folder).as_posix()
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
 
 
 def rejection_reason(folder: Path, name: str) -> str | None:

@@ -37,6 +37,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         for space in MODALITIES  # the label spaces have the same names
     }
     files.write_json(arguments.label_quality, quality)
+    if (known := quality["visible"].get("known")) is not None:
+        say(
+            f"the identity of {known:.1%} of the training images is known: "
+            + ("scores are of these alone" if known else "there is nothing to compare labels with")
+        )
     for space, scores in quality.items():
         summary = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
         say(f"{space} space: {summary}")

@@ -14,8 +14,9 @@ from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.images import decode_image, name_fault
 from salcr.datasets.counts import deviations
+from salcr.datasets.protocol import Annotations, check_evaluation
 from salcr.datasets.readers import READERS
-from salcr.datasets.records import Record
+from salcr.datasets.records import UNKNOWN, Record
 from salcr.errors import SalcrError
 from salcr.log import escape_name, progress, say, warn
 from salcr.types import MODALITIES
@@ -42,6 +43,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     published = _check_counts(arguments, records)
     trials = sorted({record.trial for record in records})
     say(f"{arguments.root}: {len(records)} lines in the splits of trials {trials}")
+    for trial in trials:
+        _check_test_images(arguments, [record for record in records if record.trial == trial])
+    unlabeled = _count_unlabeled(records)
+    if any(unlabeled.values()):
+        listed = ", ".join(f"{number} {modality}" for modality, number in unlabeled.items())
+        say(f"{listed} training images have no label; label quality is measured on the others")
     rows = {
         modality: {
             name: row
@@ -65,6 +72,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         "crc32": checksums,
         "data_hash": store.data_hash(hashes),
     }
+    if any(unlabeled.values()):
+        summary["unlabeled"] = unlabeled
     files.write_json(arguments.out / store.SUMMARY, summary)
 
 
@@ -82,6 +91,25 @@ def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> bool:
         )
     warn(listed)
     return False
+
+
+def _check_test_images(arguments: argparse.Namespace, records: list[Record]) -> None:
+    """Refuse a trial that cannot be evaluated, before anything is trained."""
+    test = {}
+    for modality in MODALITIES:
+        sides = [r for r in records if (r.split, r.modality) == ("test", modality)]
+        columns = np.array([(r.identity, r.camera) for r in sides], dtype=np.int64)
+        test[modality] = Annotations(*columns.reshape(-1, 2).T)
+    place = f"{arguments.root}: trial {records[0].trial}"
+    check_evaluation(READERS[arguments.layout].settings, test, place)
+
+
+def _count_unlabeled(records: list[Record]) -> dict[str, int]:
+    """Return modality -> number of training images whose person is unknown."""
+    return {
+        modality: len({r.file for r in records if (r.modality, r.identity) == (modality, UNKNOWN)})
+        for modality in MODALITIES
+    }
 
 
 def _write_arrays(

@@ -43,11 +43,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Read what the page shows, and write it."""
     trials = [files.read_foreign_json(path) for path in arguments.trials]
     study, *study_figures = arguments.study or [None]
+    stored = files.read_json(arguments.data / store.SUMMARY)
     text = render_report(
         trials,
         summary=files.read_table(arguments.summary),
         provenance=files.read_table(arguments.provenance),
-        shapes=files.read_json(arguments.data / store.SUMMARY)["shapes"],
+        shapes=stored["shapes"],
+        unlabeled=stored.get("unlabeled", {}),
         figures={path.stem: files.read_bytes(path) for path in arguments.figures + study_figures},
         paper_tables=[
             (files.read_table(path), files.read_text(path.with_suffix(".md")))

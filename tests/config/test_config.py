@@ -47,6 +47,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"model": {"weights": "synthetic", "width": 16}}, ["backbone: resnet18 and width: 16"]),
         ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
         ({"dataset": {"layout": "sysu"}}, ["layout sysu has one split: set trials: [1]"]),
+        ({"dataset": {"synthetic": True}}, ["trial 10 is not one of the 2 of synthesize.num_tr"]),
         ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'regdb', 'sysu' or 'llcm'"]),
         ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
         ({"variants": {"a b": {}}}, ["variants", "'a b' is not a valid name"]),

@@ -18,14 +18,20 @@ from tests.support import tiny
 LINES = {
     "train_vis": ["vis/0003/0003_c01_s185535_f7010_vis.jpg 0", "vis/0351/0351_c09_s1_f2_vis.jpg 1"],
     "train_nir": ["nir/0003/0003_c06_s200656_f4830_nir.jpg 0", "nir/0351/0351_c02_s1_f2_nir.jpg 1"],
-    "test_vis": ["test_vis/cam3/0004/0004_c03_s1_f2_vis.jpg 0"],
-    "test_nir": ["test_nir/cam8/0004/0004_c08_s1_f2_nir.jpg 0"],
+    "test_vis": [
+        "test_vis/cam3/0004/0004_c03_s1_f2_vis.jpg 0",
+        "test_vis/cam3/0006/0006_c03_s1_f2_vis.jpg 1",
+    ],
+    "test_nir": [
+        "test_nir/cam8/0004/0004_c08_s1_f2_nir.jpg 0",
+        "test_nir/cam8/0006/0006_c08_s1_f2_nir.jpg 1",
+    ],
 }
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a data set with identities 3 and 351 for training and 4 for testing."""
+    """Return a data set with identities 3 and 351 for training, 4 and 6 for testing."""
     folder = tmp_path / "llcm"
     (folder / "idx").mkdir(parents=True)
     for name, lines in LINES.items():
@@ -48,8 +54,8 @@ def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) ->
     expected = [
         ("train", "visible", "train_vis", [(1, 3), (9, 351)]),
         ("train", "infrared", "train_nir", [(6, 3), (2, 351)]),
-        ("test", "visible", "test_vis", [(3, 4)]),
-        ("test", "infrared", "test_nir", [(8, 4)]),
+        ("test", "visible", "test_vis", [(3, 4), (3, 6)]),
+        ("test", "infrared", "test_nir", [(8, 4), (8, 6)]),
     ]
     assert read_records(root) == [
         Record(1, split, modality, line.split()[0], camera, identity)
@@ -75,8 +81,26 @@ def test_windows_line_ends_and_blanks_are_harmless(root: Path) -> None:
         ("train_vis", "vis/0003/0003_c10_s1_f1_vis.jpg 0", r"of camera 10, but LLCM has cameras 1"),
         ("train_vis", "vis/0003/0003_c00_s1_f1_vis.jpg 0", r"of camera 0, but LLCM has cameras 1"),
         ("test_vis", "test_vis/cam1/0004/0004_c02_s1_f1_vis.jpg 0", r"another by its folder"),
-        ("train_nir", "nir/0009/0009_c02_s1_f1_nir.jpg 1", r"label 1, .* not one to one"),
-        ("train_nir", "nir/0003/0003_c02_s1_f1_nir.jpg 5", r"label 5, .* not one to one"),
+        ("train_nir", "nir/0009/0009_c02_s1_f1_nir.jpg 1", r"label 1 is person 9 .* person 351 in"),
+        ("train_nir", "nir/0003/0003_c02_s1_f1_nir.jpg 5", r"person 3 has label 5 .* label 0 in"),
+        (
+            "train_nir",
+            "nir/0009/0003_c02_s1_f1_nir.jpg 0",
+            r"of person 3 by its name and of another",
+        ),
+        (
+            "train_nir",
+            "nir/0003/0003_c02_s1_f1_vis.jpg 0",
+            r"is visible by its path, .* infrared im",
+        ),
+        ("train_nir", "test_vis/0003/0003_c02_s1_f1.jpg 0", r"is visible by its path"),
+        (
+            "train_nir",
+            f"nir/{'9' * 23}_c02_s1_f1_nir.jpg 2",
+            r"9{23} is larger than 9223372036854775807",
+        ),
+        ("train_nir", f"nir/0003/0003_c02_s1_f1_nir.jpg {2**63}", r"9223372036854775808 is larger"),
+        ("test_nir", "nir/0004/0004_c02_s1_f1_nir.jpg -1", r"person of a test image must be known"),
         ("train_nir", "nir/0009/0009_c02_s1_f1_nir.jpg", r"expected `path label`"),
         ("train_nir", "../0009_c02_s1_f1_nir.jpg 2", r"points outside the data set"),
     ],
@@ -90,12 +114,33 @@ def test_broken_lines_are_named(root: Path, name: str, line: str, complaint: str
         read_records(root)
 
 
+def test_images_without_a_label_are_for_training(root: Path) -> None:
+    """Label -1: the number in the name is not taken for an identity, but is not a test person's."""
+    path = root / "idx/train_nir.txt"
+    name = LINES["train_nir"][0].split()[0]
+    path.write_text(f"{name} -1\n{LINES['train_nir'][1]}\n")
+    assert Record(1, "train", "infrared", name, 6, -1) in read_records(root)
+    path.write_text("test_nir/cam1/0004/0004_c01_s1_f2_nir.jpg -1\n")
+    with pytest.raises(SalcrError, match=r"in training and test: 4 \(.*train_nir\.txt, line 1"):
+        read_records(root)
+
+
+def test_files_of_macos_are_skipped(root: Path) -> None:
+    """`._` files beside the images, which a script may list, are not images."""
+    before = read_records(root)
+    path = root / "idx/train_nir.txt"
+    path.write_text(f"nir/0003/._0003_c06_s200656_f4830_nir.jpg 9\n{path.read_text()}")
+    assert read_records(root) == before
+
+
 def test_an_identity_in_training_and_test_is_refused(root: Path) -> None:
     """Other images of a training identity must not be used for testing, whatever their label."""
     path = root / "idx/test_nir.txt"
     path.write_text("nir/0351/0351_c04_s1_f1_nir.jpg 7\n")
     (root / "nir/0351/0351_c04_s1_f1_nir.jpg").touch()
-    with pytest.raises(SalcrError, match=r"1 identities are in training and test: 351;"):
+    with pytest.raises(
+        SalcrError, match=r"1 identities are in training and test: 351 \(.*_vis\.txt, line 2"
+    ):
         read_records(root)
 
 
@@ -135,8 +180,8 @@ def test_gray_images_get_three_equal_channels(root: Path, tmp_path: Path) -> Non
     Image.new("L", (8, 16), 33).save(root / LINES["test_nir"][0].split()[0])
     assert preprocess(root, tmp_path / "out") == 0
     infrared = np.load(tmp_path / "out/infrared.npy")
-    assert infrared.shape == (3, 64, 32, 3)
-    assert [bool((image == 33).all()) for image in infrared] == [False, False, True]
+    assert infrared.shape == (4, 64, 32, 3)
+    assert [bool((image == 33).all()) for image in infrared] == [False, False, True, False]
 
 
 def test_synthetic_people_are_read(tmp_path: Path) -> None:

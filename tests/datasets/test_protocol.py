@@ -9,9 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from salcr.datasets.protocol import Annotations, Setting, sample_gallery
+from salcr.datasets.protocol import Annotations, Setting, check_evaluation, sample_gallery
 from salcr.datasets.readers import READERS
+from salcr.errors import SalcrError
+from salcr.evaluation.metrics import retrieval_metrics
 from tests.support import tiny
+
+SIDES = ("visible", "infrared")
 
 
 @pytest.fixture
@@ -88,6 +92,52 @@ def test_llcm_excludes_the_query_identity_in_its_own_camera() -> None:
     for setting in READERS["llcm"].settings:
         assert setting.excludes is not None
         assert setting.excludes(query, gallery).tolist() == [[True, False, False]]
+
+
+@pytest.mark.parametrize("layout", READERS)
+def test_what_can_be_evaluated_is_what_the_metrics_accept(layout: str) -> None:
+    """Of many random test sets, those are refused in which a setting's metrics find no match.
+
+    Where only some queries have no match, the metrics leave them out, and so must this check.
+    """
+    rng = np.random.default_rng(5)
+    refused = 0
+    for _ in range(60):
+        test = {m: Annotations(rng.integers(3, size=3), rng.integers(1, 7, size=3)) for m in SIDES}
+        distance = np.zeros((3, 3))
+        common = np.intersect1d(test["visible"].identity, test["infrared"].identity)
+        possible = len(common) >= 2
+        for setting in READERS[layout].settings:
+            query, images = test[setting.query], test[setting.gallery]
+            for draw in range(setting.draws):
+                positions = sample_gallery(setting, images, draw)
+                gallery = images.at(positions)
+                excluded = setting.excludes and setting.excludes(query, gallery)
+                try:
+                    retrieval_metrics(
+                        distance[:, : len(positions)], query.identity, gallery.identity,
+                        excluded=excluded,
+                    )  # fmt: skip
+                except ValueError:
+                    possible = False
+        if possible:
+            check_evaluation(READERS[layout].settings, test, "data: trial 1")
+        else:
+            refused += 1
+            with pytest.raises(SalcrError, match="data: trial 1: "):
+                check_evaluation(READERS[layout].settings, test, "data: trial 1")
+    assert 5 < refused < 60
+
+
+def test_the_setting_and_draw_that_cannot_be_evaluated_are_named() -> None:
+    """Two people in cameras 4 and 6: all search works, but indoor search has no camera of them."""
+    test = {m: Annotations(np.arange(2), np.full(2, c)) for m, c in zip(SIDES, (4, 6), strict=True)}
+    complaint = (
+        "^raw: trial 1: indoor, draw 0, cannot be evaluated: the visible images of cameras 1, 2 "
+        "have no match for any infrared test image, .*; add test images"
+    )
+    with pytest.raises(SalcrError, match=complaint):
+        check_evaluation(READERS["sysu"].settings, test, "raw: trial 1")
 
 
 def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -> None:

@@ -18,19 +18,20 @@ IMAGES = [
     "cam1/0007/0001.jpg", "cam1/0007/0002.jpg", "cam5/0007/0001.jpg", "cam3/0007/0001.jpg",
     "cam2/0012/0001.jpg", "cam6/0012/0001.JPG",
     "cam4/0030/0001.jpg", "cam3/0030/0001.jpg", "cam6/0030/0001.jpg",
+    "cam2/0031/0001.jpg", "cam6/0031/0001.jpg",
     "cam1/0444/0001.jpg", "cam3/0444/0001.jpg",
 ]  # fmt: skip
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a data set: 7 for training, 12 for validation, 30 for testing, 444 in no split."""
+    """Return a data set: 7 for training, 12 for validation, 30 and 31 for testing, 444 unused."""
     folder = tmp_path / "sysu"
     for name in IMAGES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 16), (200, 100, 50)).save(folder / name)
     (folder / "exp").mkdir()
-    for word, text in (("train", "7"), ("val", "12"), ("test", "30")):
+    for word, text in (("train", "7"), ("val", "12"), ("test", "30,31")):
         (folder / f"exp/{word}_id.txt").write_text(text + "\n")
     return folder
 
@@ -51,8 +52,10 @@ def test_records_are_the_images_of_the_identities(root: Path) -> None:
         Record(1, "train", "infrared", "cam3/0007/0001.jpg", 3, 7),
         Record(1, "train", "infrared", "cam6/0012/0001.JPG", 6, 12),
         Record(1, "test", "visible", "cam4/0030/0001.jpg", 4, 30),
+        Record(1, "test", "visible", "cam2/0031/0001.jpg", 2, 31),
         Record(1, "test", "infrared", "cam3/0030/0001.jpg", 3, 30),
         Record(1, "test", "infrared", "cam6/0030/0001.jpg", 6, 30),
+        Record(1, "test", "infrared", "cam6/0031/0001.jpg", 6, 31),
     ]
 
 
@@ -69,11 +72,12 @@ def test_windows_line_ends_and_blanks_are_harmless(root: Path, text: bytes) -> N
     [
         ("train", "7,x", r"train_id\.txt, line 1: expected identities .* 'x'"),
         ("train", "\n7,,8", r"train_id\.txt, line 2: expected identities .* ''"),
-        ("train", "7,7", r"train_id\.txt: lists identity 7 twice"),
-        ("val", "7", r"val_id\.txt: lists identity 7, and so does train_id\.txt"),
-        ("test", "12,30", r"test_id\.txt: 1 identities are in training and test: 12;"),
+        ("train", "7,\n7", r"train_id\.txt, line 2: .* 7 again, after .*train_id\.txt, line 1;"),
+        ("val", "7", r"val_id\.txt, line 1: lists identity 7 again, after .*train_id\.txt, line 1"),
+        ("val", "9" * 23, r"val_id\.txt, line 1: 9{23} is larger than 9223372036854775807"),
+        ("test", "12,30", r"test_id\.txt, line 1: 1 .* in training and test: 12 \(.*val_id\.txt,"),
         ("test", "", r"test_id\.txt: does not list an identity"),
-        ("test", "31", r"no visible image of the identities of .*test_id\.txt"),
+        ("test", "32", r"no visible image of the identities of .*test_id\.txt"),
     ],
 )
 def test_broken_split_files_are_named(root: Path, word: str, text: str, complaint: str) -> None:
@@ -104,6 +108,24 @@ def test_a_wrong_camera_is_refused(root: Path, name: str) -> None:
     """A folder that resembles a camera but is not one would be silently left out: rejected."""
     (root / name).mkdir()
     with pytest.raises(SalcrError, match=f"{name} is not a camera of SYSU-MM01"):
+        read_records(root)
+
+
+def test_what_is_beside_the_images_is_left_alone(root: Path) -> None:
+    """Videos of the second archive, other folders, and `._` files of macOS are not read."""
+    before = read_records(root)
+    for name in ("cam1_video_train/0007/0001.jpg", "camera/0007/0001.jpg", "cam1/0007/._0001.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    assert read_records(root) == before
+
+
+@pytest.mark.parametrize("name", ["7", "00007"])
+def test_a_folder_of_another_spelling_is_refused(root: Path, name: str) -> None:
+    """The images of identity 7 in a folder that has not four digits would be left out."""
+    (root / "cam2" / name).mkdir()
+    complaint = f"cam2/{name}: the folder of this identity is 0007; rename it"
+    with pytest.raises(SalcrError, match=complaint):
         read_records(root)
 
 

@@ -52,6 +52,41 @@ def test_label_quality_matches_scikit_learn_and_pair_loops(seed, num_visible, nu
     close([quality[name] for name in expected], list(expected.values()), rtol=1e-9)
 
 
+@given(st.integers(0, 10**6))
+def test_unknown_identities_do_not_count(seed):
+    """Scores are those of the known images alone; clusters and outliers those of all images."""
+    rng = np.random.default_rng(seed)
+    label = [rng.integers(-1, 4, 30) for _ in "vi"]
+    identity = [rng.integers(0, 4, 30) for _ in "vi"]
+    masks = [rng.random(30) < 0.5 for _ in "vi"]
+    hidden = [np.where(mask, one, -1) for mask, one in zip(masks, identity, strict=True)]
+    known = [
+        [one[mask] for one, mask in zip(side, masks, strict=True)] for side in (label, identity)
+    ]
+    quality, expected = label_quality(*label, *hidden), label_quality(*known[0], *known[1])
+    whole = label_quality(*label, *identity)
+    expected |= {name: whole[name] for name in ("num_clusters", "outliers")}
+    assert quality.pop("known") == np.mean(masks)
+    assert quality == expected
+
+
+def test_no_score_is_returned_without_known_identities():
+    """None at all, or none in one modality: what cannot be compared is left out."""
+    label, unknown = np.array([0, 0, 1, -1]), np.full(4, -1)
+    quality = label_quality(label, label, unknown, unknown)
+    assert quality == {"num_clusters": 2, "outliers": 0.25, "known": 0}
+    quality = label_quality(label, label, np.array([5, 5, 6, 6]), unknown)
+    assert set(quality) == {"ari", "ami", "fmi", "v_measure", "num_clusters", "outliers", "known"}
+    assert (quality["ari"], quality["known"]) == (1, 0.5)
+
+
+def test_identities_may_be_any_numbers():
+    """The largest of 64 bits takes as little memory as 1, with equal scores."""
+    label, identity = np.array([0, 0, 1]), np.array([0, 1, 1])
+    large = np.where(identity == 1, 2**63 - 1, 0)
+    assert label_quality(label, label, large, large) == label_quality(label, label, *[identity] * 2)
+
+
 def test_outliers_alone_score_zero():
     """If nothing is labeled, all scores are 0 and every image is an outlier."""
     outliers = np.full(4, -1)

@@ -123,6 +123,45 @@ def test_centers_are_green_where_the_nearest_is_the_same_person(made: Made) -> N
         assert joined == [[0.0, 3.0], [1.0, 4.0]]
 
 
+def test_centers_of_unknown_people_are_white_and_do_not_count(made: Made) -> None:
+    """Of unknown people, or with such a nearest center: white, not joined, not in the share."""
+    rows = [
+        (when, modality, identity, nearest, 0.0, 0.0)
+        for when, unknown in (("before", 1), ("after", -1))
+        for modality, identity, nearest in (
+            ("visible", unknown, unknown), ("visible", unknown, -1), ("visible", -1, -1),
+            ("infrared", unknown, unknown), ("infrared", -1, unknown),
+        )
+    ]  # fmt: skip
+    figure = points.plot_cluster_centers(made(rows, "when modality identity nearest_identity x y"))
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["before CMFP (100% right)", "after CMFP (people unknown)"]
+    white = "#ffffff"
+    for axes, first, lines in zip(figure.axes, (GREEN, white), (2, 0), strict=True):
+        colors = [[to_hex(c) for c in side.get_facecolors()] for side in axes.collections]
+        assert colors == [[first, white, white], [first, white]]
+        assert len(axes.get_lines()) == lines
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[-1] == "unknown person"
+
+
+def test_label_quality_says_whose_identities_are_known(made: Made) -> None:
+    """The shares of all trials below the panels; if none is known, one sentence and no panel."""
+    columns = "variant round trial space num_clusters outliers"
+    row = ("salcr", 1, 1, "visible", 3, 0.5)
+    figure = curves.plot_label_quality(made([(*row, 0.0)], f"{columns} known"))
+    assert (
+        not figure.axes and "No identity of the training images is known" in figure.get_suptitle()
+    )
+    rows = [(*row, 0.5, 0.5, 0.5, 0.5, 0.25), (*row, 0.7, 0.7, 0.7, 0.7, None)]
+    figure = curves.plot_label_quality(made(rows, f"{columns} ari ami fmi v_measure known"))
+    assert figure.get_supxlabel().startswith("of the 25% to 100% of the training images whose ide")
+    figure = curves.plot_label_quality(
+        made([one[:-1] for one in rows], f"{columns} ari ami fmi v_measure")
+    )
+    assert figure.get_supxlabel() == ""
+
+
 @pytest.fixture
 def images(tmp_path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return stored images, modality -> uint8 [5, 8, 4, 3], that a figure can read."""

@@ -209,6 +209,18 @@ def test_a_given_network_is_not_called_stage_one(reported: Path, tmp_path: Path)
     assert "salcr, after stage one" not in names
 
 
+def test_unknown_identities_are_a_fact(reported: Path, page: Page, tmp_path: Path) -> None:
+    """How many training images have no label, and that label quality leaves them out."""
+    summary = files.read_json(reported / RESULTS / "preprocess/preprocess.json")
+    unlabeled = {"visible": 3, "infrared": 0}
+    files.write_json(tmp_path / "preprocess.json", {**summary, "unlabeled": unlabeled})
+    assert tiny.run(*words_of(reported, tmp_path / "page.html", data=tmp_path)) == 0
+    rows = Page((tmp_path / "page.html").read_text()).rows
+    facts = [dict(line for line in one if len(line) == 2) for one in (rows, page.rows)]
+    expected = "unknown for 3 visible, 0 infrared training images, which label quality leaves out"
+    assert facts[0]["identities"] == expected and "identities" not in facts[1]
+
+
 def test_every_commit_is_named(reported: Path, tmp_path: Path) -> None:
     """The commit of a job that ran other code is on the page, and whether its code was edited."""
     trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())

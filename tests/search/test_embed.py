@@ -128,7 +128,10 @@ def test_gray_is_guessed_through_jpeg(
 def test_files_that_are_not_images_are_skipped_and_listed(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Texts, damaged and dangerous images, pipes, circular links: named with the reason."""
+    """Texts, damaged and dangerous images, pipes, circular links: named with the reason.
+
+    Names that begin with a dot, of files or folders, are not listed at all.
+    """
     intact = next(pictures.rglob("*.bmp"))
     put = pictures / "zoo"
     put.mkdir()
@@ -141,6 +144,10 @@ def test_files_that_are_not_images_are_skipped_and_listed(
     os.mkfifo(put / "pipe.png")
     (put / "nowhere.png").symlink_to(tmp_path / "nowhere")
     (put / "around").symlink_to(pictures)
+    shutil.copy(intact, put / ".hidden.bmp")
+    (put / "._0.bmp").touch()
+    (put / ".thumbnails").mkdir()
+    shutil.copy(intact, put / ".thumbnails/0.bmp")
     shutil.copy(intact, put / "two\nlines.bmp")
     shutil.copy(intact, os.fsencode(put) + b"/latin\xe9.bmp")
     assert embed(trained, tmp_path / "index", pictures) == 0

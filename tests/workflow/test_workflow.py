@@ -84,7 +84,7 @@ def test_every_configuration_dry_runs(tmp_path: Path, path: Path) -> None:
     """Each file in config/ plans two rounds of a trial; an empty split file replaces real data."""
     values = merge(read_yaml(DEFAULT_CONFIG), read_yaml(path))
     dataset = validate(values).dataset
-    split_file = READERS[dataset.layout].split_files.replace("*", "train")
+    split_file = READERS[dataset.layout].split_files.replace("*", "train_visible_1")
     (tmp_path / dataset.root / split_file).parent.mkdir(parents=True)
     (tmp_path / dataset.root / split_file).touch()
     words = ["--configfile", path, "--config", "dataset={trials: [1]}", "rounds=2"]
@@ -123,6 +123,21 @@ def test_missing_data_is_one_message(tmp_path: Path) -> None:
     for part in ("data/RegDB", "Visible/<identity>", "dm.dongguk.edu", "make demo"):
         assert part in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_trials_without_split_files_are_one_message(tmp_path: Path) -> None:
+    """Given data: trials 1 and 2 are there, 99 is not; synthetic data: two trials are made."""
+    (tmp_path / "data/RegDB/idx").mkdir(parents=True)
+    for trial in (2, 1):
+        (tmp_path / f"data/RegDB/idx/train_visible_{trial}.txt").touch()
+    words = ["--dry-run", "--quiet", "rules", "--config"]
+    done = snakemake(tmp_path, *words, "dataset={trials: [1, 99]}")
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "dataset.trials: data/RegDB has no split files of trial 99, but of 1, 2;" in done.stdout
+    assert snakemake(tmp_path, *words, "dataset={trials: [2]}").returncode == 0
+    done = snakemake(tmp_path, *words, "dataset={trials: [3], synthetic: true}")
+    assert done.returncode == 1 and "Traceback" not in done.stdout
+    assert "trial 3 is not one of the 2 of synthesize.num_trials" in done.stdout
 
 
 def test_a_bad_key_is_one_message(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ try:
         SOURCE = [f"{ROOT}/synthesize.json"]
     else:
         SOURCE = raw_files(Path(ROOT), READER.split_files, READER.missing)
+        PLAN.check_trials(READER.find_trials(map(Path, SOURCE)))
     # Not in the process of a job: while others run, files are missing.
     if workflow.is_main_process:
         check_pulled(PLAN.results, PLAN.training_logs())

@@ -57,8 +57,15 @@ def plot_losses(sources: Sources) -> Figure:
 
 
 def plot_label_quality(sources: Sources) -> Figure:
-    """Return ARI, AMI, FMI and V-measure over the rounds, a panel for each label space."""
+    """Return ARI, AMI, FMI and V-measure over the rounds, a panel for each label space.
+
+    Where identities are unknown, the figure says so, and that is all it does if none is known.
+    """
     table = sources.compared()
+    if not set(_SCORES) <= set(table):
+        figure = plt.figure(figsize=(DOUBLE, 1.0))
+        figure.suptitle("No identity of the training images is known.")
+        return figure
     spaces = ("visible", "infrared")
     figure, grid = plt.subplots(
         len(_SCORES), len(spaces), figsize=(DOUBLE, 7.0), sharex=True, sharey="row"
@@ -75,6 +82,10 @@ def plot_label_quality(sources: Sources) -> Figure:
         axes.set_title(f"{space} label space")
     for axes in grid[-1]:
         axes.set_xlabel("round")
+    if "known" in table:
+        least, most = table["known"].fillna(1).agg(["min", "max"])
+        shares = f"{least:.0%}" if least == most else f"{least:.0%} to {most:.0%}"
+        figure.supxlabel(f"of the {shares} of the training images whose identity is known")
     add_legend_above(figure, grid[0][0])
     return figure
 

@@ -33,6 +33,7 @@ _PANEL = 3.3  # inches
 _ONE_NUMBER = 0.1  # of the panel's width: two groups this close get one number
 _MARKED = {"nearest is the same person": RIGHT, "nearest is another": WRONG,
            "person has none": GRAY}  # fmt: skip
+_UNKNOWN = {"unknown person": "white"}
 
 
 def plot_tsne(sources: Sources) -> Figure:
@@ -70,8 +71,12 @@ def plot_tsne(sources: Sources) -> Figure:
 
 
 def plot_cluster_centers(sources: Sources) -> Figure:
-    """Return the clusters' centers in the plane before and after CMFP, lines between a person's."""
+    """Return the clusters' centers in the plane before and after CMFP, lines between a person's.
+
+    Centers of which it is unknown whether they are right do not count.
+    """
     table = sources.table()
+    table["known"] = (table["identity"] >= 0) & (table["nearest_identity"] >= 0)
     figure, grid = make_panels(2, height=_PANEL)
     for axes, when in zip(grid, ("before", "after"), strict=True):
         lines = table[table["when"] == when]
@@ -83,19 +88,23 @@ def plot_cluster_centers(sources: Sources) -> Figure:
             colors = pd.Series(WRONG, index=side.index)
             colors[right[side.index]] = RIGHT
             colors[~side["identity"].isin(sides[other]["identity"])] = GRAY
+            colors[~side["known"]] = _UNKNOWN["unknown person"]
             axes.scatter(
                 side["x"], side["y"], s=16, c=colors, marker=MARKERS[modality], linewidth=0.3,
                 edgecolor="black", zorder=2,
             )  # fmt: skip
-        axes.set_title(f"{when} CMFP ({right.mean():.0%} right)")
+        known = right[lines["known"]]
+        share = f"{known.mean():.0%} right" if len(known) else "people unknown"
+        axes.set_title(f"{when} CMFP ({share})")
         hide_ticks(axes)
-    _legend(figure, _MARKED)
+    _legend(figure, _MARKED if table["known"].all() else _MARKED | _UNKNOWN)
     return figure
 
 
 def _join(axes: Axes, visible: pd.DataFrame, infrared: pd.DataFrame) -> None:
     """Draw a line between every two centers of one person in the two modalities."""
     pairs = visible.merge(infrared, on="identity", suffixes=("_visible", "_infrared"))
+    pairs = pairs[pairs["identity"] >= 0]
     ends = zip(
         pairs[["x_visible", "x_infrared"]].to_numpy(),
         pairs[["y_visible", "y_infrared"]].to_numpy(),
