@@ -134,7 +134,7 @@ def old_driver(monkeypatch: pytest.MonkeyPatch, how: str) -> str:
 def test_a_gpu_that_torch_cannot_use(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
-    """The CPU is taken by auto, with the reason in torch's words, cuda is refused, info says it as well."""
+    """The CPU is taken by auto, cuda is refused, and info says it as well, all in torch's words."""
     words = old_driver(monkeypatch, how)
     assert devices.prepare("auto", 1) == torch.device("cpu")
     assert words in (text := capsys.readouterr().err) and "using the CPU" in text
