@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the index; a run that was killed resumes after its last complete block."""
-    device = devices.prepare(arguments.device, arguments.threads)
+    device = devices.prepare(arguments.device, arguments.threads, wait=False)
     folders = _require_separate_folders(arguments.images, arguments.out.resolve())
     _check_out(arguments.out)
     modalities = _modality_of_each(arguments.modality, len(folders))

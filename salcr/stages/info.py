@@ -67,9 +67,12 @@ def _machine(directory: Path) -> Iterator[str]:
 def _devices() -> Iterator[str]:
     import torch
 
-    if not torch.cuda.is_available():
-        yield "no GPU that torch can use; everything runs on the CPU"
-    for index in range(torch.cuda.device_count()):
+    from salcr.training.devices import usable_gpus
+
+    num_gpus, trouble = usable_gpus()
+    if not num_gpus:
+        yield f"{trouble or 'no GPU that torch can use'}; everything runs on the CPU"
+    for index in range(num_gpus):
         free, total = torch.cuda.mem_get_info(index)
         name = torch.cuda.get_device_name(index)
         yield f"cuda:{index} {name}, {free / 1e9:.0f} GB of {total / 1e9:.0f} GB free"

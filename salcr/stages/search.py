@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         raise SalcrError(f"--sheet {arguments.sheet}: the name must end with .png")
     index = read_index(arguments.index)
     _check_model(arguments, index)
-    device = devices.prepare(arguments.device, arguments.threads)
+    device = devices.prepare(arguments.device, arguments.threads, wait=False)
     faiss.omp_set_num_threads(arguments.threads)  # its default is all cores
     embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
     queries: list[Query] = []

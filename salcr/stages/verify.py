@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Print a line per module and refuse if one does not agree."""
-    device = devices.prepare(arguments.device, arguments.threads)
+    device = devices.prepare(arguments.device, arguments.threads, wait=False)
     # A GPU's convolutions would round to 10 bits, which the necks magnify beyond any tolerance.
     torch.backends.cudnn.allow_tf32 = False
     say(f"reference values: {arguments.golden}")
