@@ -6,6 +6,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+JOBS = "jobs"
+"""The folder with what is known about the jobs of a round or a run."""
+
+
+class Span(NamedTuple):
+    """Rounds that one job computes, from the first to the last."""
+
+    first: int
+    last: int
+
 
 class Run(NamedTuple):
     """One variant: its name, the variant whose stage one it uses, and its rounds of stage two."""
@@ -43,6 +53,11 @@ def trial_name(trial: int) -> str:
 def round_name(round_: int) -> str:
     """Return the folder name of a round, such as round07."""
     return f"round{round_:02d}"
+
+
+def span_file(folder: Path, span: Span) -> Path:
+    """Return the json in which the job of a span records that it has begun, in a run's folder."""
+    return folder / JOBS / f"rounds{span.first:02d}-{span.last:02d}.json"
 
 
 def shown(names: Iterable[str], wanted: Sequence[str]) -> list[str]:

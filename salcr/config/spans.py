@@ -14,19 +14,10 @@ from typing import Any, NamedTuple
 
 from salcr import files
 from salcr.config.plan import Plan
-from salcr.config.runs import round_name, trial_name
+from salcr.config.runs import JOBS, Span, round_name, span_file, trial_name
 from salcr.config.schema import Config
 from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
-
-_FOLDER = "jobs"
-
-
-class Span(NamedTuple):
-    """Rounds that one job computes, from the first to the last."""
-
-    first: int
-    last: int
 
 
 def divide(
@@ -57,11 +48,6 @@ def divide(
         spans.append(Span(first, last))
         first = last + 1
     return spans
-
-
-def span_file(folder: Path, span: Span) -> Path:
-    """Return the json in which the job of a span records that it has begun, in a run's folder."""
-    return folder / _FOLDER / f"rounds{span.first:02d}-{span.last:02d}.json"
 
 
 class SpanRule(NamedTuple):
@@ -140,7 +126,7 @@ def _begun(
     folder: Path, rounds: int, settings: dict[str, Any], code: Callable[[str], str]
 ) -> Iterator[Span]:
     """Yield the spans of a run that jobs have begun with the present settings and code."""
-    for path in sorted((folder / _FOLDER).glob("rounds*-*.json")):
+    for path in sorted((folder / JOBS).glob("rounds*-*.json")):
         if _is_present(path, settings, code("rounds")):
             first, last = map(int, path.stem.removeprefix("rounds").split("-"))
             whole = (folder / round_name(last) / "checkpoint.pt").exists()
@@ -152,7 +138,7 @@ def _is_single(
     folder: Path, settings: dict[str, Any], code: Callable[[str], str], round_: int
 ) -> bool:
     """Tell whether a round was trained by a job, with the present settings and code."""
-    path = folder / round_name(round_) / _FOLDER / "train.json"
+    path = folder / round_name(round_) / JOBS / "train.json"
     return _is_present(path, settings, code("train"))
 
 

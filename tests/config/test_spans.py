@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from salcr import files
 from salcr.config.loading import DEFAULT_CONFIG, merge
 from salcr.config.plan import Plan
-from salcr.config.spans import Span, divide, span_file, span_rules
+from salcr.config.runs import Span, span_file
+from salcr.config.spans import divide, span_rules
 from salcr.config.stages import STAGES
 from salcr.files import read_yaml
 from tests.support.tiny import TINY_CONFIG
