@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from salcr import files
 from salcr.config.plan import Plan
-from salcr.config.runs import JOBS, Span, round_name, span_file, trial_name
+from salcr.config.runs import JOBS, Span, round_name, trial_name
 from salcr.config.schema import Config
 from salcr.config.stages import STAGES
 from salcr.errors import SalcrError

@@ -13,9 +13,8 @@ from pathlib import Path
 from salcr import codehash, files, provenance
 from salcr.config import cli
 from salcr.config.loading import parse_settings
-from salcr.config.runs import round_name
+from salcr.config.runs import Span, round_name, span_file
 from salcr.config.schema import Config
-from salcr.config.spans import Span, span_file
 from salcr.data.store import load_split, preload
 from salcr.log import say
 from salcr.stages import associate, train
