@@ -125,7 +125,7 @@ def test_only_kernels_import_numba() -> None:
 
 
 def test_stages_do_not_import_each_other() -> None:
-    """Code that two stages share is below them."""
+    """Code that two stages share is below them; `rounds` alone imports the two that it runs."""
     stages = {name for name in module_names() if room_of(name) == "stages"}
-    shared = {stage: imported_by(stage) & stages for stage in stages}
-    assert not any(shared.values()), shared
+    shared = {stage: others for stage in stages if (others := imported_by(stage) & stages)}
+    assert shared == {"stages.rounds": {"stages.associate", "stages.train"}}
