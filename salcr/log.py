@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,12 @@ Item = TypeVar("Item")
 
 # Only the log of a finished job has it, in its last line.
 FINISHED = "finished after"
+
+
+def escape_what_cannot_be_printed() -> None:
+    """Let standard output show characters that its encoding lacks as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(message: str) -> None:

@@ -28,22 +28,34 @@ sys.path.insert(0, str(workflow.basedir))
 from salcr import codehash, files
 from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
+from salcr.config.reading import read_configurations
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
+from salcr.log import escape_what_cannot_be_printed
 from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
+escape_what_cannot_be_printed()
 try:
-    PLAN = Plan.from_values(config)
+    # Read again, since Snakemake drops equal keys and takes `{k: 5}` of `--config` for text.
+    PLAN = Plan.from_values(
+        read_configurations(
+            [
+                Path(workflow.basedir, "config/default.yaml"),
+                *workflow.overwrite_configfiles,
+            ],
+            workflow.config_settings.config_args,
+        )
+    )
     CONFIG = PLAN.config
     PLAN.check_named_files()
     ROOT = CONFIG.dataset.root
     READER = READERS[CONFIG.dataset.layout]
     # What preprocess waits for: the marker of synthetic images, or the files that list given ones.
     if CONFIG.dataset.synthetic:
-        SOURCE = [f"{ROOT}/synthesize.json"]
+        SOURCE = [str(Path(ROOT, "synthesize.json"))]
     else:
         SOURCE = raw_files(Path(ROOT), READER.split_files, READER.missing)
     # Not in the process of a job: while others run, files are missing.
@@ -51,6 +63,8 @@ try:
         check_pulled(PLAN.results, PLAN.training_logs())
 except SalcrError as error:
     stop(error)
+except OSError as error:  # such as a folder that may not be read
+    stop(f"{error.filename}: {error.strerror}")
 
 RESULTS = str(PLAN.results)
 DATA = f"{RESULTS}/preprocess"
