@@ -81,7 +81,7 @@ def claim(names: list[str], locks: Path) -> int | None:
     """
     locks.mkdir(mode=0o700, exist_ok=True)
     for index, name in enumerate(names):
-        file = (locks / f"{name.strip()}.lock").open("w")
+        file = (locks / f"{name.strip()}.lock").open("w", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
