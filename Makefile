@@ -23,7 +23,9 @@ help: ## list these commands
 # An environment is complete when it holds a copy of the lock; contents count, not dates.
 .PHONY: venv
 venv: ## install the environment from requirements.lock, unless it is complete
-	@cmp --silent requirements.lock "$$VENV/requirements.lock" && exit; \
+	@case "$$PWD$$VENV" in *:*) \
+		echo "error: PATH takes a colon for the end of a folder: $$PWD, $$VENV"; exit 1;; esac; \
+	cmp --silent requirements.lock "$$VENV/requirements.lock" && exit; \
 	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $(PYTHON) is older than Python 3.11; try make PYTHON=python3.12"; exit 1; }; \
 	echo "installing the locked environment into $$VENV (8 GB, some minutes) ..."; \

@@ -76,9 +76,9 @@ def main() -> int:
 
 def _write(path: Path, **parts: object) -> None:
     """Replace parts of the JSON file; the others are of separate runs."""
-    old = json.loads(path.read_text()) if path.exists() else {}
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**old, **parts}, indent=2))
+    path.write_text(json.dumps({**old, **parts}, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def measure(row: Row) -> Measurement:
 
 def measure_call(compute: Callable[[], Any]) -> tuple[Any, float, float]:
     """Return the result of a computation, its seconds, and its additional peak memory in GB."""
-    _CLEAR.write_text("5")  # resets the peak to the current size
+    _CLEAR.write_text("5", encoding="utf-8")  # resets the peak to the current size
     before = _kilobytes("VmRSS")
     started = time.perf_counter()
     result = compute()
@@ -105,7 +105,7 @@ def run_in_subprocess(words: list[str], threads: int) -> dict[str, float] | None
         [sys.executable, "-m", "benchmarks", *words],
         stdout=subprocess.PIPE,
         env={**os.environ, **dict.fromkeys(variables, str(threads))},
-        text=True,
+        encoding="utf-8",
         check=False,
     )
     if process.returncode:
@@ -115,5 +115,9 @@ def run_in_subprocess(words: list[str], threads: int) -> dict[str, float] | None
 
 
 def _kilobytes(field: str) -> int:
-    (line,) = (line for line in _STATUS.read_text().splitlines() if line.startswith(f"{field}:"))
+    (line,) = (
+        line
+        for line in _STATUS.read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"{field}:")
+    )
     return int(line.split()[1])

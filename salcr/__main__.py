@@ -12,17 +12,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from salcr import __version__, provenance
 from salcr.atomic import remove_unfinished
 from salcr.config import cli
 from salcr.config.loading import DEFAULT_CONFIG, flag_name, parse_settings
+from salcr.config.reading import parse_value, read_configuration
 from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES, Stage
 from salcr.errors import SalcrError, is_out_of_memory
-from salcr.files import read_yaml
-from salcr.log import FINISHED, escape_text, say
+from salcr.log import FINISHED, escape_text, escape_what_cannot_be_printed, say
 
 _COMPLETION = "--print-completion"
 
@@ -30,6 +28,7 @@ _COMPLETION = "--print-completion"
 def main(words: list[str] | None = None) -> int:
     """Run one sub-command; return the exit status."""
     signal.signal(signal.SIGTERM, _stopped)  # first of all: the imports below take seconds
+    escape_what_cannot_be_printed()
     words = sys.argv[1:] if words is None else words
     complete = _COMPLETION in words
     is_script = Path(sys.argv[0]).stem == "salcr"  # else it is the path of this file
@@ -123,7 +122,7 @@ def _less_memory(stage: str) -> str:
 
 def _add_config_flags(parser: argparse.ArgumentParser, stage: Stage) -> None:
     """Add one flag per key of the stage's config sections, with the default of default.yaml."""
-    defaults = read_yaml(DEFAULT_CONFIG)
+    defaults = read_configuration(DEFAULT_CONFIG)
     if stage.seeded:
         parser.add_argument("--seed", type=int, default=defaults["seed"], help="of all randomness")
     for section in stage.sections:
@@ -143,9 +142,9 @@ def _add_config_flags(parser: argparse.ArgumentParser, stage: Stage) -> None:
 
 def _yaml_value(word: str) -> Any:
     try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError:
-        raise argparse.ArgumentTypeError(f"not a value: {word!r}") from None
+        return parse_value(word)
+    except SalcrError as error:
+        raise argparse.ArgumentTypeError(f"not a value: {word!r} ({error})") from None
 
 
 def _settings(stage: Stage, flags: dict[str, Any]) -> Config:

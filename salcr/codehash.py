@@ -41,8 +41,9 @@ _EQUIVALENT = "equivalent_code.csv"
 _COLUMNS = ["module", "code", "counts_as", "reason"]
 # What only carries settings and words between a person and a stage, and hashes, change no result.
 _NO_RESULT = {
-    "codehash", "config.cli", "config.loading", "config.method", "config.schema", "config.section",
-    "config.stages", "config.synthetic", "errors", "log", "provenance", "training.tensorboard",
+    "codehash", "config.cli", "config.loading", "config.method", "config.paths", "config.reading",
+    "config.schema", "config.section", "config.stages", "config.synthetic", "errors", "log",
+    "provenance", "training.tensorboard",
 }  # fmt: skip
 _MESSAGES = {"say", "warn"}
 _WORDS_OF_PROGRESS = {"title", "total"}
@@ -272,7 +273,9 @@ def _export_last_commit(package: Path, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = (getattr(error, "stderr", None) or str(error).encode()).decode().strip()
+        said = (
+            (getattr(error, "stderr", None) or str(error).encode()).decode(errors="replace").strip()
+        )
         raise SalcrError(f"{package}: no commit to compare with, {said}") from None
     zipfile.ZipFile(io.BytesIO(done.stdout)).extractall(folder)
     return folder / package.name

@@ -107,4 +107,4 @@ def _is_unfinished(log: Path) -> bool:
     Snakemake's records do not show it: they are the same for a job that failed and one that
     succeeded.
     """
-    return log.exists() and FINISHED not in log.read_text(errors="replace")
+    return log.exists() and FINISHED not in log.read_text(encoding="utf-8", errors="replace")

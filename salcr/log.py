@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 import unicodedata
@@ -42,6 +43,12 @@ def _is_escaped(character: str) -> bool:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def escape_what_cannot_be_printed() -> None:
+    """Let standard output show characters that its encoding lacks as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def say(message: str) -> None:

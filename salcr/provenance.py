@@ -79,7 +79,8 @@ def _git(*words: str) -> str | None:
     # Without optional locks, jobs that run side by side are not in each other's way.
     command = ["git", "--no-optional-locks", "-C", str(CHECKOUT), *words]
     try:
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+        done = subprocess.run(command, capture_output=True, check=True)
+        return done.stdout.decode(errors="replace").strip()
     except (OSError, subprocess.CalledProcessError):  # git is missing, or this is not a clone
         return None
 
@@ -87,7 +88,7 @@ def _git(*words: str) -> str | None:
 def processor() -> str:
     """Return the model of the CPU; rounding of floating-point sums may depend on it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor()
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

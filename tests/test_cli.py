@@ -72,6 +72,29 @@ def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None
     assert "zsh" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("010", "YAML takes 010 for 8, in base 8; write 10 or 8"),
+        ("1:30", "write 90"),
+        ("1.0", "`synthesize.num_identities` is 1.0: input should be a valid integer; write 1"),
+        ('"12"', "write 12, without quotes"),
+        ("true", "`synthesize.num_identities` is True: input should be a valid integer"),
+    ],
+)
+def test_flags_are_as_strict_as_configurations(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, word: str, message: str
+) -> None:
+    """A value of another type, or one that YAML would misread, is refused; nothing is written."""
+    words = ["synthesize", "--out", str(tmp_path / "out"), "--synthesize-num-identities", word]
+    try:
+        status = main(words)
+    except SystemExit as ended:  # what argparse refuses
+        status = int(ended.code or 0)
+    assert status != 0 and message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_unknown_stage_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """A word that is not a stage exits 2, and the message lists the stages."""
     with pytest.raises(SystemExit) as caught:

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from snakemake.persistence.file import FilePersistence
 
+from salcr.config.loading import DEFAULT_CONFIG, validate
+from salcr.config.reading import merge, read_configuration
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
 from tests.support.plans import REPOSITORY
@@ -29,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilePersistence:
     """
     monkeypatch.chdir(tmp_path)
     lock = {"stages": {"workflow": {"outs": [{"path": "results/regdb"}, {"path": "other"}]}}}
-    Path("dvc.lock").write_text(yaml.safe_dump(lock))
+    Path("dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
     first, _ = CHECKPOINTS
     first.parent.mkdir(parents=True)
     first.touch()
@@ -88,7 +90,7 @@ def test_only_tracked_results_are_guarded(here: FilePersistence) -> None:
 
 def test_a_broken_lock_is_one_message(here: FilePersistence) -> None:
     """A dvc.lock that contains a merge conflict is named."""
-    Path("dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  workflow: [\n")
+    Path("dvc.lock").write_text("stages:\n<<<<<<< HEAD\n  workflow: [\n", encoding="utf-8")
     with pytest.raises(SalcrError, match=r"dvc\.lock: not valid YAML"):
         check_pulled(RESULTS, CHECKPOINTS)
 
@@ -103,6 +105,20 @@ def test_raw_files_are_the_split_files_and_the_record_of_dvc(tmp_path: Path) -> 
     assert raw_files(root, "idx/*.txt", str) == split_files
     Path(f"{root}.dvc").touch()
     assert raw_files(root, "idx/*.txt", str) == [*split_files, f"{root}.dvc"]
+
+
+@pytest.mark.parametrize("root", ["raw", "raw/", "./raw", "other/../raw", "other/.././raw//"])
+def test_every_spelling_of_the_root_finds_the_record_of_dvc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    """The files are the same, by text, for all spellings of the folder in the configuration."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("raw", "other"):
+        Path(name).mkdir()
+    for name in ("raw/a.txt", "raw.dvc"):
+        Path(name).touch()
+    values = merge(read_configuration(DEFAULT_CONFIG), {"dataset": {"root": root}})
+    assert raw_files(Path(validate(values).dataset.root), "*.txt", str) == ["raw/a.txt", "raw.dvc"]
 
 
 def test_missing_raw_files_are_one_message(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Read, merge and check configurations. Does not import torch, so that the Snakefile can use it."""
+"""Check configurations. Does not import torch, so that the Snakefile can use it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import difflib
 import json
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from salcr.config.reading import merge, parse_value
 from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
@@ -24,16 +25,6 @@ STAGE_ONE = ("seed", *STAGES["pretrain"].sections)
 # Variants differ in how they train; the rest they have in common, and an overlay may not change it.
 _TRAINING = {s for name in ("pretrain", "associate", "train") for s in STAGES[name].sections}
 _COMMON = Config.model_fields.keys() - _TRAINING - {"seed", "rounds"}
-
-
-def merge(base: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `base` with the values of `overlay`, merged section by section."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        old = merged.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else value  # type: ignore[arg-type]
-    return merged
 
 
 def validate(values: Mapping[str, Any]) -> Config:
@@ -133,9 +124,10 @@ def parse_settings(stage: str, values: Mapping[str, Any]) -> Config:
 
 
 def _as_word(value: Any) -> str:
-    """Return a word that YAML reads back as the same value."""
-    if isinstance(value, str) and yaml.safe_load(value) == value:
-        return value
+    """Return a word that `parse_value` reads back as the same value."""
+    with suppress(SalcrError):
+        if isinstance(value, str) and parse_value(value) == value:
+            return value
     return json.dumps(value)
 
 
@@ -160,7 +152,24 @@ def _explain(model: type[BaseModel], detail: Any, prefix: str) -> str:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         return f"{name}: {message}" if name else message
-    return f"`{name}` is {detail['input']!r}: {message[0].lower()}{message[1:]}"
+    remedy = _what_to_write(detail["type"], detail["input"])
+    return f"`{name}` is {detail['input']!r}: {message[0].lower()}{message[1:]}{remedy}"
+
+
+_PLAIN: dict[str, list[type]] = {"int_type": [int], "float_type": [int, float], "bool_type": [bool]}
+
+
+def _what_to_write(error: str, value: Any) -> str:
+    """Return how to write a value that was meant rightly and has the wrong type."""
+    if error == "string_type" and not isinstance(value, Mapping | list | None):
+        return "; put it in quotes"
+    if error == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if error in _PLAIN and isinstance(value, str):
+        with suppress(SalcrError):
+            if type(parse_value(value)) in _PLAIN[error]:
+                return f"; write {value}, without quotes"
+    return ""
 
 
 def _sections_with(key: str) -> list[str]:

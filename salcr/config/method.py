@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from salcr.config.paths import PathOfTrial
 from salcr.config.section import Section
 
-Milestones = Field(description="epochs (rounds) of this stage from which the rate is x0.1 again")
+_Number = Annotated[int, Field(ge=0)]
+
+
+def _distinct(milestones: list[int]) -> list[int]:
+    if repeated := [one for one in milestones if milestones.count(one) > 1]:
+        raise ValueError(f"{repeated[0]} is repeated, which would lower the rate twice at once")
+    return milestones
+
+
+Milestones = Annotated[
+    list[_Number],
+    AfterValidator(_distinct),
+    Field(description="epochs (rounds) of this stage from which the rate is x0.1 again"),
+]
 
 
 class Clustering(Section):
@@ -19,12 +33,18 @@ class Clustering(Section):
     eps: float = Field(gt=0, lt=1, description="DBSCAN's radius in Jaccard distance")
     min_samples: int = Field(ge=2, description="DBSCAN's minimum size of a dense region")
 
+    @model_validator(mode="after")
+    def _averages_over_neighbors(self) -> Clustering:
+        if self.k2 > self.k1:
+            raise ValueError(f"k2: {self.k2} is above k1: {self.k1}, and only k1 are searched")
+        return self
+
 
 class Memory(Section):
     """Cluster memories and the softmax over them."""
 
     momentum: float = Field(ge=0, lt=1, description="mu, the weight of the old value")
-    temperature: float = Field(gt=0, le=1, description="tau, divides every cosine")
+    temperature: float = Field(ge=0.001, le=1, description="tau, divides every cosine")
     released_gradient: bool = Field(
         description="stage one: the last view's gradient uses the memory that the other moved"
     )
@@ -55,13 +75,15 @@ class Optimizer(Section):
 class Pretrain(Section):
     """Stage one: contrastive learning within each modality."""
 
-    checkpoint: str | None = Field(description="used instead of stage one; {trial}: the trial")
+    checkpoint: PathOfTrial | None = Field(
+        description="used instead of stage one; {trial}: the trial"
+    )
     epochs: int = Field(ge=1, description="clusterings, each followed by `iterations` steps")
     iterations: int = Field(ge=1, description="steps per epoch")
     clusters: int = Field(ge=1, description="clusters in a batch, per modality")
     instances: int = Field(ge=1, description="images of each cluster in a batch")
     learning_rate: float = Field(gt=0, description="Adam's rate")
-    milestones: list[int] = Milestones
+    milestones: Milestones
     visible_loss: Literal["sum", "mean"] = Field(
         description="how the losses of the plain and the augmented view add up"
     )
@@ -85,7 +107,9 @@ class Associate(Section):
     method: Literal["dagl", "otla", "pgm", "mbccm"] = Field(description="SALCR's dagl, or others'")
     cmfp: bool = Field(description="propagate features across modalities first")
     cmfp_k: int = Field(ge=1, description="largest entries kept per row of a similarity block")
-    sinkhorn_strength: float = Field(gt=0, le=100, description="lambda of the optimal transport")
+    sinkhorn_strength: float = Field(
+        ge=0.001, le=100, description="lambda of the optimal transport"
+    )
     relabel_own_modality: bool = Field(description="as the released code; the paper does not")
 
 
@@ -99,7 +123,7 @@ class Train(Section):
     label_space: Literal["dual", "visible", "infrared"] = Field(
         description="spaces in which both modalities are trained (paper, Table 4)"
     )
-    milestones: list[int] = Milestones
+    milestones: Milestones
 
     @model_validator(mode="after")
     def _labels_are_even(self) -> Train:

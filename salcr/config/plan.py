@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salcr.config.loading import pretraining_owner, validate, variant
+from salcr.config.paths import TRIAL
 from salcr.config.runs import Run, trial_name
-from salcr.config.schema import Config
+from salcr.config.schema import WEIGHTS, Config
 from salcr.errors import SalcrError
 
 
@@ -126,7 +127,7 @@ class Plan:
     def given_checkpoint(self, variant: str, trial: int) -> str | None:
         """Return the checkpoint that takes the place of stage one, if the configuration has one."""
         path = self.variants[variant].pretrain.checkpoint
-        return path.replace("{trial}", str(trial)) if path else None
+        return path.replace(TRIAL, str(trial)) if path else None
 
     def initial_weights(self, variant: str) -> str | None:
         """Return the state dict that stage one is given; None where it needs none.
@@ -146,7 +147,7 @@ class Plan:
             yield NamedFile("transfer.checkpoint", other, "train on that data set first")
         for name, settings in self.variants.items():
             weights = settings.model.weights
-            if weights not in ("imagenet", "random", "synthetic"):
+            if weights not in WEIGHTS:
                 yield NamedFile("model.weights", weights, "correct the key, or put it there")
             for trial in self.config.dataset.trials:
                 if given := self.given_checkpoint(name, trial):
@@ -162,7 +163,11 @@ class Plan:
             SalcrError: one is missing.
         """
         for key, path, remedy in self.named_files():
-            if not Path(path).exists():
+            try:
+                exists = Path(path).exists()
+            except OSError as error:  # such as a folder that may not be read
+                raise SalcrError(f"{key}: {path}: cannot be read ({error.strerror})") from None
+            if not exists:
                 raise SalcrError(f"{key}: {path}: no such file; {remedy}")
 
     def check_trials(self, found: Iterable[int]) -> None:

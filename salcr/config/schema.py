@@ -24,11 +24,13 @@ from salcr.config.method import (
     Pretrain,
     Train,
 )
+from salcr.config.paths import NamedPath, checked_path
 from salcr.config.section import Section
 from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
-NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"  # names become folders and parts of file names
+WEIGHTS = ("imagenet", "random", "synthetic")  # words for model.weights
 
 
 class Dataset(Section):
@@ -36,7 +38,7 @@ class Dataset(Section):
 
     name: str = Field(pattern=NAME, description="names the folder below results/")
     layout: Literal["regdb", "sysu", "llcm"] = Field(description="folder layout of the data set")
-    root: str = Field(min_length=1, description="folder that holds the data set")
+    root: NamedPath = Field(description="folder that holds the data set")
     trials: list[int] = Field(min_length=1, description="splits to run, one training each")
     synthetic: bool = Field(description="true: `synthesize` writes the images to root")
     allow_subset: bool = Field(description="true: accept fewer images than published")
@@ -69,6 +71,12 @@ class Model(Section):
     weights: str = Field(
         min_length=1, description="`imagenet`, `random`, `synthetic`, or a state-dict file"
     )
+
+    @field_validator("weights")
+    @classmethod
+    def _words_are_no_files(cls, weights: str) -> str:
+        path = checked_path(weights)
+        return path if weights in WEIGHTS or path not in WEIGHTS else f"./{path}"
 
     @model_validator(mode="after")
     def _width_fits(self) -> Model:
@@ -110,7 +118,7 @@ class Transfer(Section):
     """A network of another data set, evaluated on this one (paper, Table 16)."""
 
     results: str | None = Field(pattern=NAME, description="folder of that data set in results/")
-    checkpoint: str | None = Field(description="network that `train` wrote there")
+    checkpoint: NamedPath | None = Field(description="network that `train` wrote there")
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Transfer:
@@ -138,8 +146,12 @@ class Plot(Section):
 class Study(Section):
     """Variants compared over the same starts, which are the trials (`snakemake study`)."""
 
-    rows: str | None = Field(description="csv of finished starts; null: study.csv in the results")
-    page: str | None = Field(description="Markdown page whose study table is replaced; null: none")
+    rows: NamedPath | None = Field(
+        description="csv of finished starts; null: study.csv in the results"
+    )
+    page: NamedPath | None = Field(
+        description="Markdown page whose study table is replaced; null: none"
+    )
     starts: dict[str, Positive] = Field(description="variant -> number of trials; others: all")
     compare: dict[str, list[str]] = Field(description="variant -> one or several to compare with")
 
@@ -194,7 +206,9 @@ class Config(Section):
         """Order variants by name, those without changes first, whatever file they are from."""
         for name in variants:
             if not re.fullmatch(NAME, name):
-                raise ValueError(f"{name!r} is not a valid name: use letters, digits, - and _")
+                raise ValueError(
+                    f"{name!r} is not a valid name: use letters, digits, - and _, at most 100"
+                )
         return dict(sorted(variants.items(), key=lambda item: (bool(item[1]), item[0])))
 
     @model_validator(mode="after")
@@ -216,12 +230,11 @@ class Config(Section):
             raise ValueError(f"study.compare: {itself[0]!r} is compared with itself")
         if self.associate.method == "otla" and self.train.label_space != "visible":
             raise ValueError("associate.method: otla needs train.label_space: visible")
-        # The backbone halves the image four times.
-        tokens = math.ceil(self.preprocess.height / 16) * math.ceil(self.preprocess.width / 16)
-        if tokens < self.fgsal.parts:
+        rows = math.ceil(self.preprocess.height / 16)  # the backbone halves the image four times
+        if rows < self.fgsal.parts:
             raise ValueError(
-                f"fgsal.parts: {self.fgsal.parts} stripes do not fit the {tokens} positions of the "
-                "feature map; raise preprocess.height or preprocess.width"
+                f"fgsal.parts: {self.fgsal.parts} stripes do not fit the {rows} rows of the "
+                "feature map; raise preprocess.height"
             )
         return self
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from salcr.config.method import Clustering
 from salcr.errors import SalcrError
-from salcr.log import say
+from salcr.log import say, warn
 from salcr.pseudo_labels.neighbors import nearest_within
 from salcr.pseudo_labels.reciprocal import (
     average_encodings,
@@ -48,6 +48,11 @@ def cluster(
     """
     if len(features) == 0:
         raise SalcrError(f"there are no {modality} images to cluster")
+    if settings.k1 >= len(features):
+        warn(
+            f"{modality}: clustering.k1 is {settings.k1}, but there are only {len(features)} "
+            "images: all are neighbors of each other; lower clustering.k1"
+        )
     if neighbors is None:
         neighbors = nearest_within(features, settings.k1).indices
     distance = jaccard_distance(

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from salcr.config import method as sections
+from salcr.log import warn
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import cluster
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_within, nearest_within_subset
@@ -63,6 +64,12 @@ def label_images(
     rows = {m: features[m][torch.from_numpy(kept[m])] for m in MODALITIES}
     blocks = None
     if settings.cmfp and settings.method == "dagl":
+        for m, own in rows.items():
+            if settings.cmfp_k >= len(own):
+                warn(
+                    f"{m}: associate.cmfp_k is {settings.cmfp_k}, but only {len(own)} images are "
+                    "clustered: features are mixed with all of them; lower associate.cmfp_k"
+                )
         visible, infrared = (
             nearest_within_subset(neighbors[m], rows[m], kept[m], settings.cmfp_k)
             for m in MODALITIES

@@ -29,7 +29,7 @@ from salcr.evaluation.retrieval import (
     retrieval_to_dict,
     squared_euclidean,
 )
-from salcr.log import say
+from salcr.log import say, warn
 from salcr.models.checkpoint import read_model
 from salcr.training import devices, tensorboard
 from salcr.types import evenly_spaced
@@ -89,6 +89,7 @@ def _evaluate(
     seconds: dict[str, dict[str, float]] = {}
     points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
+        _warn_of_sizes(setting, test, settings.evaluate)
         evaluations = {
             name: evaluate_galleries(setting, rank, test)
             for name, rank in _rankings_of(settings.evaluate).items()
@@ -140,6 +141,22 @@ def _rankings_of(settings: schema.Evaluate) -> dict[str, Rank]:
     for name in settings.rerank:
         chosen.update(available[name])
     return chosen
+
+
+def _warn_of_sizes(setting: Setting, test: TestSet, settings: schema.Evaluate) -> None:
+    """Warn of re-rankings whose neighbors are the whole gallery, with the numbers."""
+    size = len(sample_gallery(setting, test.annotations[setting.gallery], draw=0))
+    keys = {
+        "cmfp": ("cmfp_k", max(settings.cmfp_k)),
+        "aim": ("aim_k1", settings.aim_k1),
+        "cmrr": ("cmrr_k", max(settings.cmrr_k)),
+    }
+    for key, k in (keys[name] for name in settings.rerank):
+        if k >= size:
+            warn(
+                f"{setting.name}: evaluate.{key} is {k}, but the gallery has only {size} images: "
+                f"all are neighbors; lower evaluate.{key}"
+            )
 
 
 def _nearest(

@@ -13,12 +13,12 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from salcr import __version__, files
-from salcr.config.loading import DEFAULT_CONFIG, merge
+from salcr.config.loading import DEFAULT_CONFIG
+from salcr.config.reading import read_configurations
 from salcr.config.schema import Config
 from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
-from salcr.files import read_yaml
 from salcr.log import escape_text
 from salcr.provenance import CHECKOUT, processor
 
@@ -104,7 +104,7 @@ def _version(name: str) -> str | None:
 
 def _locked(checkout: Path) -> Iterator[tuple[str, str]]:
     """Yield name and version of the packages that are locked for this platform."""
-    for line in (checkout / "requirements.lock").read_text().splitlines():
+    for line in (checkout / "requirements.lock").read_text(encoding="utf-8").splitlines():
         requirement = Requirement(line)
         if requirement.marker is None or requirement.marker.evaluate():
             yield requirement.name, next(iter(requirement.specifier)).version
@@ -121,7 +121,7 @@ def _data(directory: Path) -> Iterator[str]:
     paths = [DEFAULT_CONFIG] if CHECKOUT is None else sorted((CHECKOUT / "config").glob("*.yaml"))
     seen = set()
     for path in paths:
-        dataset = merge(read_yaml(DEFAULT_CONFIG), read_yaml(path))["dataset"]
+        dataset = read_configurations([DEFAULT_CONFIG, path])["dataset"]
         root = directory / dataset["root"]
         if root in seen:
             continue

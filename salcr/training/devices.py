@@ -131,7 +131,7 @@ def claim(names: list[str], locks: Path) -> int | None:
         if name in _claims:
             return index
     for index, name in enumerate(names):
-        file = (locks / f"{name}.lock").open("w")
+        file = (locks / f"{name}.lock").open("w", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 
@@ -62,6 +63,7 @@ def train_round(
     extracted.clear()
     _require_labels(labels, objective)
     shared = _require_shared_labels(labels, stage.labels)
+    _warn_of_sizes(objective, split.image_size[0], settings)
     sizes = ", ".join(f"{len(rows)} {space}" for space, rows in objective.global_memory.items())
     say(f"first of {stage.iterations} batches; clusters: {sizes}")
     network.train()
@@ -145,6 +147,22 @@ def _require_shared_labels(
                 f"{wanted} of the {num_labels} in train.labels; the batches are smaller"
             )
     return shared
+
+
+def _warn_of_sizes(objective: StageTwoObjective, height: int, settings: Config) -> None:
+    """Warn of settings that the data make meaningless, with the numbers."""
+    rows, k = math.ceil(height / 16), settings.gpcr.k  # the backbone halves the height four times
+    if settings.fgsal.parts > rows:
+        warn(
+            f"fgsal.parts is {settings.fgsal.parts}, but the feature map has {rows} rows: stripes "
+            "are narrower than one; raise preprocess.height"
+        )
+    for space, instances in objective.instances.items():
+        if settings.gpcr.mode != "none" and k >= len(instances):
+            warn(
+                f"{space} space: gpcr.k is {k}, but only {len(instances)} images are clustered: "
+                "all are positives, so the refinement is 0; lower gpcr.k"
+            )
 
 
 def _targets(

@@ -146,7 +146,7 @@ def assert_rankings_keep_the_protocol(data: Path, rankings: Path, layout: str) -
     camera = manifest.set_index(["modality", "row"])["camera"]
     lines = pd.read_csv(data / "identities.csv").query("split == 'test'")
     identity = lines.drop_duplicates(["modality", "row"]).set_index(["modality", "row"])["identity"]
-    settings = json.loads(rankings.read_text())["settings"]
+    settings = json.loads(rankings.read_text(encoding="utf-8"))["settings"]
     for setting in settings.values():
         for one in setting["queries"]:
             asked = setting["query_modality"], one["query"]

@@ -15,7 +15,7 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 def headings(path: Path) -> list[str]:
     """Return the fragments that GitHub assigns to the headings of a page."""
-    titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
 
 

@@ -100,7 +100,7 @@ def test_embed_and_search_show_names(
     assert record.read_text().isascii()
     hits = json.loads(record.read_text())["queries"][0]["hits"]
     assert {Path(hit["path"]) for hit in hits} == {pictures / name for name in names}
-    query.write_text("no picture")
+    query.write_text("no picture", encoding="utf-8")
     assert tiny.run("search", *words) == 1
     assert r"two\nlines\u202e.bmp: cannot be decoded" in faults.the_error(capsys.readouterr().err)
 

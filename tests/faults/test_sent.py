@@ -25,9 +25,9 @@ FREE = {"dataset.root", "model.weights", "pretrain.checkpoint", "transfer.checkp
 
 
 def holds_any_text(annotation: object) -> bool:
-    """Return whether a type admits arbitrary strings, including inside lists and unions."""
+    """Return whether a type admits arbitrary strings, also inside lists, unions and annotations."""
     inside = typing.get_args(annotation) if typing.get_origin(annotation) in (
-        list, typing.Union, types.UnionType,
+        list, typing.Annotated, typing.Union, types.UnionType,
     ) else (annotation,)  # fmt: skip
     return any(one is str or (one is not annotation and holds_any_text(one)) for one in inside)
 

@@ -47,7 +47,7 @@ def snakemake_in_fork(
     """
     address = f"{_server('snakemake')}/socket"
     executable = f"{_server('salcr')}/python" if jobs else sys.executable
-    with tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         streams = [output.fileno()] * 2
         status = fork_client.run_in_fork(
             address, [*words], streams, environment, executable=executable

@@ -33,8 +33,8 @@ def clone(tmp_path: Path) -> Path:
     return folder
 
 
-def make(folder: Path, *words: str) -> str:
-    """Run make in a folder and return its output; it must succeed."""
+def make(folder: Path, *words: str, succeeds: bool = True) -> str:
+    """Run make in a folder and return its output; it must succeed, or fail."""
     # without the variables of an enclosing make, whose VENV would take precedence
     hidden = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV", "PYTEST_XDIST_WORKER"}
     done = subprocess.run(
@@ -46,7 +46,7 @@ def make(folder: Path, *words: str) -> str:
         check=False,
         env={name: value for name, value in os.environ.items() if name not in hidden},
     )
-    assert done.returncode == 0, done.stdout
+    assert (done.returncode == 0) == succeeds, done.stdout
     return done.stdout
 
 
@@ -60,6 +60,13 @@ def test_the_demo_runs_where_the_path_holds_a_blank_and_a_quote(clone: Path) -> 
     assert "mAP" in make(clone, *words)
     assert (clone / "results/tiny/figures/cmc.pdf").stat().st_size > 5000
     assert "Nothing to be done" in make(clone, *words)
+
+
+@pytest.mark.parametrize(("name", "words"), [("a:b", []), ("clone", ["VENV=/a:b"])])
+def test_a_colon_in_a_path_is_refused(clone: Path, name: str, words: list[str]) -> None:
+    """PATH cannot hold such a folder, so another Python would be used without a word."""
+    folder = clone.rename(clone.with_name(name))
+    assert "error: PATH takes a colon" in make(folder, "venv", *words, succeeds=False)
 
 
 def test_an_environment_elsewhere_is_used(clone: Path, tmp_path: Path) -> None:

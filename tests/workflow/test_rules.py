@@ -19,14 +19,14 @@ SNAKEFILES = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "workflow/rules").
 
 def shell_lines(path: Path) -> list[str]:
     """Return the quoted lines of all shell blocks of a Snakefile."""
-    blocks = re.findall(r'^( +)shell:\n((?:\1    ".*"\n)+)', path.read_text(), re.M)
+    blocks = re.findall(r'^( +)shell:\n((?:\1    ".*"\n)+)', path.read_text(encoding="utf-8"), re.M)
     return [line.strip().strip('"') for _, block in blocks for line in block.splitlines()]
 
 
 @pytest.mark.parametrize("path", SNAKEFILES, ids=lambda path: path.name)
 def test_shell_blocks_have_a_flag_a_line_and_no_function_is_unnamed(path: Path) -> None:
     """Changes of a command are readable line by line; functions have a name and a docstring."""
-    assert not re.search(r"\blambda\b", path.read_text())
+    assert not re.search(r"\blambda\b", path.read_text(encoding="utf-8"))
     for line in shell_lines(path):
         assert line.count("--") <= 1, line
 

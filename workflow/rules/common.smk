@@ -28,25 +28,36 @@ sys.path.insert(0, str(workflow.basedir))
 from salcr import codehash, files
 from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
+from salcr.config.reading import read_configurations
 from salcr.config.runs import round_name
 from salcr.config.spans import span_rules
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
-from salcr.log import escape_text
+from salcr.log import escape_text, escape_what_cannot_be_printed
 from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
+escape_what_cannot_be_printed()
 try:
-    PLAN = Plan.from_values(config)
+    # Read again, since Snakemake drops equal keys and takes `{k: 5}` of `--config` for text.
+    PLAN = Plan.from_values(
+        read_configurations(
+            [
+                Path(workflow.basedir, "config/default.yaml"),
+                *workflow.overwrite_configfiles,
+            ],
+            workflow.config_settings.config_args,
+        )
+    )
     CONFIG = PLAN.config
     PLAN.check_named_files()
     ROOT = CONFIG.dataset.root
     READER = READERS[CONFIG.dataset.layout]
     # What preprocess waits for: the marker of synthetic images, or the files that list given ones.
     if CONFIG.dataset.synthetic:
-        SOURCE = [f"{ROOT}/synthesize.json"]
+        SOURCE = [str(Path(ROOT, "synthesize.json"))]
     else:
         SOURCE = raw_files(Path(ROOT), READER.split_files, READER.missing)
         PLAN.check_trials(READER.find_trials(map(Path, SOURCE)))
@@ -56,6 +67,8 @@ try:
     SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
 except SalcrError as error:
     stop(error)
+except OSError as error:  # such as a folder that may not be read
+    stop(f"{error.filename}: {error.strerror}")
 
 # What a profile sets for `rounds` and `evaluate` counts for the rules of spans, too.
 set_resources = workflow.resource_settings.overwrite_resources

@@ -3,7 +3,7 @@ if CONFIG.dataset.synthetic:
 
     rule synthesize:
         output:
-            marker=f"{ROOT}/synthesize.json",
+            marker=SOURCE[0],
         log:
             f"{LOG}/synthesize.log",
         benchmark:

@@ -32,4 +32,4 @@ def environment(lock: str) -> str:
 
 if __name__ == "__main__":
     lock, target = map(Path, sys.argv[1:])
-    target.write_text(environment(lock.read_text()))
+    target.write_text(environment(lock.read_text(encoding="utf-8")), encoding="utf-8")

@@ -68,7 +68,7 @@ class SyntheticRegdb:
                     unseen = people.unseen(trial)[modality]
                     _write_index(path, self, people, modality, identities, unseen)
         if people.unpaired:
-            (root / UNPAIRED).write_text("training people may lack a modality\n")
+            (root / UNPAIRED).write_text("training people may lack a modality\n", encoding="utf-8")
 
 
 class SyntheticSysu:
@@ -101,7 +101,7 @@ class SyntheticSysu:
         (root / "exp").mkdir(exist_ok=True)
         for word, identities in groups.items():
             numbers = ",".join(str(identity + 1) for identity in sorted(identities))
-            (root / "exp" / f"{word}_id.txt").write_text(numbers + "\n")
+            (root / "exp" / f"{word}_id.txt").write_text(numbers + "\n", encoding="utf-8")
 
 
 class SyntheticLlcm:
@@ -178,4 +178,4 @@ def _write_index(
         if identity not in unseen
         for index in range(people.images_per_identity)
     ]
-    path.write_text("".join(lines))
+    path.write_text("".join(lines), encoding="utf-8")
