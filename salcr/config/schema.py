@@ -28,6 +28,7 @@ from salcr.config.section import Section
 from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
+MAX_THREADS = 1024  # more than any machine has cores
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
 
 
@@ -155,14 +156,21 @@ class Compute(Section):
     """Where jobs run. Affects their results by floating-point rounding only."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU if there is one")
-    threads: int = Field(ge=1, description="CPU threads of a training or evaluation job")
+    threads: int = Field(
+        ge=1, le=MAX_THREADS, description="CPU threads of a training or evaluation job"
+    )
     keep_optimizer_states: bool = Field(description="false: deleted after the next round")
 
 
-class Config(Section):
-    """The whole configuration file."""
+class Seeded(Section):
+    """What begins the configuration, and the settings of a stage with random numbers."""
 
     seed: int = Field(ge=0, lt=2**31, description="of all random numbers")
+
+
+class Config(Seeded):
+    """The whole configuration file."""
+
     rounds: int = Field(ge=0, le=999, description="rounds of stage two; 0 stops after stage one")
     evaluate_every: int = Field(ge=1, description="rounds between evaluations")
     dataset: Dataset

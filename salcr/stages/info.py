@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from salcr import __version__, files
+from salcr.config import table_kinds
 from salcr.config.loading import DEFAULT_CONFIG, merge
 from salcr.config.schema import Config
 from salcr.datasets.counts import deviations
@@ -148,7 +149,11 @@ def _weights(directory: Path) -> Iterator[str]:
 def _results(directory: Path) -> Iterator[str]:
     tables = sorted(directory.glob("results/*/summary.csv"))
     for path in tables:
-        summary = files.read_table(path)
+        try:
+            summary = files.read_table(path, table_kinds.SUMMARY)
+        except SalcrError as error:
+            yield str(error)
+            continue
         last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
         count = int(last["num_trials"])
         yield (

@@ -28,6 +28,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     A folder that an earlier call wrote is replaced; any other is refused.
     """
     out: Path = arguments.out
+    if Path.cwd().is_relative_to(out.absolute().resolve()):
+        raise SalcrError(
+            f"--out {out}: the command runs in this folder, which it would replace; name another "
+            "one, such as people"
+        )
     if out.exists() and any(out.iterdir()):
         _remove_own(out)
     sizes = settings.synthesize.model_dump()

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from salcr import files
+from salcr.config import table_kinds
 from salcr.reporting.figures.style import (
     AMBER,
     BLACK,
@@ -43,7 +44,7 @@ def plot_tsne(sources: Sources) -> Figure:
     """
     figure, grid = make_panels(len(sources.files), height=_PANEL)
     for axes, (name, path) in zip(grid, sources.by_name().items(), strict=True):
-        table = files.read_table(path)
+        table = files.read_table(path, table_kinds.TSNE)
         numbers = {one: number for number, one in enumerate(sorted(table["identity"].unique()))}
         closest = _ONE_NUMBER * (table[["x", "y"]].max() - table[["x", "y"]].min()).max()
         for one, lines in table.groupby("identity"):
@@ -71,7 +72,7 @@ def plot_tsne(sources: Sources) -> Figure:
 
 def plot_cluster_centers(sources: Sources) -> Figure:
     """Return the clusters' centers in the plane before and after CMFP, lines between a person's."""
-    table = sources.table()
+    table = sources.table(table_kinds.CENTERS)
     figure, grid = make_panels(2, height=_PANEL)
     for axes, when in zip(grid, ("before", "after"), strict=True):
         lines = table[table["when"] == when]
