@@ -137,13 +137,13 @@ def _stopped(number: int, _: object) -> None:
 def _less_memory(arguments: argparse.Namespace) -> str:
     """Return what to lower so that a stage needs less memory."""
     threads, cores = getattr(arguments, "threads", 1), os.cpu_count() or 1
-    if threads > cores:
-        return f"lower compute.threads (--threads), {threads} on {cores} cores"
-    batches = {
+    keys = [f"compute.threads ({threads} on {cores} cores)"] if threads > cores else []
+    own = {
         "pretrain": "pretrain.clusters or pretrain.instances",
         "train": "train.labels or train.instances",
+        "synthesize": "synthesize.num_identities",
     }
-    keys = [batches[arguments.stage]] if arguments.stage in batches else []
+    keys += [own[arguments.stage]] if arguments.stage in own else []
     if hasattr(arguments, "data"):  # the size of the images is that of the stored ones
         keys.append("preprocess.height and preprocess.width")
     lower = f"lower {', or '.join(keys)}" if keys else "use a machine, or a GPU, with more"

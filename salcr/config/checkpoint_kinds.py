@@ -23,7 +23,7 @@ class Shape(Content):
 class Checkpoint(Content):
     """A network and its origin."""
 
-    title = "the checkpoint.pt of a round, a network"
+    title = "the checkpoint.pt of a round, which holds a network"
     round: Whole
     trial: Whole
     image_size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] | None = None

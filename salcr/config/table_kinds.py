@@ -4,52 +4,81 @@ from __future__ import annotations
 
 from salcr.config.kinds import Table
 
-_NETWORKS = {"stage": ("pretrain", "salcr")}
+_SCORED = ("variant", "setting", "rerank")
+_STAGES = {"stage": ("pretrain", "salcr")}
 _MODALITIES = {"modality": ("visible", "infrared")}
-_SETTING = ("variant", "setting", "rerank")
 _SCORES = ("rank1", "rank10", "rank20", "map", "minp")
+
 SUMMARY = Table(
-    "the summary.csv that `aggregate` writes", _SETTING,
-    [f"{score}_{kind}" for score in _SCORES for kind in ("mean", "std")], ["num_trials"], _NETWORKS,
-)  # fmt: skip
+    "the summary.csv that `aggregate` writes",
+    words=_SCORED,
+    numbers=[f"{score}_{kind}" for score in _SCORES for kind in ("mean", "std")],
+    wholes=["num_trials"],
+    choices=_STAGES,
+)
 TRIALS = Table(
-    "the trials.csv that `aggregate` writes", _SETTING, ["rank1", "map", "minp"],
-    ["round", "trial", "draw"], _NETWORKS,
-)  # fmt: skip
-CMC = Table("the cmc.csv that `aggregate` writes", _SETTING, ["mean"], ["rank"], _NETWORKS)
+    "the trials.csv that `aggregate` writes",
+    words=_SCORED,
+    numbers=["rank1", "map", "minp"],
+    wholes=["round", "trial", "draw"],
+    choices=_STAGES,
+)
+CMC = Table(
+    "the cmc.csv that `aggregate` writes",
+    words=_SCORED,
+    numbers=["mean"],
+    wholes=["rank"],
+    choices=_STAGES,
+)
 QUALITIES = Table(
-    "the label_quality.csv that `aggregate` writes", ["variant"],
-    ["ari", "ami", "fmi", "v_measure"], ["round", "trial"], {"space": ("visible", "infrared")},
-)  # fmt: skip
+    "the label_quality.csv that `aggregate` writes",
+    words=["variant"],
+    numbers=["ari", "ami", "fmi", "v_measure"],
+    wholes=["round", "trial"],
+    choices={"space": ("visible", "infrared")},
+)
 LOSSES = Table(
-    "the losses.csv that `aggregate` writes", ["variant"], ["total"], ["trial", "step"], _NETWORKS
+    "the losses.csv that `aggregate` writes",
+    words=["variant"],
+    numbers=["total"],
+    wholes=["trial", "step"],
+    choices=_STAGES,
 )
 EPOCHS = Table(
-    "the losses.csv that `pretrain` writes", numbers=["learning_rate", "total"], wholes=["epoch"],
-    may_be_empty=True,
-)  # fmt: skip
+    "the losses.csv that `pretrain` writes",
+    numbers=["learning_rate", "total"],
+    wholes=["epoch"],
+    may_be_empty=True,  # where a given network takes the place of stage one
+)
 ROUND = Table(
     "the losses.csv that `train` writes", numbers=["learning_rate", "total"], wholes=["round"]
 )
 PROVENANCE = Table(
-    "the provenance.csv that `provenance` writes", ["commit", "device", "machine", "finished"],
-    ["seconds"], ["trial"],
-)  # fmt: skip
+    "the provenance.csv that `provenance` writes",
+    words=["commit", "device", "machine", "finished"],
+    numbers=["seconds"],
+    wholes=["trial"],
+)
 TSNE = Table(
-    "the tsne.csv that `analyze` writes", numbers=["x", "y"], wholes=["identity"],
+    "the tsne.csv that `analyze` writes",
+    numbers=["x", "y"],
+    wholes=["row", "identity"],
     choices=_MODALITIES,
-)  # fmt: skip
+)
 CENTERS = Table(
-    "the cluster_centers.csv that `cluster-centers` writes", numbers=["x", "y"],
+    "the cluster_centers.csv that `cluster-centers` writes",
+    numbers=["x", "y"],
     wholes=["identity", "nearest_identity"],
     choices={**_MODALITIES, "when": ("before", "after")},
-)  # fmt: skip
+)
 PUBLISHED = Table(
-    "the csv of published figures", ["source", "variant", "dataset", "setting"],
-    ["rank1", "map", "minp"],
-)  # fmt: skip
+    "the csv of published figures",
+    words=["source", "variant"],
+    texts=["dataset", "setting"],
+    numbers=["rank1", "map", "minp"],
+)
 PAPER = Table("a csv that `tables` writes", choices={"status": ("run", "not run")})
-BENCHMARK = Table("a benchmark that Snakemake writes", ["max_rss"], ["s"])
+BENCHMARK = Table("a benchmark that Snakemake writes", words=["max_rss"], numbers=["s"])
 INDEXED = Table(
-    "the files.csv that `embed` writes", ["file"], wholes=["folder"], choices=_MODALITIES
+    "the files.csv that `embed` writes", texts=["file"], wholes=["folder"], choices=_MODALITIES
 )

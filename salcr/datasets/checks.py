@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -43,13 +44,19 @@ def read_index(path: Path) -> list[IndexLine]:
 
     Raises:
         SalcrError: the file cannot be read or is empty, or a line is malformed, leaves the
-            folder of the data set, or lists an image again.
+            folder of the data set, has backslashes, or lists an image again.
     """
     lines: dict[str, IndexLine] = {}
     for number, line in read_lines(path):
         *name, label = line.rsplit(maxsplit=1)
         if not name or not label.isdecimal():
             raise SalcrError(f"{path}, line {number}: expected `path label`, not {line!r}")
+        if "\\" in name[0]:
+            raise SalcrError(
+                f"{path}, line {number}: {name[0]} has backslashes, as paths on Windows have; "
+                "replace all of the file by /, for example with: "
+                f"sed -i 's|\\\\|/|g' {shlex.quote(str(path))}"
+            )
         file = PurePosixPath(name[0])
         if file.is_absolute() or ".." in file.parts:
             raise SalcrError(f"{path}, line {number}: {file} points outside the data set")

@@ -20,7 +20,7 @@ from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.files import read_yaml
-from salcr.provenance import CHECKOUT, processor
+from salcr.provenance import CHECKOUT, git_refusal, processor
 
 _PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "snakemake", "dvc")
 _TOOLS = {"git": "versions of code and data", "sbatch": "submits to SLURM", "dot": "draws --dag"}
@@ -111,6 +111,8 @@ def _tools() -> Iterator[str]:
     for tool, purpose in _TOOLS.items():
         path = shutil.which(tool)
         yield f"{tool} ({purpose}): {path or 'not found'}"
+    if (refusal := git_refusal()) is not None:
+        yield refusal
 
 
 def _data(directory: Path) -> Iterator[str]:
