@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,14 @@ class Kind(Protocol):
 
     def check(self, path: Path, content: Any, hint: str, /) -> None:
         """Raise a SalcrError, with the hint, if the content of the file is something else."""
+
+
+class TableKind(Kind, Protocol):
+    """What a table must hold."""
+
+    @property
+    def words(self) -> Collection[str]:
+        """Return the columns that are read as text."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,7 +140,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_table(
-    path: Path, kind: Kind, *, separator: str = ",", hint: str = RERUN_HINT
+    path: Path, kind: TableKind, *, separator: str = ",", hint: str = RERUN_HINT
 ) -> pd.DataFrame:
     """Return a CSV file's content, all columns.
 
@@ -147,7 +155,10 @@ def read_table(
             or there are no lines.
     """
     complaint = f"is not {kind.title}, or damaged; {hint}"
-    table: pd.DataFrame = read(path, lambda: pd.read_csv(path, sep=separator), complaint)
+    types = dict.fromkeys(kind.words, str)
+    table: pd.DataFrame = read(
+        path, lambda: pd.read_csv(path, sep=separator, dtype=types), complaint
+    )
     kind.check(path, table, hint)
     return table
 

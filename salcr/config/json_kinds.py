@@ -9,13 +9,13 @@ from pydantic import StrictBool as Flag
 from pydantic import StrictStr as Text
 
 from salcr.config.kinds import Content, Number, Sections, Whole
+from salcr.config.schema import Layout
 
 Filled = Annotated[Text, Field(min_length=1)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 Seconds = Annotated[float, Field(strict=True, ge=0)]
 Modality = Literal["visible", "infrared"]
-Layout = Literal["regdb", "sysu", "llcm"]
 Sizes = Annotated[dict[Literal["parameters", "macs"], Whole], Field(min_length=2)]
 
 

@@ -57,8 +57,9 @@ class Table(NamedTuple):
     title: str
     """Such a file, and the stage that writes it."""
     words: Collection[str] = ()
-    """Of any type: a variant may be called 1."""
-    texts: Collection[str] = ()
+    """Read as text, since a variant may be called 1; none is missing."""
+    others: Collection[str] = ()
+    """Of any type."""
     numbers: Collection[str] = ()
     """A number may be missing."""
     wholes: Collection[str] = ()
@@ -81,17 +82,19 @@ class Table(NamedTuple):
             raise _refusal(path, self.title, complaint, hint)
 
     def _complaints(self, table: pd.DataFrame) -> Iterator[str]:
-        columns = [*self.words, *self.texts, *self.numbers, *self.wholes, *self.choices]
+        columns = [*self.words, *self.others, *self.numbers, *self.wholes, *self.choices]
         yield from (f"has no column {name}" for name in columns if name not in table)
         if table.empty:
             yield from () if self.may_be_empty else ("has no lines",)
             return
-        for name in self.texts:
-            if not table[name].map(lambda value: isinstance(value, str)).all():
-                yield f"column {name} does not hold words"
+        for name in self.words:
+            if table[name].isna().any():
+                yield f"column {name} lacks a word"
         for name in self.numbers:
             if not is_numeric_dtype(table[name]) or is_bool_dtype(table[name]):
                 yield f"column {name} does not hold numbers"
+            elif name.endswith("_std") and (table[name] < 0).any():
+                yield f"column {name} holds negative numbers"
         for name in self.wholes:
             if not is_integer_dtype(table[name]):
                 yield f"column {name} does not hold whole numbers"

@@ -28,6 +28,7 @@ from salcr.config.section import Section
 from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
+Layout = Literal["regdb", "sysu", "llcm"]
 MAX_THREADS = 1024  # more than any machine has cores
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"  # names become folders
 
@@ -36,7 +37,7 @@ class Dataset(Section):
     """The images and their folder."""
 
     name: str = Field(pattern=NAME, description="names the folder below results/")
-    layout: Literal["regdb", "sysu", "llcm"] = Field(description="folder layout of the data set")
+    layout: Layout = Field(description="folder layout of the data set")
     root: str = Field(min_length=1, description="folder that holds the data set")
     trials: list[int] = Field(min_length=1, description="splits to run, one training each")
     synthetic: bool = Field(description="true: `synthesize` writes the images to root")

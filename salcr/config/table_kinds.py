@@ -55,7 +55,8 @@ ROUND = Table(
 )
 PROVENANCE = Table(
     "the provenance.csv that `provenance` writes",
-    words=["commit", "device", "machine", "finished"],
+    words=["finished"],
+    others=["commit", "device", "machine"],
     numbers=["seconds"],
     wholes=["trial"],
 )
@@ -73,12 +74,11 @@ CENTERS = Table(
 )
 PUBLISHED = Table(
     "the csv of published figures",
-    words=["source", "variant"],
-    texts=["dataset", "setting"],
+    words=["source", "variant", "dataset", "setting"],
     numbers=["rank1", "map", "minp"],
 )
 PAPER = Table("a csv that `tables` writes", choices={"status": ("run", "not run")})
-BENCHMARK = Table("a benchmark that Snakemake writes", words=["max_rss"], numbers=["s"])
+BENCHMARK = Table("a benchmark that Snakemake writes", others=["max_rss"], numbers=["s"])
 INDEXED = Table(
-    "the files.csv that `embed` writes", texts=["file"], wholes=["folder"], choices=_MODALITIES
+    "the files.csv that `embed` writes", words=["file"], wholes=["folder"], choices=_MODALITIES
 )

@@ -270,9 +270,13 @@ def words_of(name: str, folder: Path, out: Path, flags: Flags | None = None) -> 
     """
     words = [name.split()[0]]
     for flag, value in (COMMANDS[name].flags if flags is None else flags).items():
-        several = value if type(value) in (tuple, list) else [value]
-        words += [flag] * bool(flag) + [_word(one, folder, out) for one in several]
+        words += [flag] * bool(flag) + [_word(one, folder, out) for one in several(value)]
     return words
+
+
+def several(value: object) -> list[object]:
+    """Return the values of a flag."""
+    return [*value] if isinstance(value, list) or type(value) is tuple else [value]
 
 
 def _word(value: object, folder: Path, out: Path) -> str:
