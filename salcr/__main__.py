@@ -29,7 +29,26 @@ def main(words: list[str] | None = None) -> int:
     """Run one sub-command; return the exit status."""
     signal.signal(signal.SIGTERM, _stopped)  # first of all: the imports below take seconds
     escape_what_cannot_be_printed()
-    words = sys.argv[1:] if words is None else words
+    if words is None and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _stopped)  # Ctrl-C
+    try:
+        try:
+            return _run(sys.argv[1:] if words is None else words)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # Python would do so at its end, and print a traceback
+    except OSError as error:  # of standard output
+        if error.errno is None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # its reader has ended, as with `| head`
+            return 128 + signal.SIGPIPE
+        print(f"error: standard output: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _run(words: list[str]) -> int:
+    """Run one sub-command; return the exit status."""
     complete = _COMPLETION in words
     is_script = Path(sys.argv[0]).stem == "salcr"  # else it is the path of this file
     parser = argparse.ArgumentParser(
@@ -57,9 +76,10 @@ def main(words: list[str] | None = None) -> int:
     if complete:
         print(_completion(parser, stages, words[-1]))
         return 0
-    arguments = parser.parse_args(words)
     started = time.monotonic()
+    arguments = argparse.Namespace()
     try:
+        arguments = parser.parse_args(words)
         stage = commands[arguments.stage]
         cli.refuse_overwriting(arguments, stage.writes)
         settings = _settings(stage, vars(arguments))
@@ -72,9 +92,12 @@ def main(words: list[str] | None = None) -> int:
         if isinstance(error, SalcrError):
             message = str(error)
         elif is_out_of_memory(error):
-            message = f"out of memory: {_less_memory(arguments.stage)} ({error})"
-        elif isinstance(error, OSError) and error.filename is not None:
-            message = f"{os.fsdecode(error.filename)}: {error.strerror}"
+            message = (
+                f"out of memory: {_less_memory(arguments)} ({str(error) or type(error).__name__})"
+            )
+        elif isinstance(error, OSError) and error.errno and not isinstance(error, BrokenPipeError):
+            named = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
+            message = f"{named}{error.strerror}"
         else:
             raise
         print(f"error: {escape_text(message)}", file=sys.stderr)
@@ -97,8 +120,8 @@ def _completion(parser: argparse.ArgumentParser, stages: Any, shell: str) -> str
     return shtab.complete(parser, shell)
 
 
-def _stopped(*_: object) -> None:
-    """End the job at once, without its temporary files: SLURM's time is up.
+def _stopped(number: int, _: object) -> None:
+    """End the job at once, without its temporary files: SLURM's time is up, or Ctrl-C.
 
     Not by an exception. Raised wherever the signal comes, it would be lost in the callback of a
     weak reference, or end native code that is being imported with an abort.
@@ -106,25 +129,35 @@ def _stopped(*_: object) -> None:
     remove_unfinished()
     with suppress(OSError):  # standard error may be closed
         # Not print: the signal may have come while it was printing.
-        os.write(2, b"stopped by SIGTERM; run the same command to resume\n")
-    os._exit(128 + signal.SIGTERM)  # the status that shells give
+        name = signal.Signals(number).name
+        os.write(2, f"stopped by {name}; run the same command to resume\n".encode())
+    os._exit(128 + number)  # the status that shells give
 
 
-def _less_memory(stage: str) -> str:
-    """Return which keys to lower so that a stage needs less memory."""
-    batches = {
+def _less_memory(arguments: argparse.Namespace) -> str:
+    """Return what to lower so that a stage needs less memory."""
+    threads, cores = getattr(arguments, "threads", 1), os.cpu_count() or 1
+    keys = [f"compute.threads ({threads} on {cores} cores)"] if threads > cores else []
+    own = {
         "pretrain": "pretrain.clusters or pretrain.instances",
         "train": "train.labels or train.instances",
+        "synthesize": "synthesize.num_identities",
     }
-    lower = f"lower {batches[stage]}, or " if stage in batches else "lower "
-    return f"{lower}preprocess.height and preprocess.width; bfloat16 (numerics.autocast) halves it"
+    keys += [own[arguments.stage]] if arguments.stage in own else []
+    if hasattr(arguments, "data"):  # the size of the images is that of the stored ones
+        keys.append("preprocess.height and preprocess.width")
+    lower = f"lower {', or '.join(keys)}" if keys else "use a machine, or a GPU, with more"
+    halves = "numerics" in STAGES[arguments.stage.replace("-", "_")].sections
+    return lower + ("; bfloat16 (numerics.autocast) halves it" if halves else "")
 
 
 def _add_config_flags(parser: argparse.ArgumentParser, stage: Stage) -> None:
     """Add one flag per key of the stage's config sections, with the default of default.yaml."""
     defaults = read_configuration(DEFAULT_CONFIG)
     if stage.seeded:
-        parser.add_argument("--seed", type=int, default=defaults["seed"], help="of all randomness")
+        parser.add_argument(
+            "--seed", type=_yaml_value, default=defaults["seed"], help="of all randomness"
+        )
     for section in stage.sections:
         model = section_model(section)
         group = parser.add_argument_group(f"config section `{section}`", model.__doc__)

@@ -121,6 +121,32 @@ def locked(path: Path) -> Iterator[None]:
         os.close(handle)
 
 
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which is made if it does not exist.
+
+    Raises:
+        SalcrError: another process holds it, or it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise SalcrError(f"{folder}: cannot be written ({error.strerror or error})") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SalcrError(
+                f"{folder}: another process is writing to it; wait for it, or choose another folder"
+            ) from None
+        except OSError:  # a network file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
 # The lock on a temporary shows that its writer is alive: the system releases it however a process
 # ends. On a network file system without locks, leftovers stay.
 

@@ -39,10 +39,12 @@ from salcr.errors import SalcrError
 PACKAGE = Path(__file__).parent
 _EQUIVALENT = "equivalent_code.csv"
 _COLUMNS = ["module", "code", "counts_as", "reason"]
-# What only carries settings and words between a person and a stage, and hashes, change no result.
+# What carries settings and words between a person and a stage, hashes, or refuses files changes no
+# result.
 _NO_RESULT = {
-    "codehash", "config.cli", "config.loading", "config.method", "config.paths", "config.reading",
-    "config.schema", "config.section", "config.stages", "config.synthetic", "errors", "log",
+    "codehash", "config.checkpoint_kinds", "config.cli", "config.json_kinds", "config.kinds",
+    "config.loading", "config.method", "config.paths", "config.reading", "config.schema",
+    "config.section", "config.stages", "config.synthetic", "config.table_kinds", "errors", "log",
     "provenance", "training.tensorboard",
 }  # fmt: skip
 _MESSAGES = {"say", "warn"}

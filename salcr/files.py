@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,25 @@ from salcr.errors import SalcrError, is_out_of_memory
 RERUN_HINT = "delete it and run snakemake again"
 _CHUNK = 1 << 20
 _CHECKSUM = "checksum"
+
+
+class Kind(Protocol):
+    """What a file must hold; see config/kinds.py."""
+
+    @property
+    def title(self) -> str:
+        """Return what such a file is."""
+
+    def check(self, path: Path, content: Any, hint: str, /) -> None:
+        """Raise a SalcrError, with the hint, if the content of the file is something else."""
+
+
+class TableKind(Kind, Protocol):
+    """What a table must hold."""
+
+    @property
+    def words(self) -> Collection[str]:
+        """Return the columns that are read as text."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,30 +61,41 @@ def write_plain_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
-def read_json(path: Path, *, hint: str = RERUN_HINT) -> dict[str, Any]:
+def read_json(path: Path, kind: Kind | None = None, *, hint: str = RERUN_HINT) -> dict[str, Any]:
     """Return the values in a JSON file that `write_json` wrote, without the checksum.
 
     Args:
         path: file to read.
+        kind: what it must hold; None for anything.
         hint: what the user should do if it is damaged.
 
     Raises:
-        SalcrError: the file is missing or damaged.
+        SalcrError: the file is missing or damaged, or holds something else.
     """
-    value = _read_json(path, f"is not valid JSON; {hint}")
+    title = "JSON" if kind is None else kind.title
+    value = _read_json(path, f"is not {title}, or damaged; {hint}")
     checksum = value.pop(_CHECKSUM, None) if isinstance(value, dict) else None
     if checksum != text_crc32(json.dumps(value)):
-        raise SalcrError(f"{path}: is damaged or of another version; {hint}")
+        raise SalcrError(f"{path}: is not {title}, or damaged or of another version; {hint}")
+    if kind is not None:
+        kind.check(path, value, hint)
     return dict(value)
 
 
-def read_foreign_json(path: Path) -> Any:
+def read_foreign_json(path: Path, kind: Kind | None = None) -> Any:
     """Return the value in a JSON file without a checksum.
 
+    Args:
+        path: file to read.
+        kind: what it must hold; None for anything.
+
     Raises:
-        SalcrError: the file is missing or is not JSON.
+        SalcrError: the file is missing, is not JSON, or holds something else.
     """
-    return _read_json(path, "is not valid JSON")
+    value = _read_json(path, "is not valid JSON")
+    if kind is not None:
+        kind.check(path, value, RERUN_HINT)
+    return value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -110,19 +140,41 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_table(
-    path: Path, columns: list[str] | None = None, *, separator: str = ","
+    path: Path, kind: TableKind, *, separator: str = ",", hint: str = RERUN_HINT
 ) -> pd.DataFrame:
-    """Return a CSV file's columns: the named ones in that order, or all.
+    """Return a CSV file's content, all columns.
+
+    Args:
+        path: file to read.
+        kind: what it must hold.
+        separator: of the columns.
+        hint: what the user should do if it is damaged.
+
+    Raises:
+        SalcrError: the file is missing or is not CSV, a column is missing or holds something else,
+            or there are no lines.
+    """
+    complaint = f"is not {kind.title}, or damaged; {hint}"
+    types = dict.fromkeys(kind.words, str)
+    table: pd.DataFrame = read(
+        path, lambda: pd.read_csv(path, sep=separator, dtype=types), complaint
+    )
+    kind.check(path, table, hint)
+    return table
+
+
+def read_columns(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Return the named columns of a CSV file whose content has a checksum, in that order.
 
     Raises:
         SalcrError: the file is missing, is not CSV, or lacks a column.
     """
     table = read(
         path,
-        lambda: pd.read_csv(path, usecols=columns, sep=separator),
+        lambda: pd.read_csv(path, usecols=columns),
         f"is not the expected table; {RERUN_HINT}",
     )
-    return table if columns is None else table[columns]
+    return table[columns]
 
 
 def map_array(path: Path) -> NDArray[Any]:

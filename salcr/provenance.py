@@ -5,6 +5,7 @@ These are kept apart from the results, so that equal results remain equal bytes.
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from salcr import __version__, codehash, files
+from salcr.log import warn
 
 _PARENT = Path(__file__).parent.parent
 CHECKOUT = _PARENT if (_PARENT / "Snakefile").is_file() else None
@@ -56,11 +58,38 @@ def describe_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> 
         "seed": settings.get("seed"),
         "config": config,
         "code": codehash.stage_hash(stage),
-        **_commit(),
+        **_commit_or_warning(),
         **_facts,
         "machine": f"{platform.system()} {platform.machine()}, {processor()}",
         "versions": _versions(),
     }
+
+
+def _commit_or_warning() -> dict[str, Any]:
+    """Return the commit; warn if there is one that git does not say."""
+    commit = _commit()
+    if commit["commit"] is None and (refusal := git_refusal()) is not None:
+        warn(refusal)
+    return commit
+
+
+def git_refusal() -> str | None:
+    """Return why git does not say the commit of a clone that another user owns, and its remedy.
+
+    None if it does, if git is missing, and outside a clone.
+    """
+    if CHECKOUT is None:
+        return None
+    command = ["git", "-C", str(CHECKOUT), "rev-parse"]
+    try:
+        done = subprocess.run(command, capture_output=True, env={**os.environ, "LC_ALL": "C"})
+    except OSError:
+        return None
+    lines = done.stderr.decode(errors="replace").splitlines()
+    remedy = next((line.strip() for line in lines if "safe.directory" in line), None)
+    if remedy is None:
+        return None
+    return f"{CHECKOUT}: belongs to another user, so git does not say its commit; run: {remedy}"
 
 
 def _commit() -> dict[str, Any]:

@@ -86,7 +86,7 @@ def test_an_unwritable_path_is_named(tmp_path: Path) -> None:
         (files.map_array, "no array"),
         (tensor_files.read_checkpoint, "no zip"),
         (tensor_files.read_state_dict, "no zip"),
-        (lambda path: files.read_table(path, ["x"]), "a,b\n1,2\n"),
+        (lambda path: files.read_columns(path, ["x"]), "a,b\n1,2\n"),
     ],
 )
 def test_missing_and_damaged_files_are_named(tmp_path: Path, reader, content: str) -> None:
@@ -106,7 +106,7 @@ def test_round_trips(tmp_path: Path) -> None:
     assert np.array_equal(files.map_array(tmp_path / "a.npy"), array)
     table = pd.DataFrame({"x": [0.1, 1 / 3], "y": ["a", "b"]})
     files.write_table(tmp_path / "t.csv", table)
-    assert files.read_table(tmp_path / "t.csv", ["y", "x"]).equals(table[["y", "x"]])
+    assert files.read_columns(tmp_path / "t.csv", ["y", "x"]).equals(table[["y", "x"]])
     tensor_files.write_checkpoint(tmp_path / "c.pt", {"state": {"w": torch.eye(2)}, "round": 3})
     checkpoint = tensor_files.read_checkpoint(tmp_path / "c.pt")
     assert checkpoint["round"] == 3 and torch.equal(checkpoint["state"]["w"], torch.eye(2))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 import torch
 
+from salcr.__main__ import _less_memory
 from salcr.errors import is_out_of_memory
 from salcr.models.network import Network
 from salcr.models.tensor_files import read_checkpoint, write_checkpoint
@@ -49,6 +51,28 @@ def test_running_out_of_memory_names_the_key_to_lower(
     assert "error: out of memory" in text and key in text and str(error) in text
     assert "Traceback" not in text
     assert not out.exists() and not (tmp_path / "round01/checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "data", "threads", "advice"),
+    [
+        ("train", True, 3, "lower compute.threads (3 on 2 cores), or train.labels"),
+        ("evaluate", True, 2, "lower preprocess.height and preprocess.width; bfloat16"),
+        ("label-quality", True, 1, "lower preprocess.height and preprocess.width"),
+        ("embed", False, 2, "use a machine, or a GPU, with more; bfloat16 (numerics.autocast)"),
+        ("synthesize", False, 1, "lower synthesize.num_identities"),
+        ("aggregate", False, 1, "use a machine, or a GPU, with more"),
+    ],
+)
+def test_the_advice_fits_the_stage(
+    monkeypatch: pytest.MonkeyPatch, stage: str, data: bool, threads: int, advice: str
+) -> None:
+    """Only keys that the stage has are named, and more threads than cores come first."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    words = {"stage": stage, "threads": threads, **({"data": Path()} if data else {})}
+    text = _less_memory(argparse.Namespace(**words))
+    assert text.startswith(advice)
+    assert ("bfloat16" in text) == (stage in ("train", "evaluate", "embed"))
 
 
 def test_torch_says_so_on_a_cpu_too():

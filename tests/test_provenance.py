@@ -15,6 +15,8 @@ from salcr.config.loading import DEFAULT_CONFIG, merge, validate, variant
 from salcr.files import read_yaml
 from tests.support import tiny
 
+COMMIT = ["-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty", "-m", "first"]
+
 
 def read(finished_run: Path, name: str) -> dict[str, object]:
     """Return the provenance of a variant's first trial."""
@@ -88,6 +90,32 @@ def test_commit_and_whether_its_files_are_as_committed(
     assert provenance._commit() == {"commit": commit, "clean": False}
     monkeypatch.setattr(provenance, "CHECKOUT", None)  # installed without the repository
     assert provenance._commit() == {"commit": None, "clean": None}
+
+
+def test_a_clone_of_another_user_is_named_with_git_s_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Git does not say its commit: one warning in the log of a job, and a line of `info`."""
+    clone, home = tmp_path / "clone", tmp_path / "home"
+    for words in (["init", "-q", str(clone)], ["-C", str(clone), *COMMIT]):
+        subprocess.run(["git", *words], check=True)
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(provenance, "CHECKOUT", clone)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    job = provenance.describe_job("plot", {}, seconds=1.0)
+    assert (job["commit"], job["clean"]) == (None, None)
+    warning, remedy = (
+        f"{clone}: belongs to another user",
+        "git config --global --add safe.directory",
+    )
+    text = capsys.readouterr().err
+    assert text.count(warning) == 1 and f"{remedy} {clone}" in text
+    assert tiny.run("info", "--directory", tmp_path) == 0
+    assert f"{remedy} {clone}" in capsys.readouterr().out
+    subprocess.run([*remedy.split(), str(clone)], check=True)
+    head = provenance.describe_job("plot", {}, seconds=1.0)["commit"]
+    assert head is not None and len(head) == 40 and not capsys.readouterr().err
 
 
 def test_jobs_of_different_settings_are_refused(

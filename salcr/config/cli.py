@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from salcr.config.runs import Run
+from salcr.config.schema import MAX_THREADS
 from salcr.errors import SalcrError
 
 _WRITTEN_BY_ALL = ("job", "curves")
@@ -17,15 +21,67 @@ _WRITTEN_BY_ALL = ("job", "curves")
 _WHOLE_FOLDERS = ("data", "other", "index")
 
 
-def positive_integer(word: str) -> int:
-    """Return the integer that a word of the command line holds, at least 1.
+class Integer(argparse.Action):
+    """A flag that holds one integer or several, each in a range.
 
-    Raises:
-        argparse.ArgumentTypeError: it is not a positive integer.
+    Args:
+        least: smallest one.
+        most: largest one.
+        words: other arguments of argparse.Action.
     """
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"{word!r} is not a positive integer")
-    return int(word)
+
+    def __init__(self, *, least: int = 1, most: int = 2**31 - 1, **words: Any) -> None:
+        super().__init__(type=int, **words)
+        self.range = range(least, most + 1)
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: Any, name: str | None = None
+    ) -> None:
+        """Store the value.
+
+        Raises:
+            SalcrError: it is out of range.
+        """
+        for value in values if isinstance(values, list) else [values]:
+            if value not in self.range:
+                least, most = self.range[0], self.range[-1]
+                raise SalcrError(f"{name} {value}: must be a whole number from {least} to {most}")
+        setattr(namespace, self.dest, values)
+
+
+def matching(pattern: str, meaning: str) -> Callable[[str], str]:
+    """Return the type of a flag whose word matches a pattern."""
+
+    def checked(word: str) -> str:
+        if not re.fullmatch(pattern, word):
+            raise argparse.ArgumentTypeError(f"{word!r} is not {meaning}")
+        return word
+
+    return checked
+
+
+def json_of(kind: Any, meaning: str) -> Callable[[str], Any]:
+    """Return the type of a flag that holds a value as JSON.
+
+    Args:
+        kind: type of the value.
+        meaning: what it is, for the message that another one is refused with.
+    """
+
+    def parsed(word: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_json(word, strict=True)
+        except ValidationError:
+            raise argparse.ArgumentTypeError(f"{word!r} is not {meaning}") from None
+
+    return parsed
+
+
+def _run(word: str) -> Run:
+    try:
+        return Run.parse(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{word!r}: {error}") from None
 
 
 def refuse_overwriting(arguments: argparse.Namespace, writes: Collection[str]) -> None:
@@ -90,7 +146,9 @@ def _places(arguments: dict[str, Any]) -> Iterator[_Place]:
 def add_split(parser: argparse.ArgumentParser) -> None:
     """Add --data and --trial."""
     parser.add_argument("--data", type=Path, required=True, help="folder that preprocess wrote")
-    parser.add_argument("--trial", type=int, required=True, help="number of the split, from 1")
+    parser.add_argument(
+        "--trial", action=Integer, required=True, help="number of the split, from 1"
+    )
 
 
 def add_compute(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +157,7 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if any"
     )
     parser.add_argument(
-        "--threads", type=positive_integer, default=1, help="CPU threads (default: 1)"
+        "--threads", action=Integer, most=MAX_THREADS, default=1, help="CPU threads (default: 1)"
     )
 
 
@@ -114,13 +172,11 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder of the data set's results")
     parser.add_argument(
         "--runs",
-        type=Run.parse,
+        type=_run,
         nargs="+",
         required=True,
         metavar="VARIANT:OWNER:ROUNDS",
         help="variants, whose stage one they share, and their rounds of stage two",
     )
-    parser.add_argument("--trials", type=int, nargs="+", required=True, help="trials to read")
-    parser.add_argument(
-        "--every", type=positive_integer, default=1, help="rounds between evaluations"
-    )
+    parser.add_argument("--trials", action=Integer, nargs="+", required=True, help="trials to read")
+    parser.add_argument("--every", action=Integer, default=1, help="rounds between evaluations")

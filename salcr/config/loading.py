@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from salcr.config.reading import merge, parse_value
-from salcr.config.schema import Config, section_model
+from salcr.config.schema import Config, Seeded, section_model
 from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
 
@@ -119,7 +119,7 @@ def parse_settings(stage: str, values: Mapping[str, Any]) -> Config:
         for section in STAGES[stage].sections
     }
     if STAGES[stage].seeded:
-        settings["seed"] = values["seed"]
+        settings |= dict(_validate(Seeded, {"seed": values["seed"]}))
     return Config.model_construct(**settings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,9 +28,15 @@ class Run(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Run:
-        """Return the run that is written as `variant:owner:rounds`."""
-        variant, owner, rounds = text.split(":")
-        return cls(variant, owner, int(rounds))
+        """Return the run that is written as `variant:owner:rounds`.
+
+        Raises:
+            ValueError: it is written otherwise.
+        """
+        match = re.fullmatch(r"([\w-]+):([\w-]+):(\d{1,3})", text, re.ASCII)
+        if match is None:
+            raise ValueError("must be VARIANT:OWNER:ROUNDS, with two names and a number")
+        return cls(match[1], match[2], int(match[3]))
 
     def __str__(self) -> str:
         """Return `variant:owner:rounds`."""

@@ -29,6 +29,8 @@ from salcr.config.section import Section
 from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
+Layout = Literal["regdb", "sysu", "llcm"]
+MAX_THREADS = 1024  # more than any machine has cores
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"  # names become folders and parts of file names
 WEIGHTS = ("imagenet", "random", "synthetic")  # words for model.weights
 
@@ -37,7 +39,7 @@ class Dataset(Section):
     """The images and their folder."""
 
     name: str = Field(pattern=NAME, description="names the folder below results/")
-    layout: Literal["regdb", "sysu", "llcm"] = Field(description="folder layout of the data set")
+    layout: Layout = Field(description="folder layout of the data set")
     root: NamedPath = Field(description="folder that holds the data set")
     trials: list[int] = Field(min_length=1, description="splits to run, one training each")
     synthetic: bool = Field(description="true: `synthesize` writes the images to root")
@@ -167,15 +169,22 @@ class Compute(Section):
     """Where jobs run. Affects their results by floating-point rounding only."""
 
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto: a GPU if there is one")
-    threads: int = Field(ge=1, description="CPU threads of a training or evaluation job")
+    threads: int = Field(
+        ge=1, le=MAX_THREADS, description="CPU threads of a training or evaluation job"
+    )
     rounds_per_job: Positive | Literal["all"] = Field(description="rounds that one job computes")
     keep_optimizer_states: bool = Field(description="false: deleted after the next round")
 
 
-class Config(Section):
-    """The whole configuration file."""
+class Seeded(Section):
+    """What begins the configuration, and the settings of a stage with random numbers."""
 
     seed: int = Field(ge=0, lt=2**31, description="of all random numbers")
+
+
+class Config(Seeded):
+    """The whole configuration file."""
+
     rounds: int = Field(ge=0, le=999, description="rounds of stage two; 0 stops after stage one")
     evaluate_every: int = Field(ge=1, description="rounds between evaluations")
     dataset: Dataset

@@ -67,7 +67,7 @@ def read_labels(
     Raises:
         SalcrError: the file is damaged, or of another trial or data set.
     """
-    table = files.read_table(path, [*COLUMNS, _CHECKSUM])
+    table = files.read_columns(path, [*COLUMNS, _CHECKSUM])
     if set(table["trial"]) != {trial}:
         raise SalcrError(f"{path}: does not hold labels of trial {trial}; run associate for it")
     lines = {modality: table[table["modality"] == modality] for modality in MODALITIES}

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salcr import files
+from salcr.config.json_kinds import Preprocessed
 from salcr.errors import SalcrError
 from salcr.types import MODALITIES, Integers
 
@@ -102,9 +103,9 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     Raises:
         SalcrError: a file is missing, damaged or of another data set, or the trial is unknown.
     """
-    summary = files.read_json(folder / SUMMARY, hint=PREPROCESS_HINT)
+    summary = read_summary(folder)
     _check(folder / MANIFEST, summary)
-    table = files.read_table(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
+    table = files.read_columns(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
     sides: dict[str, Images] = {}
     for modality in MODALITIES:
@@ -154,13 +155,13 @@ def _copy_to_device(images: Images, device: torch.device) -> Images:
     return replace(images, preloaded=copy)
 
 
-def read_data_hash(folder: Path) -> str:
-    """Return the hash of the data set that is stored in a folder.
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Return layout, shapes and hashes of the data set that is stored in a folder.
 
     Raises:
         SalcrError: the summary is missing or damaged.
     """
-    return str(files.read_json(folder / SUMMARY, hint=PREPROCESS_HINT)["data_hash"])
+    return files.read_json(folder / SUMMARY, Preprocessed, hint=PREPROCESS_HINT)
 
 
 def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers]:
@@ -169,9 +170,9 @@ def load_identities(path: Path, *, trial: int, split: str) -> dict[str, Integers
     Raises:
         SalcrError: the file is missing, damaged or of another data set than the summary beside it.
     """
-    summary = files.read_json(path.with_name(SUMMARY), hint=PREPROCESS_HINT)
+    summary = read_summary(path.parent)
     _check(path, summary)
-    table = files.read_table(path, IDENTITY_COLUMNS)
+    table = files.read_columns(path, IDENTITY_COLUMNS)
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
     return {
         modality: chosen.loc[chosen["modality"] == modality, "identity"].to_numpy(np.int64)

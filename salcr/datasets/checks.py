@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -79,7 +80,7 @@ def read_index(path: Path, split: str) -> list[IndexLine]:
 
     Raises:
         SalcrError: the file cannot be read or is empty, or a line is malformed, leaves the
-            folder of the data set, or lists an image again.
+            folder of the data set, has backslashes, or lists an image again.
     """
     lines: dict[str, IndexLine] = {}
     for number, text in read_lines(path):
@@ -89,7 +90,11 @@ def read_index(path: Path, split: str) -> list[IndexLine]:
         if not name or not (word.isdecimal() or is_unknown):
             raise SalcrError(f"{place}: expected `path label`, not {text!r}")
         if "\\" in name[0]:
-            raise SalcrError(f"{place}: {name[0]} has backslashes; separate folders by /")
+            raise SalcrError(
+                f"{place}: {name[0]} has backslashes, as paths on Windows have; "
+                "replace all of the file by /, for example with: "
+                f"sed -i 's|\\\\|/|g' {shlex.quote(str(path))}"
+            )
         file = PurePosixPath(name[0])
         if file.is_absolute() or ".." in file.parts:
             raise SalcrError(f"{place}: {file} points outside the data set")

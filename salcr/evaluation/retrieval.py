@@ -14,9 +14,10 @@ from salcr.datasets.protocol import Annotations, Setting, sample_gallery
 from salcr.evaluation.metrics import Retrieval, retrieval_metrics
 from salcr.models.features import mirrored_features
 from salcr.models.network import Network
-from salcr.types import MODALITIES, Floats, Integers
+from salcr.types import MODALITIES, Floats, Integers, evenly_spaced
 
 RANKS = 20
+_NUM_NEAREST = 10
 Rank = Callable[[Floats, Floats], Floats]
 """Function of query features [Q, C] and gallery features [G, C] that returns distances [Q, G]."""
 
@@ -80,6 +81,46 @@ def evaluate_galleries(
         seconds.append(time.perf_counter() - started)
         metrics.append(_evaluate_gallery(setting, distance, test, positions))
     return metrics, float(np.mean(seconds))
+
+
+def nearest_images(
+    setting: Setting, split: Split, test: TestSet, *, count: int
+) -> list[dict[str, object]]:
+    """Return evenly spaced queries with the ten nearest images of the first gallery.
+
+    Images that the protocol excludes for a query are left out.
+
+    Args:
+        setting: the protocol.
+        split: the test images.
+        test: their features and annotations.
+        count: number of queries.
+
+    Returns:
+        plain values of each query: the row of `query` in the array of its modality, those of the
+        `gallery` images, and which of these are `right`, of the same person.
+    """
+    queries, images = split.images[setting.query], split.images[setting.gallery]
+    chosen = np.array(evenly_spaced(len(queries), count))
+    positions = sample_gallery(setting, test.annotations[setting.gallery], draw=0)
+    distance = squared_euclidean(
+        test.features[setting.query][chosen], test.features[setting.gallery][positions]
+    )
+    query_annotations = test.annotations[setting.query].at(chosen)
+    gallery_annotations = test.annotations[setting.gallery].at(positions)
+    if setting.excludes is not None:
+        distance[setting.excludes(query_annotations, gallery_annotations)] = np.inf
+    rankings: list[dict[str, object]] = []
+    for query, identity, row in zip(chosen, query_annotations.identity, distance, strict=True):
+        order = np.argsort(row, kind="stable")[: min(_NUM_NEAREST, np.isfinite(row).sum())]
+        rankings.append(
+            {
+                "query": int(queries.rows[query]),
+                "gallery": images.rows[positions[order]].tolist(),
+                "right": (gallery_annotations.identity[order] == identity).tolist(),
+            }
+        )
+    return rankings
 
 
 def retrieval_to_dict(metrics: Retrieval) -> dict[str, object]:

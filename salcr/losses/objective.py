@@ -86,7 +86,7 @@ class StageTwoObjective:
         """
         tau = self.memory.temperature
         losses = {
-            "global": _sum(
+            "global": add_up(
                 cluster_loss(
                     features.global_features[rows],
                     self.global_memory[s],
@@ -98,7 +98,7 @@ class StageTwoObjective:
             )
         }
         if self.fgsal.enabled:
-            losses["part"] = _sum(
+            losses["part"] = add_up(
                 cluster_loss(rows, self.part_memory[side, space], target, tau)
                 for side, space, rows, target in self._parts(features, labels)
             )
@@ -168,10 +168,11 @@ class StageTwoObjective:
             if mode in ("both", "part"):
                 memory = self.part_instances[space]
                 losses.append(refinement.refine_parts(nearest, features.parts, memory, tau))
-        return _sum(losses)
+        return add_up(losses)
 
 
-def _sum(terms: Iterable[Tensor]) -> Tensor:
+def add_up(terms: Iterable[Tensor]) -> Tensor:
+    """Return the sum of scalars; at least one."""
     return torch.stack(list(terms)).sum()
 
 

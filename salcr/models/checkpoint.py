@@ -10,15 +10,14 @@ import numpy as np
 import torch
 
 from salcr import __version__, files
+from salcr.config.checkpoint_kinds import Checkpoint
 from salcr.config.schema import Config, Numerics
 from salcr.data.store import Split
 from salcr.errors import SalcrError
 from salcr.log import warn
 from salcr.models import tensor_files
 from salcr.models.features import to_device
-from salcr.models.network import Network
-
-_REQUIRED_KEYS = {"round", "trial", "data_hash", "model", "state"}
+from salcr.models.network import Network, misfits
 
 
 def write_model(
@@ -86,6 +85,14 @@ def read_model(
             training on one split and testing on another would inflate the results.
     """
     network, checkpoint = read_network(path, device, numerics)
+    check_training_images(path, checkpoint, split=split, trial=trial)
+    return network, checkpoint
+
+
+def check_training_images(
+    path: Path, checkpoint: dict[str, Any], *, split: Split, trial: int
+) -> None:
+    """Refuse a checkpoint of other training images; arguments and errors as of `read_model`."""
     if checkpoint["data_hash"] is None:
         warn(f"{path}: imported, so its training images cannot be checked")
     for name, wanted in (("trial", trial), ("data_hash", split.data_hash)):
@@ -94,7 +101,6 @@ def read_model(
                 f"{path}: was trained on {name} {checkpoint[name]}, not on {wanted}; a model may "
                 "only be used with the split that it was trained on"
             )
-    return network, checkpoint
 
 
 def read_network(
@@ -103,16 +109,23 @@ def read_network(
     """Return what `read_model` returns, without a check of the training images.
 
     Raises:
-        SalcrError: the file is damaged or does not hold a network.
+        SalcrError: the file is damaged or does not hold a network, or its tensors are not those of
+            the network that it describes.
     """
-    checkpoint = tensor_files.read_checkpoint(path, device)
-    if not checkpoint.keys() >= _REQUIRED_KEYS:
+    checkpoint = tensor_files.read_checkpoint(path, Checkpoint, device)
+    shape = {name: checkpoint["model"][name] for name in ("backbone", "width", "num_parts")}
+    try:
+        with torch.device("meta"):  # no memory, no random numbers
+            network = Network(**shape)
+    except (KeyError, ValueError) as error:  # an unknown backbone, or a width that it cannot have
+        raise SalcrError(f"{path}: describes no network: {shape} ({error})") from None
+    if names := misfits(network, checkpoint["state"]):
         raise SalcrError(
-            f"{path}: does not hold a network; give the checkpoint.pt of a round. If this is one, "
+            f"{path}: does not fit the network that it describes, {shape}: {len(names)} parameters "
+            f"are missing, unknown or of another shape or type, the first {names[0]}; "
             f"{files.RERUN_HINT}"
         )
-    network = Network(**checkpoint["model"])
-    network.load_state_dict(checkpoint["state"])
+    network.load_state_dict(checkpoint["state"], assign=True)
     return to_device(network, device, numerics), checkpoint
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -137,6 +137,24 @@ class Network(nn.Module):
 
     def _apply_neck(self, parts: Tensor) -> Tensor:
         return self.part_neck(parts.flatten(1)).unflatten(1, (self.num_parts, -1))
+
+
+def misfits(network: Network, state: Mapping[str, Any]) -> list[str]:
+    """Return the names of a state's entries that the network lacks or has otherwise, or that miss.
+
+    Args:
+        network: may be on the device "meta".
+        state: name -> tensor.
+    """
+    wanted = network.state_dict()
+
+    def fits(name: str) -> bool:
+        mine, other = wanted.get(name), state.get(name)
+        if not (isinstance(mine, Tensor) and isinstance(other, Tensor)):
+            return False
+        return mine.shape == other.shape and mine.dtype == other.dtype
+
+    return [name for name in dict.fromkeys([*wanted, *state]) if not fits(name)]
 
 
 def generalized_mean(feature_map: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from salcr.errors import SalcrError
-from salcr.models.network import Network
+from salcr.models.network import Network, misfits
 from salcr.models.resnet import ARCHITECTURES
 
 _WIDTH = 64  # of all networks of the released code
@@ -59,18 +59,18 @@ def build_network(state: dict[str, Tensor], source: Path) -> Network:
             f"{source}: not a checkpoint of the released SALCR code: it has no "
             "attn_pool.part_tokens"
         )
-    misfits = {}
+    unfit = {}
     for backbone in ARCHITECTURES:
         with torch.device("meta"):  # no memory, no random numbers
             network = Network(backbone=backbone, width=_WIDTH, num_parts=len(tokens))
-        misfits[backbone] = _misfits(network, state)
-        if not misfits[backbone]:
+        unfit[backbone] = misfits(network, state)
+        if not unfit[backbone]:
             network.load_state_dict(state, assign=True)
             return network
-    backbone, names = min(misfits.items(), key=lambda item: len(item[1]))
+    backbone, names = min(unfit.items(), key=lambda item: len(item[1]))
     raise SalcrError(
         f"{source}: does not fit a known backbone; for the closest, {backbone}, {len(names)} "
-        f"parameters are missing, unknown or of another shape: {', '.join(names[:3])} ..."
+        f"parameters are missing, unknown or of another shape or type: {', '.join(names[:3])} ..."
     )
 
 
@@ -82,12 +82,3 @@ def _new_name(name: str) -> str | None:
         if name.startswith(old):
             return new + name.removeprefix(old)
     return None
-
-
-def _misfits(network: Network, state: dict[str, Tensor]) -> list[str]:
-    wanted = {name: value.shape for name, value in network.state_dict().items()}
-    return [
-        name
-        for name in [*wanted, *(name for name in state if name not in wanted)]
-        if name not in state or name not in wanted or state[name].shape != wanted[name]
-    ]

@@ -33,11 +33,18 @@ def write_checkpoint(path: Path, checkpoint: dict[str, Any]) -> None:
             raise (error.__context__ or error) from None
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def read_checkpoint(
+    path: Path, kind: files.Kind | None = None, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
     """Return a checkpoint; only tensors and plain values are unpickled, never code.
 
+    Args:
+        path: file to read.
+        kind: what it must hold; None for anything.
+        device: device of its tensors.
+
     Raises:
-        SalcrError: the file is missing, damaged, or not a checkpoint of this project.
+        SalcrError: the file is missing, damaged, or not a checkpoint of this kind.
     """
     checkpoint = files.read(
         path,
@@ -49,6 +56,8 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
             f"{path}: not a checkpoint of this version; if the workflow wrote it, {RERUN_HINT}; "
             "convert one of the released code with `python -m salcr import-checkpoint`"
         )
+    if kind is not None:
+        kind.check(path, checkpoint, RERUN_HINT)
     return checkpoint
 
 

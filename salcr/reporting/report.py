@@ -40,7 +40,8 @@ def benchmarks_by_stage(folder: Path, trials: Sequence[Trial]) -> dict[str, list
     for path in sorted(folder.rglob("*.tsv")):
         stage = path.relative_to(folder).parts[0].removesuffix(".tsv")
         run, _, round_ = path.stem.partition("-round")
-        is_current = "-trial" not in run or int(round_ or 0) <= last.get(run, -1)
+        number = int(round_) if round_.isdecimal() else 0
+        is_current = "-trial" not in run or number <= last.get(run, -1)
         if is_current and stage in STAGES:
             jobs.setdefault(stage, []).append(path)
     return jobs
@@ -209,7 +210,7 @@ def _differences(trial: Trial, first: Trial) -> str:
         f"{section}.{key}: {value}".replace(".:", ":")
         for section, values in config.items()
         for key, value in values.items()
-        if section in other and other[section][key] != value
+        if section in other and other[section].get(key) != value
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from salcr.errors import SalcrError
 from salcr.reporting import tables
 from salcr.reporting.paper import RERANKINGS, SIZES, SIZES_OF, Ours, Table, Transferred
 from salcr.reporting.tables import Line, Score, Sheet
@@ -35,7 +36,7 @@ class Results(NamedTuple):
     """Are they all images of the published data set?"""
     departures: Sequence[str]
     """The settings that are not the paper's."""
-    matches: Mapping[str, Mapping[str, list[str]]]
+    matches: Mapping[str, Mapping[str, Sequence[str]]]
     """Source of a table -> row -> variant and stage."""
     trials: pd.DataFrame
     """The last evaluation of each variant and stage: a line per setting, trial and gallery."""
@@ -124,7 +125,12 @@ def _transferred(ours: Transferred, setting: str, results: Results) -> pd.DataFr
         return pd.DataFrame()
     if setting.startswith(_FIRST_TRIAL) and transfer["trial"] != 1:
         return pd.DataFrame()
-    galleries = transfer["settings"][setting.removeprefix(_FIRST_TRIAL)]["none"]
+    setting = setting.removeprefix(_FIRST_TRIAL)
+    if setting not in transfer["settings"]:
+        raise SalcrError(
+            f"--transfer: holds no scores of {setting}; give the json of this data set"
+        )
+    galleries = transfer["settings"][setting]["none"]
     return pd.DataFrame(
         {"rank1": 100 * one["cmc"][0], "map": 100 * one["map"], "minp": 100 * one["minp"]}
         for one in galleries

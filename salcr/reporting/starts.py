@@ -17,9 +17,12 @@ import pandas as pd
 
 from salcr import files
 from salcr.atomic import locked
+from salcr.config.json_kinds import Start
 from salcr.config.plan import Plan
 from salcr.config.stages import STAGES
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
+from salcr.errors import SalcrError
+from salcr.log import warn
 from salcr.provenance import COMMIT_DIGITS
 
 ROW = "study_row.json"  # of a start, in the folder of its variant and trial
@@ -106,6 +109,9 @@ def rows_of(
         metrics: of the last round; a setting's galleries are averaged.
         jobs: what is known about each job, as their json has it.
         data_hash: of the stored data set.
+
+    Raises:
+        SalcrError: no job has a seed.
     """
 
     def distinct(values: Iterable[Any]) -> str:
@@ -122,8 +128,10 @@ def rows_of(
         "torch": distinct(job["versions"]["torch"] for job in jobs),
         "seconds": round(sum(job["seconds"] for job in jobs if job["stage"] in _TRAINING), 1),
     }
-    seed = next(job["seed"] for job in jobs if job["seed"] is not None)
-    start = {"variant": variant, "seed": seed, "trial": metrics["trial"]}
+    seeds = [job["seed"] for job in jobs if job["seed"] is not None]
+    if not seeds:
+        raise SalcrError("--jobs: none has a seed; give the records of pretrain and train too")
+    start = {"variant": variant, "seed": seeds[0], "trial": metrics["trial"]}
     return [
         {**start, "setting": setting, **_percent(rankings["none"]), **facts}
         for setting, rankings in metrics["settings"].items()
@@ -189,6 +197,9 @@ def needed_starts(
     Raises:
         SalcrError: the file of a start is damaged.
     """
+    trials, counts = plan.config.dataset.trials, plan.config.study.starts
+    if more := [f"{name}: {count}" for name, count in counts.items() if count > len(trials)]:
+        warn(f"study.starts: more than the {len(trials)} of dataset.trials ({', '.join(more)})")
     found = defaultdict(set)
     for start, setting in zip(_starts(rows), rows["setting"], strict=True):
         found[start].add(setting)
@@ -242,7 +253,7 @@ def read_start(path: Path) -> list[Row]:
     Raises:
         SalcrError: it is missing or damaged.
     """
-    return list(files.read_json(path)["rows"])
+    return list(files.read_json(path, Start)["rows"])
 
 
 def write_start(path: Path, rows: Sequence[Row]) -> None:

@@ -55,7 +55,7 @@ def read_embedder(path: Path, device: torch.device, numerics: Numerics) -> Embed
         SalcrError: the file is damaged, or does not hold a network and the size of its images.
     """
     network, checkpoint = read_network(path, device, numerics)
-    if "image_size" not in checkpoint:
+    if checkpoint.get("image_size") is None:
         raise SalcrError(
             f"{path}: is by an older version and does not hold the size of its images; run the "
             "workflow (or import-checkpoint) again"

@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 
 from salcr import files
+from salcr.config import table_kinds
+from salcr.config.json_kinds import Index
 from salcr.errors import SalcrError
 from salcr.types import Floats, Integers
 
@@ -124,8 +126,15 @@ def read_index(folder: Path) -> SearchIndex:
             raise SalcrError(f"{folder / name}: no such file; {_RERUN_HINT}")
         if files.crc32(folder / name) != checksum:
             raise SalcrError(f"{folder / name}: is damaged or of another index; {_RERUN_HINT}")
-    images = files.read_table(folder / IMAGES, IMAGE_COLUMNS)
-    index = faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC)
+    images = files.read_table(folder / IMAGES, table_kinds.INDEXED, hint=_RERUN_HINT)
+    index = files.read(
+        folder / INDEX,
+        lambda: faiss.read_index(str(folder / INDEX), faiss.IO_FLAG_MMAP_IFC),
+        f"is not an index of faiss; {_RERUN_HINT}",
+    )
+    sizes = (len(images), summary["num_channels"])
+    if (index.ntotal, index.d) != sizes or images["folder"].max() >= len(summary["folders"]):
+        raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
     return SearchIndex(index, images, summary)
 
 
@@ -140,7 +149,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
             f"{folder}: does not hold a complete index; run `python -m salcr embed --out {folder}`,"
             " which resumes where it was stopped"
         )
-    summary = files.read_json(folder / SUMMARY, hint=_RERUN_HINT)
+    summary = files.read_json(folder / SUMMARY, Index, hint=_RERUN_HINT)
     if summary.get("format") != _FORMAT:
         raise SalcrError(f"{folder / SUMMARY}: is not of this version; {_RERUN_HINT}")
     return summary

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from salcr import files
-from salcr.config import cli
+from salcr.config import cli, table_kinds
+from salcr.config.json_kinds import LabelQuality, Metrics
 from salcr.config.runs import Run
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
@@ -86,7 +87,13 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
     for run in runs:
         for round_ in run.evaluated(every):
             for trial in trials:
-                metrics = files.read_json(run.folder(root, trial, round_) / "metrics.json")
+                path = run.folder(root, trial, round_) / "metrics.json"
+                metrics = files.read_json(path, Metrics)
+                if (metrics["round"], metrics["trial"]) != (round_, trial):
+                    raise SalcrError(
+                        f"{path}: is of round {metrics['round']} and trial {metrics['trial']}; "
+                        f"{files.RERUN_HINT}"
+                    )
                 for setting, name, galleries in _rankings(metrics["settings"]):
                     key = {
                         "variant": run.variant,
@@ -143,7 +150,8 @@ def _label_quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd
     for run in runs:
         for round_ in range(1, run.rounds + 1):
             for trial in trials:
-                quality = files.read_json(run.folder(root, trial, round_) / "label_quality.json")
+                path = run.folder(root, trial, round_) / "label_quality.json"
+                quality = files.read_json(path, LabelQuality)
                 key = {"variant": run.variant, "round": round_, "trial": trial}
                 lines += [{**key, "space": space, **scores} for space, scores in quality.items()]
     return pd.DataFrame(lines, columns=None if lines else ["variant", "round", "trial", "space"])
@@ -156,10 +164,8 @@ def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFr
         for trial in trials:
             for round_ in range(run.rounds + 1):
                 path = run.folder(root, trial, round_) / "losses.csv"
-                table = files.read_table(path)
+                table = files.read_table(path, table_kinds.ROUND if round_ else table_kinds.EPOCHS)
                 stage, step = ("salcr", "round") if round_ else ("pretrain", "epoch")
-                if step not in table:
-                    raise SalcrError(f"{path}: has no column `{step}`; {files.RERUN_HINT}")
                 table.insert(0, "step", table.pop(step))
                 for name, value in (("trial", trial), ("stage", stage), ("variant", run.variant)):
                     table.insert(0, name, value)

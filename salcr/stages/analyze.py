@@ -58,7 +58,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     # assumed to have trained them, as its checkpoint does not say.
     with_parts = network.num_parts > 1
     if "fgsal" in (config := checkpoint["config"]):
-        with_parts = config["fgsal"]["enabled"] or config["gpcr"]["mode"] in ("both", "part")
+        refined = config.get("gpcr", {}).get("mode")
+        with_parts = bool(config["fgsal"].get("enabled")) or refined in ("both", "part")
     heat_maps = heat_maps_of(network, images, features, identities, people, with_parts=with_parts)
     files.write_json(arguments.attention, {**origin, "images": heat_maps})
     say(f"{arguments.distances}, {arguments.tsne}, {arguments.attention} written")

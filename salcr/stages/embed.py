@@ -6,6 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
+from salcr.atomic import claimed
 from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     device = devices.prepare(arguments.device, arguments.threads, wait=False)
     folders = _require_separate_folders(arguments.images, arguments.out.resolve())
     _check_out(arguments.out)
+    _keep_other_folders(arguments.out, folders)
     modalities = _modality_of_each(arguments.modality, len(folders))
     embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
     summary = {
@@ -55,7 +57,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         "folders": [str(folder) for folder in folders],
         "modalities": modalities,
     }
-    embed_folders(embedder, folders, modalities, arguments.out, summary)
+    with claimed(arguments.out):
+        embed_folders(embedder, folders, modalities, arguments.out, summary)
 
 
 def _require_separate_folders(given: list[Path], out: Path) -> list[Path]:
@@ -84,6 +87,19 @@ def _check_out(out: Path) -> None:
         is_block = re.fullmatch(rf"{FOLDER}/(\d+\.npz|\.\d+\.npz\.unfinished-.*)", name)
         if not (name in ours or is_block or name.startswith(".")):
             raise SalcrError(f"--out {out}: holds {name}; choose an empty folder")
+
+
+def _keep_other_folders(out: Path, folders: list[Path]) -> None:
+    """Refuse to replace an index of other folders; one that is damaged may be replaced."""
+    try:
+        indexed = index.read_summary(out)["folders"]
+    except SalcrError:
+        return
+    if others := [name for name in indexed if Path(name) not in folders]:
+        raise SalcrError(
+            f"--out {out}: is an index of {others[0]}; name this folder with --images too, choose "
+            f"another --out, or delete {out}"
+        )
 
 
 def _modality_of_each(words: list[str], count: int) -> list[str]:

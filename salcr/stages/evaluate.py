@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from salcr import files, provenance
@@ -26,15 +25,13 @@ from salcr.evaluation.retrieval import (
     embed_test_set,
     evaluate_galleries,
     format_scores,
+    nearest_images,
     retrieval_to_dict,
     squared_euclidean,
 )
 from salcr.log import say, warn
 from salcr.models.checkpoint import read_model
 from salcr.training import devices, tensorboard
-from salcr.types import evenly_spaced
-
-_NUM_NEAREST = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +98,7 @@ def _evaluate(
         rankings[setting.name] = {
             "query_modality": setting.query,
             "gallery_modality": setting.gallery,
-            "queries": _nearest(setting, split, test, count=settings.evaluate.rankings),
+            "queries": nearest_images(setting, split, test, count=settings.evaluate.rankings),
         }
         seconds[setting.name] = {name: round(taken, 5) for name, (_, taken) in evaluations.items()}
         for name, (galleries, _) in evaluations.items():
@@ -157,33 +154,3 @@ def _warn_of_sizes(setting: Setting, test: TestSet, settings: schema.Evaluate) -
                 f"{setting.name}: evaluate.{key} is {k}, but the gallery has only {size} images: "
                 f"all are neighbors; lower evaluate.{key}"
             )
-
-
-def _nearest(
-    setting: Setting, split: Split, test: TestSet, *, count: int
-) -> list[dict[str, object]]:
-    """Return evenly spaced queries with the nearest images of the first gallery, as array rows.
-
-    Images that the protocol excludes for a query are left out.
-    """
-    queries, images = split.images[setting.query], split.images[setting.gallery]
-    chosen = np.array(evenly_spaced(len(queries), count))
-    positions = sample_gallery(setting, test.annotations[setting.gallery], draw=0)
-    distance = squared_euclidean(
-        test.features[setting.query][chosen], test.features[setting.gallery][positions]
-    )
-    query_annotations = test.annotations[setting.query].at(chosen)
-    gallery_annotations = test.annotations[setting.gallery].at(positions)
-    if setting.excludes is not None:
-        distance[setting.excludes(query_annotations, gallery_annotations)] = np.inf
-    rankings: list[dict[str, object]] = []
-    for query, identity, row in zip(chosen, query_annotations.identity, distance, strict=True):
-        order = np.argsort(row, kind="stable")[: min(_NUM_NEAREST, np.isfinite(row).sum())]
-        rankings.append(
-            {
-                "query": int(queries.rows[query]),
-                "gallery": images.rows[positions[order]].tolist(),
-                "right": (gallery_annotations.identity[order] == identity).tolist(),
-            }
-        )
-    return rankings

@@ -8,15 +8,14 @@ from collections import Counter
 from pathlib import Path
 
 from salcr import files
+from salcr.config import cli
 from salcr.config.schema import Config
-from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.models import tensor_files
 from salcr.models.checkpoint import write_model
 from salcr.models.released import build_network, rename_parameters
 
 _PUBLISHED_SIZE = (288, 144)
-_SMALLEST = 32  # pixels, as for preprocess
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="checkpoint to write")
     parser.add_argument(
         "--trial",
-        type=int,
+        action=cli.Integer,
         default=1,
         help="split that it was trained on; others are refused (default: 1)",
     )
     parser.add_argument(
         "--image-size",
-        type=int,
+        action=cli.Integer,
+        least=32,
+        most=1024,
         nargs=2,
         default=_PUBLISHED_SIZE,
         metavar=("HEIGHT", "WIDTH"),
@@ -42,8 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the checkpoint and report the parts of the file that are ignored."""
     height, width = arguments.image_size
-    if min(height, width) < _SMALLEST:
-        raise SalcrError(f"--image-size {height} {width}: below {_SMALLEST} pixels")
     released, others = tensor_files.read_foreign_checkpoint(arguments.source)
     state, unused = rename_parameters(released)
     network = build_network(state, arguments.source)

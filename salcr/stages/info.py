@@ -13,6 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from salcr import __version__, files
+from salcr.config import table_kinds
 from salcr.config.loading import DEFAULT_CONFIG
 from salcr.config.reading import read_configurations
 from salcr.config.schema import Config
@@ -20,7 +21,7 @@ from salcr.datasets.counts import deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.log import escape_text
-from salcr.provenance import CHECKOUT, processor
+from salcr.provenance import CHECKOUT, git_refusal, processor
 
 _PACKAGES = ("torch", "torchvision", "faiss-gpu", "faiss-cpu", "snakemake", "dvc")
 _TOOLS = {"git": "versions of code and data", "sbatch": "submits to SLURM", "dot": "draws --dag"}
@@ -114,6 +115,8 @@ def _tools() -> Iterator[str]:
     for tool, purpose in _TOOLS.items():
         path = shutil.which(tool)
         yield f"{tool} ({purpose}): {path or 'not found'}"
+    if (refusal := git_refusal()) is not None:
+        yield refusal
 
 
 def _data(directory: Path) -> Iterator[str]:
@@ -152,7 +155,11 @@ def _weights(directory: Path) -> Iterator[str]:
 def _results(directory: Path) -> Iterator[str]:
     tables = sorted(directory.glob("results/*/summary.csv"))
     for path in tables:
-        summary = files.read_table(path)
+        try:
+            summary = files.read_table(path, table_kinds.SUMMARY)
+        except SalcrError as error:
+            yield str(error)
+            continue
         last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
         count = int(last["num_trials"])
         yield (

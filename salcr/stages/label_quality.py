@@ -9,7 +9,7 @@ from salcr import files
 from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.data.labels import read_labels
-from salcr.data.store import load_identities, read_data_hash
+from salcr.data.store import load_identities, read_summary
 from salcr.evaluation.label_quality import label_quality
 from salcr.log import say
 from salcr.types import MODALITIES
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the quality of the labels in both label spaces."""
     identities = load_identities(arguments.identities, trial=arguments.trial, split="train")
     sizes = {modality: len(column) for modality, column in identities.items()}
-    data_hash = read_data_hash(arguments.data)
+    data_hash = read_summary(arguments.data)["data_hash"]
     labels, _ = read_labels(
         arguments.labels, trial=arguments.trial, sizes=sizes, data_hash=data_hash
     )

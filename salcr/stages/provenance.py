@@ -11,9 +11,10 @@ import pandas as pd
 
 from salcr import files
 from salcr.config import cli
+from salcr.config.json_kinds import Job
 from salcr.config.runs import Run, trial_name
 from salcr.config.schema import Config
-from salcr.data.store import read_data_hash
+from salcr.data.store import read_summary
 from salcr.errors import SalcrError
 from salcr.log import say
 
@@ -26,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write provenance.json for every variant and trial, and a line of each to provenance.csv."""
-    data_hash = read_data_hash(arguments.data)
+    data_hash = read_summary(arguments.data)["data_hash"]
     lines = []
     for run in arguments.runs:
         for trial in arguments.trials:
             jobs = [
-                {"round": round_, **files.read_json(path)}
+                {"round": round_, **_read_job(path)}
                 for round_, path in _paths(arguments, run, trial)
             ]
             provenance = {
@@ -63,6 +64,14 @@ def _paths(
         stages = ["associate", "label_quality", "train"] if round_ else ["pretrain"]
         for stage in stages + ["evaluate"] * (round_ in evaluated):
             yield round_, run.folder(arguments.root, trial, round_) / "jobs" / f"{stage}.json"
+
+
+def _read_job(path: Path) -> dict[str, Any]:
+    """Return the record of a job, whose file has the name of its stage."""
+    job = files.read_json(path, Job)
+    if job["stage"] != path.stem:
+        raise SalcrError(f"{path}: is a record of {job['stage']}; {files.RERUN_HINT}")
+    return job
 
 
 def _config(jobs: list[dict[str, Any]]) -> dict[str, Any]:

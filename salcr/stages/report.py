@@ -11,8 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from salcr import files
+from salcr.config import table_kinds
+from salcr.config.json_kinds import TrialProvenance
 from salcr.config.schema import Config
 from salcr.data import store
+from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.reporting.report import benchmarks_by_stage, render_report
 
@@ -41,26 +44,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Read what the page shows, and write it."""
-    trials = [files.read_foreign_json(path) for path in arguments.trials]
+    trials = [files.read_foreign_json(path, TrialProvenance) for path in arguments.trials]
     study, *study_figures = arguments.study or [None]
-    stored = files.read_json(arguments.data / store.SUMMARY)
+    stored = store.read_summary(arguments.data)
     text = render_report(
         trials,
-        summary=files.read_table(arguments.summary),
-        provenance=files.read_table(arguments.provenance),
+        summary=files.read_table(arguments.summary, table_kinds.SUMMARY),
+        provenance=files.read_table(arguments.provenance, table_kinds.PROVENANCE),
         shapes=stored["shapes"],
         unlabeled=stored.get("unlabeled", {}),
-        figures={path.stem: files.read_bytes(path) for path in arguments.figures + study_figures},
+        figures={path.stem: _read_png(path) for path in arguments.figures + study_figures},
         paper_tables=[
-            (files.read_table(path), files.read_text(path.with_suffix(".md")))
+            (files.read_table(path, table_kinds.PAPER), files.read_text(path.with_suffix(".md")))
             for path in arguments.tables
         ],
         study=files.read_text(study) if study else None,
         benchmarks={
-            stage: pd.concat([files.read_table(path, separator="\t") for path in paths])
+            stage: pd.concat(
+                [files.read_table(path, table_kinds.BENCHMARK, separator="\t") for path in paths]
+            )
             for stage, paths in benchmarks_by_stage(arguments.times, trials).items()
         },
         synthetic=arguments.synthetic,
     )
     files.write_text(arguments.page, text)
     say(f"{arguments.page} written")
+
+
+def _read_png(path: Path) -> bytes:
+    content = files.read_bytes(path)
+    if not content.startswith(b"\x89PNG\r\n"):
+        raise SalcrError(f"{path}: is not a png picture; give one that `plot` writes")
+    return content

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", type=Path, required=True, help="of the trial; rounds are written below it"
     )
-    parser.add_argument("--first", type=cli.positive_integer, required=True, help="first round")
-    parser.add_argument("--last", type=cli.positive_integer, required=True, help="last round")
+    parser.add_argument("--first", action=cli.Integer, required=True, help="first round")
+    parser.add_argument("--last", action=cli.Integer, required=True, help="last round")
     parser.add_argument(
         "--checkpoint", type=Path, required=True, help="network of the round before the first"
     )

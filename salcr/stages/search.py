@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--query", type=Path, nargs="+", required=True, metavar="IMG", help="images to search for"
     )
-    parser.add_argument("--top", type=int, default=10, help="hits of each query (default: 10)")
+    parser.add_argument(
+        "--top", action=cli.Integer, default=10, help="hits of each query (default: 10)"
+    )
     parser.add_argument(
         "--modality",
         choices=["auto", *MODALITIES],
@@ -68,8 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Print the nearest images of each query, and write the requested files."""
-    if arguments.top < 1:
-        raise SalcrError(f"--top {arguments.top}: must be at least 1")
     if arguments.sheet is not None and arguments.sheet.suffix.lower() != ".png":
         raise SalcrError(f"--sheet {arguments.sheet}: the name must end with .png")
     index = read_index(arguments.index)
@@ -77,6 +75,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     device = devices.prepare(arguments.device, arguments.threads, wait=False)
     faiss.omp_set_num_threads(arguments.threads)  # its default is all cores
     embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
+    if index.summary["num_channels"] != embedder.network.num_channels:
+        raise SalcrError(f"{arguments.index}: was made with another model; run embed again")
     queries: list[Query] = []
     for start in range(0, len(arguments.query), _BLOCK):
         paths = arguments.query[start : start + _BLOCK]
@@ -175,10 +175,7 @@ def _print_tables(queries: list[Query]) -> None:
         lines += [f"{_short(str(query.path))} ({query.modality})", "rank   score  file"]
         for hit in query.hits:
             lines.append(f"{hit['rank']:4}  {hit['score']:6.4f}  {_short(hit['path'])}")
-    try:
-        print("\n".join(lines), flush=True)
-    except BrokenPipeError:  # as with `| head`; Python would raise it again when it exits
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print("\n".join(lines))
 
 
 def _short(path: str) -> str:

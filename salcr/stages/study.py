@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
+from itertools import chain
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 from salcr import files
+from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
@@ -26,11 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--starts", type=Path, nargs="*", default=[], help="json of starts that it must hold"
     )
     parser.add_argument(
-        "--origins", type=json.loads, required=True,
+        "--origins", type=cli.json_of(dict[str, tuple[str, str]], "JSON of digests"), required=True,
         help="variant -> digests of its present settings and code",
     )  # fmt: skip
     parser.add_argument(
-        "--compare", type=json.loads, default={}, help="variant -> variants to compare it with"
+        "--compare",
+        type=cli.json_of(dict[str, list[str]], "JSON of names"),
+        default={},
+        help="variant -> variants to compare it with",
     )
     parser.add_argument("--table", type=Path, required=True, help="csv to write")
     parser.add_argument("--text", type=Path, required=True, help="Markdown to write")
@@ -47,6 +51,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         arguments.rows, [row for p in arguments.starts for row in starts.read_start(p)]
     )
     now = {name: starts.Origin(*one) for name, one in arguments.origins.items()}
+    if others := {*chain(*arguments.compare.values())} - now.keys():
+        raise SalcrError(f"--compare: {min(others)} is not one of --origins")
     table = study.compare_variants(starts.read_rows(arguments.rows), now, arguments.compare)
     text = study.as_markdown(table, list(now))
     files.write_table(arguments.table, table)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 
 from salcr import files
-from salcr.config.schema import Config
-from salcr.data.store import read_data_hash
+from salcr.config import cli
+from salcr.config.json_kinds import Job, Metrics
+from salcr.config.schema import NAME, Config
+from salcr.data.store import read_summary
+from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.reporting import starts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the stage reads and writes."""
-    parser.add_argument("--variant", required=True, help="its name")
+    parser.add_argument(
+        "--variant", type=cli.matching(NAME, "a name of a variant"), required=True, help="its name"
+    )
     parser.add_argument(
         "--origin", nargs=2, required=True, metavar=("CONFIG", "CODE"),
+        type=cli.matching("[0-9a-f+]+", "a digest"),
         help="digests of the settings and of the code that made it",
     )  # fmt: skip
     parser.add_argument("--metrics", type=Path, required=True, help="json that evaluate wrote")
@@ -28,12 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the rows of the start, and add them to the csv."""
+    metrics = files.read_json(arguments.metrics, Metrics)
+    jobs = [files.read_json(path, Job) for path in arguments.jobs]
+    stages = Counter(job["stage"] for job in jobs)
+    if (stages["pretrain"], stages["train"]) != (1, metrics["round"]):
+        raise SalcrError(
+            f"--jobs: must be the records of one pretrain and of each train up to round "
+            f"{metrics['round']} of {arguments.metrics}, with what follows them"
+        )
     rows = starts.rows_of(
         arguments.variant,
         starts.Origin(*arguments.origin),
-        files.read_json(arguments.metrics),
-        [files.read_json(path) for path in arguments.jobs],
-        read_data_hash(arguments.data),
+        metrics,
+        jobs,
+        read_summary(arguments.data)["data_hash"],
     )
     starts.merge_rows(arguments.rows, rows)
     starts.write_start(arguments.row, rows)

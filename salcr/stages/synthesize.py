@@ -9,6 +9,7 @@ from salcr import files
 from salcr.config.schema import Config
 from salcr.datasets.synthetic.generate import synthesize
 from salcr.datasets.synthetic.layouts import LAYOUTS, MARKER
+from salcr.errors import SalcrError
 from salcr.log import say
 
 
@@ -24,6 +25,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     A folder that an earlier call wrote is replaced; any other is refused.
     """
     out: Path = arguments.out
+    if Path.cwd().is_relative_to(out.absolute().resolve()):
+        raise SalcrError(
+            f"--out {out}: the command runs in this folder, which it would replace; name another "
+            "one, such as people"
+        )
     sizes = settings.synthesize.model_dump()
     synthesize(out, layout=arguments.layout, seed=settings.seed, **sizes)
     files.write_json(out / MARKER, {"seed": settings.seed, "layout": arguments.layout, **sizes})

@@ -11,6 +11,7 @@ import torch
 
 from salcr import files
 from salcr.config import cli
+from salcr.config.checkpoint_kinds import OptimizerState
 from salcr.config.schema import Config
 from salcr.data.labels import read_labels
 from salcr.data.store import Split, load_split, preload
@@ -33,7 +34,9 @@ _SEED_OF_PARTS = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command-line arguments."""
     cli.add_split(parser)
-    parser.add_argument("--round", type=int, required=True, help="number of the round, from 1")
+    parser.add_argument(
+        "--round", action=cli.Integer, most=999, required=True, help="number of the round, from 1"
+    )
     parser.add_argument(
         "--checkpoint", type=Path, required=True, help="network of the round before"
     )
@@ -158,11 +161,11 @@ def _origin(split: Split, trial: int) -> dict[str, object]:
 def _restore(adam: Adam, path: Path | None, origin: dict[str, object]) -> None:
     if path is None:
         raise SalcrError("--optimizer-state, of the round before, is needed from round 2 on")
-    saved = tensor_files.read_checkpoint(path)
+    saved = tensor_files.read_checkpoint(path, OptimizerState)
     for name, wanted in origin.items():
-        if saved.get(name) != wanted:
-            raise SalcrError(f"{path}: is of {name} {saved.get(name)}, not of {wanted}")
+        if saved[name] != wanted:
+            raise SalcrError(f"{path}: is of {name} {saved[name]}, not of {wanted}")
     try:
         adam.load_state_dict(saved["adam"])
-    except (KeyError, ValueError) as error:
+    except ValueError as error:
         raise SalcrError(f"{path}: does not fit the network ({error})") from None

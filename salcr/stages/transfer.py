@@ -28,8 +28,7 @@ from salcr.evaluation.retrieval import (
     squared_euclidean,
 )
 from salcr.log import say
-from salcr.models import tensor_files
-from salcr.models.checkpoint import read_model
+from salcr.models.checkpoint import check_training_images, read_network
 from salcr.models.network import Network
 from salcr.training import devices
 
@@ -76,19 +75,18 @@ def _network_of(
         SalcrError: it was not trained on the other data set, or that has the layout of this one, so
             that people of this test split could be among its training images.
     """
-    trial = tensor_files.read_checkpoint(arguments.checkpoint)["trial"]
+    network, checkpoint = read_network(arguments.checkpoint, device, numerics)
+    trial = checkpoint["trial"]
     other = load_split(arguments.other, trial=trial, split="train")
     if other.layout == layout:
         raise SalcrError(
             f"{arguments.other}: has the layout {layout} of the test images; only a network of "
             "another data set can be transferred (transfer.results)"
         )
-    network, checkpoint = read_model(
-        arguments.checkpoint, device, numerics, split=other, trial=trial
-    )
+    check_training_images(arguments.checkpoint, checkpoint, split=other, trial=trial)
     return network, {
         "layout": other.layout,
-        "published": files.read_json(arguments.other / store.SUMMARY)["published"],
+        "published": store.read_summary(arguments.other)["published"],
         "trial": trial,
         "round": checkpoint["round"],
     }

@@ -75,18 +75,21 @@ class Adam:
         """Restore a copy of the state from `state_dict`, here or of torch.optim.Adam.
 
         Raises:
-            KeyError: an entry is missing.
             ValueError: the state is of other parameters.
         """
         state = {}
         for index, entries in saved["state"].items():
             parameter = self.parameters[index] if index < len(self.parameters) else None
-            if parameter is None or entries["exp_avg"].shape != parameter.shape:
-                raise ValueError(f"parameter {index} is missing or has another shape")
             # The fused step needs moments in the memory layout of the parameter, not of the file.
-            initial = _initial_state(parameter)
+            initial = {} if parameter is None else _initial_state(parameter)
+            if not initial or any(not _fits(entries.get(name), initial[name]) for name in _STATE):
+                raise ValueError(f"parameter {index} is missing or has another shape")
             state[index] = {name: initial[name].copy_(entries[name]) for name in _STATE}
         self._state = state
+
+
+def _fits(saved: object, initial: Tensor) -> bool:
+    return isinstance(saved, Tensor) and saved.shape == initial.shape
 
 
 def _initial_state(parameter: nn.Parameter) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from salcr import codehash
+from salcr.config.checkpoint_kinds import Unfinished
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say, warn
@@ -47,7 +48,7 @@ class Resume:
         if not self.path.exists():
             return None
         try:
-            saved = tensor_files.read_checkpoint(self.path, device)
+            saved = tensor_files.read_checkpoint(self.path, Unfinished, device)
         except SalcrError as error:
             warn(f"{error}; starting from the beginning")
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from salcr import files
 from salcr.losses import refinement
 from salcr.losses.memory import cluster_loss, update_memory
-from salcr.losses.objective import group_labels
+from salcr.losses.objective import add_up, group_labels
 from salcr.models.network import Network, inference_features
 from salcr.models.released import rename_parameters
 from salcr.types import MODALITIES, PseudoLabels
@@ -78,7 +78,7 @@ def _five_losses(
     labels = PseudoLabels(*(_tensor(data[name], device) for name in names))
     global_features = normalize(rows("global"), dim=1)
     losses = {
-        "global": _sum(
+        "global": add_up(
             cluster_loss(global_features, memory_of(f"global_{s}"), group_labels(labels, s), tau)
             for s in MODALITIES
         )
@@ -89,7 +89,7 @@ def _five_losses(
     }
     for side, targets in sides.items():
         of_side = parts[side]
-        losses[f"part_{side}"] = _sum(
+        losses[f"part_{side}"] = add_up(
             cluster_loss(
                 of_side,
                 memories_of(f"{side}_pattern_{space}_space"),
@@ -105,7 +105,7 @@ def _five_losses(
         memories = memories_of(f"instance_part_{s}")
         of_parts = refinement.refine_parts(nearest, parts, memories, tau)
         refined.append((refinement.refine_global(logits, nearest), of_parts))
-    losses["instance_global"], losses["instance_part"] = map(_sum, zip(*refined, strict=True))
+    losses["instance_global"], losses["instance_part"] = map(add_up, zip(*refined, strict=True))
     return losses
 
 
@@ -171,10 +171,6 @@ def sample_parameter(name: str, shape: list[int], seed: int) -> Tensor:
         scale = np.sqrt(2 / np.prod(shape[1:])) if len(shape) == 4 else 0.02
         values = rng.normal(0, scale, shape)
     return torch.from_numpy(values.astype(np.float32))
-
-
-def _sum(terms: Iterable[Tensor]) -> Tensor:
-    return torch.stack(list(terms)).sum()
 
 
 def _tensor(array: Array, device: torch.device) -> Tensor:

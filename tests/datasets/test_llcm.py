@@ -64,6 +64,14 @@ def test_records_are_the_lines_with_the_names_identity_and_camera(root: Path) ->
     ]
 
 
+def test_backslashes_are_named(root: Path) -> None:
+    """A list that was written on Windows is refused as such, not for the name of its image."""
+    path = root / "idx/train_vis.txt"
+    path.write_text(path.read_text().replace("/", "\\"))
+    with pytest.raises(SalcrError, match=r"train_vis\.txt, line 1: .* has backslashes"):
+        read_records(root)
+
+
 def test_windows_line_ends_and_blanks_are_harmless(root: Path) -> None:
     """CRLF, blanks and tabs around a line, and empty lines do not change the records."""
     before = read_records(root)

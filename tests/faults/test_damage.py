@@ -154,7 +154,7 @@ def test_a_file_of_another_kind_is_not_a_network(
     run_copy = faults.copy_run(complete_run, tmp_path / "copy")
     shutil.copy(run_copy / LAST / "optimizer.pt", run_copy / LAST / "checkpoint.pt")
     message = refused(run_copy, "evaluate", LAST / "checkpoint.pt", capsys)
-    assert "does not hold a network" in message
+    assert "is not the checkpoint.pt of a round" in message
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated"])

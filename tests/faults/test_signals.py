@@ -69,20 +69,39 @@ def test_sigterm_ends_every_stage_cleanly(complete_run: Path, tmp_path: Path, st
     assert 143 in statuses
 
 
-def test_sigterm_before_the_imports_are_done_is_reported_too(
-    complete_run: Path, tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_imports_are_done_is_reported_too(
+    complete_run: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """A signal while torch is being imported, which takes seconds, ends the job in the same way."""
+    """SIGTERM, or Ctrl-C, while torch is being imported, which takes seconds."""
     run_copy = faults.copy_run(complete_run, tmp_path / "copy", without="train")
     command = [sys.executable, "-X", "importtime", "-m", "salcr", *faults.words("train", run_copy)]
     with subprocess.Popen(
-        command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
-    ) as job:
+        command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as job:  # fmt: skip
         assert job.stderr is not None
         next(line for line in job.stderr if line.rstrip().endswith("torch._utils_internal"))
-        job.send_signal(signal.SIGTERM)
+        job.send_signal(number)
         output = job.stderr.read()
-    assert job.returncode == 143 and output.count(STOPPED) == 1 and "Traceback" not in output
+    assert job.returncode == 128 + number and "Traceback" not in output
+    assert output.count(STOPPED.replace("SIGTERM", number.name)) == 1
+
+
+def test_ctrl_c_ends_no_job_in_the_background(complete_run: Path, tmp_path: Path) -> None:
+    """A shell lets jobs that a script starts by `&` ignore Ctrl-C: such a job is completed."""
+    run_copy = faults.copy_run(complete_run, tmp_path / "copy", without="label_quality")
+    command = [sys.executable, "-m", "salcr", *faults.words("label_quality", run_copy)]
+    with subprocess.Popen(
+        command, env=faults.ENVIRONMENT, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    ) as job:  # fmt: skip
+        while job.poll() is None:
+            job.send_signal(signal.SIGINT)
+            time.sleep(0.1)
+    assert job.returncode == 0
+    written = faults.contents(run_copy, "label_quality")
+    assert written == faults.contents(complete_run, "label_quality")
 
 
 CALLBACK = """

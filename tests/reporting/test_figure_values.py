@@ -63,11 +63,13 @@ def test_cmc_is_the_share_of_the_table(made: Made) -> None:
 def test_map_and_losses_are_means_with_their_deviation(made: Made) -> None:
     """Over both trials: the mean as a line, one sample deviation above and below as the band."""
     rows = [
-        ("salcr", "v", "none", round_, trial, 99.0, 40.0 + 4 * round_ + trial * (1 + round_))
+        ("salcr", "salcr", "v", "none", round_, trial, 0, 99.0, 9.0,
+         40.0 + 4 * round_ + trial * (1 + round_))
         for round_ in (0, 1)
         for trial in (1, 2)
-    ]
-    figure = curves.plot_map(made(rows, "variant setting rerank round trial rank1 map"))
+    ]  # fmt: skip
+    columns = "variant stage setting rerank round trial draw rank1 minp map"
+    figure = curves.plot_map(made(rows, columns))
     assert lines_of(figure) == {"salcr": [[0, 41.5], [1, 47.0]]}
     (band,) = figure.axes[0].collections
     deviation = statistics.stdev([46, 48])

@@ -300,6 +300,16 @@ def test_each_variant_has_its_number_of_starts() -> None:
     assert starts == [("salcr", 1), ("salcr", 2), ("dagl", 1), ("one", 1), ("one", 2)]
 
 
+def test_more_starts_than_trials_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A study of the first trials alone is planned, and says which starts it leaves out."""
+    ours = plan(study={"starts": {"dagl": 1, "one": 7}})
+    needed_starts(ours, read_rows(Path("missing.csv")), origins(ours, str), SETTINGS)
+    said = "study.starts: more than the 2 of dataset.trials (one: 7)"
+    assert capsys.readouterr().err.count(said) == 1
+    needed_starts(plan(), read_rows(Path("missing.csv")), origins(plan(), str), SETTINGS)
+    assert capsys.readouterr().err == ""
+
+
 def test_variants_are_in_the_order_of_their_comparisons() -> None:
     """Those that are not compared come first; the configuration itself sorts them by name."""
     ours = plan(study={"compare": {"one": "dagl", "dagl": ["salcr"]}}, variants={"a": {}})

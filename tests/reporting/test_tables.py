@@ -18,6 +18,8 @@ from tests.support import tiny
 from tests.support.plans import REPOSITORY, planned, snakemake
 
 PUBLISHED = REPOSITORY / "workflow/resources/published.csv"
+STORED = {"layout": "regdb", "shapes": {"visible": [1, 2, 2, 3], "infrared": [1, 2, 2, 3]},
+          "sha256": {}, "crc32": {}, "data_hash": "0" * 64}  # fmt: skip
 SCORES = {"rank1": "rank1", "map": "map", "minp": "minp"}
 # source -> row -> variant and stage, as determined by the Snakefile
 REAL = {"3": {"SALCR": ["salcr", "salcr"], "B (stage one)": ["salcr", "pretrain"]},
@@ -49,11 +51,13 @@ def by_hand(folder: Path, rng: np.random.Generator) -> pd.DataFrame:
     counts = {"backbone": "resnet50", "width": 64, "parts": 3, "image": [288, 144]}
     seconds = {"visible-to-thermal": {"cmfp k=8 (transductive)": 0.25}, "thermal-to-visible": {}}
     for trial in (1, 2):
+        facts = {"stage": "evaluate", "finished": "", "seconds": 1.0, "seed": None, "code": ""}
+        facts |= {"commit": None, "clean": None, "versions": {"torch": "2"}, "config": {}}
         job = {"machine": "a_machine", "device": "CPU", "threads": 3, "rerank_seconds": seconds}
-        files.write_json(folder / f"job{trial}.json", job)
+        files.write_json(folder / f"job{trial}.json", {**facts, **job})
         seconds["visible-to-thermal"]["cmfp k=8 (transductive)"] = 0.75
     files.write_json(folder / "complexity.json", {**counts, "networks": networks})
-    files.write_json(folder / "preprocess.json", {"published": True})
+    files.write_json(folder / "preprocess.json", {**STORED, "published": True})
     pd.DataFrame(lines).to_csv(folder / "trials.csv", index=False)
     return pd.DataFrame(lines)
 
@@ -160,7 +164,7 @@ def test_a_difference_is_given_for_the_published_images_only(
     results: pd.DataFrame, tmp_path: Path, synthetic: bool
 ) -> None:
     """Synthetic people or part of a data set: published figures, but no difference."""
-    files.write_json(tmp_path / "preprocess.json", {"published": False})
+    files.write_json(tmp_path / "preprocess.json", {**STORED, "published": False})
     tables = write(tmp_path, *["--synthetic"] * synthetic)
     note = "**Ours are of synthetic people in RegDB's layout, not of RegDB**"
     for path in tables.glob("*[0-9].md"):

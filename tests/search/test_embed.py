@@ -280,6 +280,45 @@ def test_a_complete_index_is_kept(trained: Path, pictures: Path, tmp_path: Path)
     assert sum(summary["num_pictures"].values()) == 13
 
 
+def test_an_index_of_other_folders_is_not_replaced(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another folder alone is refused; with the first one it extends the index."""
+    visible, infrared = pictures / "visible", pictures / "infrared"
+    assert embed(trained, tmp_path / "index", visible) == 0
+    before = (tmp_path / "index/embed.json").read_bytes()
+    capsys.readouterr()
+    assert embed(trained, tmp_path / "index", infrared) == 1
+    assert f"is an index of {visible}" in printed_error(capsys)
+    assert (tmp_path / "index/embed.json").read_bytes() == before
+    assert embed(trained, tmp_path / "index", infrared, visible) == 0
+    assert len(pd.read_csv(tmp_path / "index/files.csv")) == 12
+    (tmp_path / "index/embed.json").write_text("damaged")
+    assert embed(trained, tmp_path / "index", infrared) == 0
+
+
+def test_two_runs_do_not_write_one_index(
+    trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While one run writes, a second one is refused, whatever its folders; later it may write."""
+    code = (
+        "import sys; from salcr import __main__; from salcr.search import blocks\n"
+        "def wait(*_): print('writing', flush=True); sys.stdin.read(); sys.exit()\n"
+        "blocks._finish = wait; __main__.main(sys.argv[1:])"
+    )
+    words = [str(word) for word in words_of(trained, tmp_path / "index", pictures / "visible")]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout is not None and first.stdout.readline() == b"writing\n"
+        capsys.readouterr()
+        assert embed(trained, tmp_path / "index", pictures / "infrared") == 1
+        message = f"{tmp_path / 'index'}: another process is writing to it"
+        assert message in printed_error(capsys)
+        first.communicate(b"")
+    assert embed(trained, tmp_path / "index", pictures / "infrared") == 0
+
+
 def test_folders_that_cannot_be_an_index_are_refused(
     trained: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -326,5 +365,5 @@ def test_networks_that_cannot_embed_are_refused(
     assert f"{old}: is by an older version" in printed_error(capsys)
     torch.save({"format": 1, "adam": {}}, old)
     assert embed(tmp_path / "old", tmp_path / "index", pictures) == 1
-    assert f"{old}: does not hold a network" in printed_error(capsys)
+    assert f"{old}: is not the checkpoint.pt of a round" in printed_error(capsys)
     assert not (tmp_path / "index").exists()

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from salcr import files
 from tests.support import tiny
 from tests.support.pages import Page
 
@@ -157,6 +158,28 @@ def test_more_hits_than_images_give_all_images(
     assert "--top 999: the index has 30 infrared images" in capsys.readouterr().err
     (one,) = json.loads((tmp_path / "f.json").read_text())["queries"]
     assert len({hit["row"] for hit in one["hits"]}) == len(one["hits"]) == 30
+
+
+def test_a_forged_index_is_refused(
+    indexed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With right checksums: files of two indexes, no checksums, fewer folders, another width."""
+    query = next((indexed / "heldout/Visible").rglob("*.bmp"))
+    summary = json.loads((indexed / "index/embed.json").read_text())
+    del summary["checksum"]
+    lines = pd.read_csv(indexed / "index/files.csv")
+    for number, (change, table) in enumerate((
+        ({"crc32": {}}, lines), ({"folders": []}, lines), ({"num_channels": 65}, lines),
+        ({"num_pictures": {"gray": 3}}, lines), ({}, lines[:-1]), ({}, lines.assign(folder=1)),
+        ({}, lines.assign(modality="gray")), ({}, lines.drop(columns="file")),
+    )):  # fmt: skip
+        forged = tmp_path / str(number)
+        shutil.copytree(indexed / "index", forged)
+        table.to_csv(forged / "files.csv", index=False)
+        checksums = {name: files.crc32(forged / name) for name in summary["crc32"]}
+        files.write_json(forged / "embed.json", {**summary, "crc32": checksums, **change})
+        assert search(indexed, query, index=str(forged), extra=()) == 1
+        assert str(forged) in printed_error(capsys)
 
 
 def test_an_index_of_another_model_is_refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,18 @@ def test_broken_split_lines_are_named(
     assert preprocess(run_copy) == 1
     text = printed_error(capsys)
     assert f"{path}, line 31" in text and complaint in text
+
+
+def test_backslashes_are_named(run_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A list that was written on Windows: the message says so, and its command corrects it."""
+    path = run_copy / "raw/idx/train_visible_1.txt"
+    before = path.read_text()
+    path.write_text(before.replace("/", "\\"))
+    assert preprocess(run_copy) == 1
+    text = printed_error(capsys)
+    assert f"{path}, line 1: Visible\\" in text and "Windows" in text
+    subprocess.run(text.partition("for example with: ")[2].strip(), shell=True, check=True)
+    assert path.read_text() == before and preprocess(run_copy) == 0
 
 
 def test_windows_line_ends_and_spaces_are_harmless(run_copy: Path) -> None:
@@ -280,6 +293,20 @@ def test_synthesize_refuses_foreign_folders(
     assert tiny.run("synthesize", "--out", tmp_path, *tiny.SYNTHESIZE) == 1
     assert "thesis.tex" in {path.name for path in tmp_path.iterdir()}
     assert str(tmp_path) in printed_error(capsys)
+
+
+@pytest.mark.parametrize("out", [".", "..", "../../here", "link"])
+def test_synthesize_does_not_replace_the_working_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    """By whatever name, and empty or not: the shell would be left in a folder that is gone."""
+    here = tmp_path / "here"
+    (here / "inside").mkdir(parents=True)
+    (here / "inside/link").symlink_to(here)
+    monkeypatch.chdir(here / "inside")
+    assert tiny.run("synthesize", "--out", out, *tiny.SYNTHESIZE) == 1
+    assert f"--out {out}: the command runs in this folder" in printed_error(capsys)
+    assert (here / "inside/link").exists()
 
 
 @pytest.mark.parametrize(

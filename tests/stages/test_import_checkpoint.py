@@ -15,24 +15,7 @@ from salcr.models.network import Network
 from salcr.models.released import rename_parameters
 from salcr.verification.training import sample_parameter
 from tests.support import tiny
-from tests.support.helpers import golden_shapes
-
-
-def released_like(network: Network) -> dict[str, Tensor]:
-    """Return a network's state under the released names, the inverse of `rename_parameters`."""
-    names = {
-        "visible_stem.": "visible_module.visible.",
-        "infrared_stem.": "thermal_module.thermal.",
-        "trunk.": "base_resnet.base.",
-        "global_neck.": "bottleneck.",
-        "part_neck.": "bottleneck_part.",
-        "part_tokens": "attn_pool.part_tokens",
-    }
-    state = {}
-    for name, value in network.state_dict().items():
-        (ours,) = (start for start in names if name.startswith(start))
-        state[names[ours] + name.removeprefix(ours)] = value.clone()
-    return state
+from tests.support.helpers import golden_shapes, released_like
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +67,9 @@ def test_the_size_of_the_images_can_be_given(
     checkpoint = torch.load(tmp_path / "ours.pt", weights_only=True)
     assert checkpoint["image_size"] == [384, 128]
     assert import_checkpoint(*words, 384, 0) == 1
-    assert "error: --image-size 384 0: below 32 pixels" in capsys.readouterr().err
+    assert (
+        "error: --image-size 0: must be a whole number from 32 to 1024" in capsys.readouterr().err
+    )
 
 
 def test_ignored_entries_are_named_in_one_line(

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from salcr import files
 from tests.faults.test_sent import ODD
 from tests.support import tiny
 from tests.support.pages import Page
@@ -215,4 +214,4 @@ def test_the_report_shows_a_study_that_was_made(study_copy: Path) -> None:
         assert ("compared with" in text) == ('href="#Study"' in text) == made
         sections = [one.get("id") for one in Page(text).all("figure")]
         assert ("study" in sections) == made
-    assert files.read_table(study_copy / RESULTS / "summary.csv")["variant"].nunique() == 3
+    assert pd.read_csv(study_copy / RESULTS / "summary.csv")["variant"].nunique() == 3

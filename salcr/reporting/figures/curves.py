@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from salcr import files
-from salcr.config import runs
+from salcr.config import runs, table_kinds
+from salcr.config.json_kinds import Distances
+from salcr.errors import SalcrError
 from salcr.reporting.figures.style import (
     BLUE,
     DOUBLE,
@@ -35,15 +37,16 @@ _SWEPT = {"weight": "λ, weight of the refinement loss", "k": "k, instances of t
 
 def plot_losses(sources: Sources) -> Figure:
     """Return every training loss of the first shown variant, a panel for each stage."""
-    table = sources.table()
-    first = runs.shown(table["variant"], sources.variants)[0]
-    table = table[table["variant"] == first]
+    table = sources.compared(table_kinds.LOSSES)
+    wanted = runs.shown(table["variant"], sources.variants)
+    table = table[table["variant"] == min(table["variant"].unique(), key=wanted.index)]
     stages = [stage for stage in ("pretrain", "salcr") if (table["stage"] == stage).any()]
     titles = {"pretrain": "stage one", "salcr": "stage two"}
     figure, grid = make_panels(len(stages), height=2.6)
     for axes, stage in zip(grid, stages, strict=True):
         lines = table[table["stage"] == stage]
-        names = lines.dropna(axis="columns", how="all").columns.drop([*_NO_LOSSES, "total"])
+        numbers = lines.dropna(axis="columns", how="all").select_dtypes("number")
+        names = numbers.columns.drop([*_NO_LOSSES, "total"], errors="ignore")
         for number, name in enumerate(names):
             label = "refinement" if name == "refine" else name
             plot_band(axes, lines, "step", name, label=label, **line_style(number))
@@ -61,7 +64,7 @@ def plot_label_quality(sources: Sources) -> Figure:
 
     Where identities are unknown, the figure says so, and that is all it does if none is known.
     """
-    table = sources.compared()
+    table = sources.compared(table_kinds.QUALITIES)
     if not set(_SCORES) <= set(table):
         figure = plt.figure(figsize=(DOUBLE, 1.0))
         figure.suptitle("No identity of the training images is known.")
@@ -92,7 +95,7 @@ def plot_label_quality(sources: Sources) -> Figure:
 
 def plot_cmc(sources: Sources) -> Figure:
     """Return the cumulative matching characteristic of every variant, and of its stage one."""
-    table = sources.compared()
+    table = sources.compared(table_kinds.CMC)
     figure, grid = make_setting_panels(table[table["rerank"] == "none"], "matching rate (%)")
     for axes, here in grid:
         plotted: set[tuple[float, ...]] = set()
@@ -115,7 +118,7 @@ def plot_cmc(sources: Sources) -> Figure:
 
 def plot_map(sources: Sources) -> Figure:
     """Return mAP over the rounds of stage two; round 0 is the end of stage one."""
-    table = sources.compared()
+    table = sources.compared(table_kinds.TRIALS)
     figure, grid = make_setting_panels(table[table["rerank"] == "none"], "mAP (%)")
     for axes, here in grid:
         for number, variant in numbered_variants(here):
@@ -132,8 +135,8 @@ def plot_sweep(sources: Sources, key: str) -> Figure:
 
     The names of the sources say which variant has which value: `lambda_0_5=0.5`.
     """
-    value_of = {name: float(value) for name, value in map(_parted, sources.names)}
-    table = files.read_table(sources.files[0])
+    value_of = dict(map(_parted, sources.names))
+    table = sources.table(table_kinds.SUMMARY)
     table = table[table["variant"].isin(value_of) & (table["rerank"] == "none")]
     last = table.groupby(["variant", "setting"], sort=False).tail(1)
     last = last.assign(value=last["variant"].map(value_of))
@@ -158,7 +161,11 @@ def plot_sweep(sources: Sources, key: str) -> Figure:
 
 def plot_distances(sources: Sources) -> Figure:
     """Return histograms of cross-modality distances, positive and negative, a panel a network."""
-    networks = {name: files.read_json(path) for name, path in sources.by_name().items()}
+    networks = {n: files.read_json(p, Distances) for n, p in sources.by_name().items()}
+    if len({tuple(pairs["edges"]) for pairs in networks.values()}) > 1:
+        raise SalcrError(
+            f"{sources.files[0]}: has other edges than the other files; run analyze for all again"
+        )
     columns = min(3, len(networks))
     rows = -(-len(networks) // columns)
     figure, grid = plt.subplots(
@@ -204,15 +211,17 @@ def _published(paths: list[Path], key: str) -> pd.DataFrame:
     A line belongs to it by its variant, `lambda=0.5` or `k=30`. Names of settings differ
     between data sets.
     """
-    columns = ["variant", "setting", "rank1", "map"]
     if not paths:
-        return pd.DataFrame(columns=columns)
-    table = files.read_table(paths[0], columns)
+        return pd.DataFrame(columns=["variant", "setting", "rank1", "map"])
+    table = files.read_table(paths[0], table_kinds.PUBLISHED)
     symbol = {"weight": "lambda", "k": "k"}[key]
     table["value"] = table["variant"].str.extract(rf"^{symbol}=([0-9.]+)$")[0].astype(float)
     return table.dropna(subset="value").sort_values("value")
 
 
-def _parted(name: str) -> tuple[str, str]:
+def _parted(name: str) -> tuple[str, float]:
     variant, _, value = name.rpartition("=")
-    return variant, value
+    try:
+        return variant, float(value)
+    except ValueError:
+        raise SalcrError(f"--names {name}: must be VARIANT=VALUE, with a number") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from salcr import files
+from salcr.config.json_kinds import Attention, RankingLists
 from salcr.data import store
+from salcr.errors import SalcrError
 from salcr.reporting.figures.style import (
     BLACK,
     DOUBLE,
@@ -29,14 +31,22 @@ _HEAT = "inferno"  # rises evenly in brightness, so it is readable in gray and f
 
 def plot_ranking(sources: Sources) -> Figure:
     """Return some queries with their ten nearest gallery images, one network below the other."""
-    networks = {n: files.read_json(p)["settings"] for n, p in sources.by_name().items()}
+    networks = {
+        n: files.read_json(p, RankingLists)["settings"] for n, p in sources.by_name().items()
+    }
+    of_each = [{n: len(s["queries"]) for n, s in one.items()} for one in networks.values()]
+    _require_equal(sources, of_each)
     chosen = _queries(next(iter(networks.values())))
-    arrays = _arrays(sources.data)
     lines = [
         (name, settings[setting], settings[setting]["queries"][index])
         for setting, index in chosen
         for name, settings in networks.items()
     ]
+    arrays = _arrays(
+        sources,
+        [(s["query_modality"], one["query"]) for _, s, one in lines]
+        + [(s["gallery_modality"], row) for _, s, one in lines for row in one["gallery"]],
+    )
     columns = 1 + max(len(one["gallery"]) for _, _, one in lines)
     cell = DOUBLE / columns
     height, width = arrays["visible"].shape[1:3]
@@ -56,7 +66,8 @@ def plot_ranking(sources: Sources) -> Figure:
 
 def plot_attention(sources: Sources) -> Figure:
     """Return test images of both modalities and, over them, the attention of each network."""
-    networks = {n: files.read_json(p)["images"] for n, p in sources.by_name().items()}
+    networks = {n: files.read_json(p, Attention)["images"] for n, p in sources.by_name().items()}
+    _require_equal(sources, [len(images) for images in networks.values()])
     shown = _pairwise(next(iter(networks.values())))
     heats = [
         (f"{title}\n{name}", key, _pairwise(images))
@@ -64,7 +75,7 @@ def plot_attention(sources: Sources) -> Figure:
         for name, images in networks.items()
         if images[0][key] is not None
     ]
-    arrays = _arrays(sources.data)
+    arrays = _arrays(sources, [(image["modality"], image["row"]) for image in shown])
     height, width = arrays["visible"].shape[1:3]
     cell = DOUBLE / (len(shown) + 0.5)
     rise = (len(heats) + 1) * cell * height / width
@@ -97,8 +108,38 @@ def _pairwise(images: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [image for pair in zip(images[:half], images[half:], strict=True) for image in pair]
 
 
-def _arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    return {m: files.map_array(folder / store.ARRAYS[m]) for m in MODALITIES}
+def _require_equal(sources: Sources, numbers: list[Any]) -> None:
+    """Refuse networks that differ in what they show: they were analyzed on other images."""
+    for path, number in zip(sources.files, numbers, strict=True):
+        if number != numbers[0]:
+            raise SalcrError(
+                f"{path}: shows other images than {sources.files[0]}; give files of one data set "
+                "and one configuration"
+            )
+
+
+def _arrays(sources: Sources, shown: Iterable[tuple[str, int]]) -> dict[str, NDArray[np.uint8]]:
+    """Return the stored images by modality.
+
+    Args:
+        sources: of the figure.
+        shown: modality and row of each image that is shown.
+
+    Raises:
+        SalcrError: an array is missing or is not of images, or has no such row.
+    """
+    arrays = {m: files.map_array(sources.data / store.ARRAYS[m]) for m in MODALITIES}
+    for modality, array in arrays.items():
+        path = sources.data / store.ARRAYS[modality]
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3:
+            raise SalcrError(f"{path}: does not hold images; {store.PREPROCESS_HINT}")
+    for modality, row in shown:
+        if row >= len(arrays[modality]):
+            raise SalcrError(
+                f"{sources.data / store.ARRAYS[modality]}: has no image {row}, which "
+                f"{sources.files[0]} shows; both must be of one data set"
+            )
+    return arrays
 
 
 def _picture(

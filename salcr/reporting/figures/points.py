@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from salcr import files
+from salcr.config import table_kinds
 from salcr.reporting.figures.style import (
     AMBER,
     BLACK,
@@ -44,7 +45,7 @@ def plot_tsne(sources: Sources) -> Figure:
     """
     figure, grid = make_panels(len(sources.files), height=_PANEL)
     for axes, (name, path) in zip(grid, sources.by_name().items(), strict=True):
-        table = files.read_table(path)
+        table = files.read_table(path, table_kinds.TSNE)
         numbers = {one: number for number, one in enumerate(sorted(table["identity"].unique()))}
         closest = _ONE_NUMBER * (table[["x", "y"]].max() - table[["x", "y"]].min()).max()
         for one, lines in table.groupby("identity"):
@@ -75,7 +76,7 @@ def plot_cluster_centers(sources: Sources) -> Figure:
 
     Centers of which it is unknown whether they are right do not count.
     """
-    table = sources.table()
+    table = sources.table(table_kinds.CENTERS)
     table["known"] = (table["identity"] >= 0) & (table["nearest_identity"] >= 0)
     figure, grid = make_panels(2, height=_PANEL)
     for axes, when in zip(grid, ("before", "after"), strict=True):

@@ -19,6 +19,8 @@ from matplotlib.ticker import MaxNLocator
 
 from salcr import files
 from salcr.config import runs
+from salcr.config.kinds import Table
+from salcr.errors import SalcrError
 
 SINGLE, DOUBLE, PAGE = 3.4, 6.8, 9.0
 """Inches: the widths of one and of two columns of print, the height of a page."""
@@ -45,17 +47,36 @@ class Sources(NamedTuple):
     variants: list[str]
     """Variants to compare; if empty, the first four."""
 
-    def table(self) -> pd.DataFrame:
-        """Return the only file, a table."""
-        return files.read_table(self.files[0])
+    def table(self, kind: Table) -> pd.DataFrame:
+        """Return the first file, a table of a kind."""
+        return files.read_table(self.files[0], kind)
 
-    def compared(self) -> pd.DataFrame:
-        """Return the lines of the table that belong to the variants to compare."""
-        table = self.table()
-        return table[table["variant"].isin(runs.shown(table["variant"], self.variants))]
+    def compared(self, kind: Table) -> pd.DataFrame:
+        """Return the lines of the table that belong to the variants to compare.
+
+        Raises:
+            SalcrError: there are none.
+        """
+        table = self.table(kind)
+        lines = table[table["variant"].isin(runs.shown(table["variant"], self.variants))]
+        if lines.empty:
+            raise SalcrError(
+                f"{self.files[0]}: has no line of the variants {', '.join(self.variants)} "
+                "(plot.variants)"
+            )
+        return lines
 
     def by_name(self) -> dict[str, Path]:
-        """Return name -> file."""
+        """Return name -> file.
+
+        Raises:
+            SalcrError: there are not as many names as files, or two names are equal.
+        """
+        if not len(set(self.names)) == len(self.names) == len(self.files):
+            raise SalcrError(
+                f"--names: {len(self.names)} for {len(self.files)} files of --sources; give one "
+                "for each, all different"
+            )
         return dict(zip(self.names, self.files, strict=True))
 
 
@@ -84,7 +105,13 @@ def rc_settings(font_size: float) -> Any:
 
 
 def save_figure(figure: Figure, path: Path, dpi: int) -> None:
-    """Write a figure as png or pdf, without a date, so that equal figures are equal files."""
+    """Write a figure as png or pdf, without a date, so that equal figures are equal files.
+
+    Raises:
+        SalcrError: the name ends otherwise, or the file cannot be written.
+    """
+    if path.suffix not in (".png", ".pdf"):
+        raise SalcrError(f"{path}: cannot be written (the name must end with .png or .pdf)")
     undated: dict[str, Any] = {"CreationDate": None} if path.suffix == ".pdf" else {}
     with files.atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=dpi, metadata=undated)
@@ -118,8 +145,13 @@ def make_setting_panels(
     Args:
         table: with a column `setting`.
         title: of the y axis, at the first panel.
+
+    Raises:
+        SalcrError: the table has no lines.
     """
     settings = list(table.groupby("setting", sort=False))
+    if not settings:
+        raise SalcrError("--sources: hold no scores of --names, or none without a re-ranking")
     figure, grid = make_panels(len(settings), height=2.6, sharey=True)
     for axes, (setting, _) in zip(grid, settings, strict=True):
         axes.set_title(str(setting).replace("-", " "))

@@ -1,0 +1,295 @@
+"""The json files that are read: their keys and types, and who writes them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic import StrictBool as Flag
+from pydantic import StrictStr as Text
+
+from salcr.config.kinds import Content, Number, Sections, Whole
+from salcr.config.schema import Layout
+
+Filled = Annotated[Text, Field(min_length=1)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
+Seconds = Annotated[float, Field(strict=True, ge=0)]
+Modality = Literal["visible", "infrared"]
+Sizes = Annotated[dict[Literal["parameters", "macs"], Whole], Field(min_length=2)]
+
+
+class Preprocessed(Content):
+    """Sizes and hashes of a stored data set."""
+
+    title = "the preprocess.json that `preprocess` writes"
+    layout: Layout
+    published: Flag
+    shapes: Annotated[dict[Modality, list[Whole]], Field(min_length=2)]
+    sha256: dict[Text, Text]
+    crc32: dict[Text, Text]
+    data_hash: Annotated[Text, Field(min_length=8)]
+
+
+class Scores(Content):
+    """Metrics in one gallery."""
+
+    cmc: Annotated[list[Share], Field(min_length=1)]
+    map: Share
+    minp: Share
+
+
+Galleries = Annotated[list[Scores], Field(min_length=1)]
+
+
+class Rankings(Content):
+    """Scores in the galleries of one setting, without a re-ranking and with others by name."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Galleries]
+    none: Galleries
+
+
+class Metrics(Content):
+    """Scores of one network."""
+
+    title = "the metrics.json that `evaluate` writes"
+    round: Whole
+    trial: Whole
+    settings: Annotated[dict[Filled, Rankings], Field(min_length=1)]
+
+
+class TrainedOn(Content):
+    """Where a network of another data set comes from."""
+
+    layout: Layout
+    published: Flag
+
+
+class Transferred(Content):
+    """Scores of a network of another data set."""
+
+    title = "the metrics.json that `transfer` writes"
+    trained_on: TrainedOn
+    trial: Whole
+    settings: dict[Text, Rankings]
+
+
+class LabelQuality(Content):
+    """Scores of pseudo-labels, in both label spaces."""
+
+    title = "the label_quality.json that `label-quality` writes"
+    visible: dict[Text, Number]
+    infrared: dict[Text, Number]
+
+
+class RankedQuery(Content):
+    """A query and its nearest images, as rows of the arrays."""
+
+    query: Whole
+    gallery: list[Whole]
+    right: list[Flag]
+
+
+class RankedQueries(Content):
+    """Some queries of one setting."""
+
+    query_modality: Modality
+    gallery_modality: Modality
+    queries: Annotated[list[RankedQuery], Field(min_length=1)]
+
+
+class RankingLists(Content):
+    """The nearest images of some queries."""
+
+    title = "the rankings.json that `evaluate` writes"
+    settings: Annotated[dict[Text, RankedQueries], Field(min_length=1)]
+
+
+class Histogram(Content):
+    """Distances of pairs of one kind."""
+
+    mean: Number
+    counts: list[Whole]
+
+
+class Distances(Content):
+    """Histograms of the distances of pairs."""
+
+    title = "the distances.json that `analyze` writes"
+    edges: list[Number]
+    positive: Histogram
+    negative: Histogram
+
+    @model_validator(mode="after")
+    def _counts_are_between_the_edges(self) -> Distances:
+        for histogram in (self.positive, self.negative):
+            if len(histogram.counts) + 1 != len(self.edges) or not any(histogram.counts):
+                raise ValueError("its counts are not those of pairs between its edges")
+        return self
+
+
+Map = Annotated[list[list[Number]], Field(min_length=1)]
+
+
+class HeatMaps(Content):
+    """The heat maps of one image."""
+
+    modality: Modality
+    row: Whole
+    grad_cam: Map
+    attention: Map | None
+
+    @model_validator(mode="after")
+    def _rows_are_equally_long(self) -> HeatMaps:
+        for rows in filter(None, (self.grad_cam, self.attention)):
+            if {len(row) for row in rows} != {len(rows[0]) or None}:
+                raise ValueError("a heat map is not a rectangle")
+        return self
+
+
+class Attention(Content):
+    """The heat maps of people's images: all visible ones, then their partners."""
+
+    title = "the attention.json that `analyze` writes"
+    images: Annotated[list[HeatMaps], Field(min_length=2)]
+
+    @model_validator(mode="after")
+    def _are_pairs(self) -> Attention:
+        if len(self.images) % 2 or len({image.attention is None for image in self.images}) > 1:
+            raise ValueError("its images are not pairs with maps of the same kinds")
+        return self
+
+
+class Versions(Content):
+    """Package -> version."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Text]
+    torch: Text
+
+
+class JobFacts(Content):
+    """What a job ran with."""
+
+    stage: Text
+    finished: Text
+    seconds: Seconds
+    seed: Whole | None
+    code: Text
+    commit: Text | None
+    clean: Flag | None
+    machine: Text
+    versions: Versions
+    device: Text = ""
+
+
+class Job(JobFacts):
+    """How a job obtained its result."""
+
+    title = "the record that a stage writes with --job"
+    config: Sections
+
+
+class TimedJob(Job):
+    """A record of `evaluate`, with the seconds of rankings: setting -> ranking -> seconds."""
+
+    title = "the record that `evaluate` writes with --job"
+    threads: Whole
+    rerank_seconds: dict[Text, dict[Text, Seconds]]
+
+
+class Initial(Content):
+    """The section `pretrain`, as far as pages show it."""
+
+    checkpoint: Text | None
+
+
+class Backbone(Content):
+    """The section `model`."""
+
+    backbone: Text
+    width: Whole
+    weights: Text
+
+
+class TrialConfig(Content):
+    """The configuration of a trial, by section."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: Sections
+    preprocess: Annotated[dict[Literal["height", "width"], Whole], Field(min_length=2)]
+    model: Backbone
+    pretrain: Initial
+
+
+class TrialProvenance(Content):
+    """How a trial was made."""
+
+    title = "the provenance.json that `provenance` writes for a trial"
+    dataset: Text
+    variant: Text
+    trial: Whole
+    rounds: Whole
+    seed: Whole
+    config: TrialConfig
+    jobs: Annotated[list[JobFacts], Field(min_length=1)]
+
+
+class Complexity(Content):
+    """Sizes of the configured network."""
+
+    title = "the complexity.json that `complexity` writes"
+    backbone: Text
+    width: Whole
+    parts: Whole
+    image: Annotated[list[Whole], Field(min_length=2, max_length=2)]
+    networks: Annotated[dict[Literal["baseline", "salcr"], Sizes], Field(min_length=2)]
+
+
+class StartRow(Content):
+    """A row of a study."""
+
+    variant: Filled
+    seed: Whole
+    trial: Whole
+    setting: Filled
+    rank1: Percent
+    map: Percent
+    minp: Percent
+    rounds: Whole
+    config: Filled
+    code: Filled
+    data: Filled
+    commit: Text
+    clean: Text
+    device: Text
+    torch: Text
+    seconds: Seconds
+
+
+class Start(Content):
+    """The rows of one start of a study."""
+
+    title = "the json that `study-row` writes"
+    rows: Annotated[list[StartRow], Field(min_length=1)]
+
+
+class Origin(Content):
+    """What identifies a network."""
+
+    sha256: Text
+    round: Whole
+    trial: Whole
+
+
+class Index(Content):
+    """The summary of an index."""
+
+    title = "the embed.json that `embed` writes"
+    crc32: Annotated[dict[Literal["index.faiss", "files.csv"], Text], Field(min_length=2)]
+    checkpoint: Origin
+    num_channels: Whole
+    folders: Annotated[list[Text], Field(min_length=1)]
+    num_pictures: dict[Modality, Whole]
+    key: Text
