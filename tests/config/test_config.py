@@ -126,7 +126,7 @@ def test_a_stage_gets_only_its_own_keys() -> None:
         for stage in STAGES
         if loading.stage_flags(before, stage) != loading.stage_flags(after, stage)
     }
-    assert changed == {"train", "evaluate"}
+    assert changed == {"train", "rounds", "evaluate"}
 
 
 def test_more_rounds_change_no_flag_of_a_stage() -> None:

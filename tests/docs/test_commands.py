@@ -17,7 +17,15 @@ from salcr.config.stages import STAGES
 from tests.support.markdown import PAGES, ROOT, commands
 
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
-WITH_VALUE = {"--cores", "--resources", "--profile", "--forcerun", "--until", "--sdm"}
+WITH_VALUE = {
+    "--cores",
+    "--resources",
+    "--profile",
+    "--forcerun",
+    "--until",
+    "--sdm",
+    "--snakefile",
+}
 """Options of Snakemake that take one word."""
 
 
@@ -64,7 +72,7 @@ def parsed(line: str) -> tuple[list[str], list[str], dict[str, Any]]:
         if word.startswith("--"):
             option = word
         elif option == "--configfile":
-            files.append(word)
+            files.append(word.removeprefix("CLONE/"))
         elif option == "--config":
             key, _, value = word.partition("=")
             values[key] = yaml.safe_load(value)

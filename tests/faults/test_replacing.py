@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 
 from salcr import files
-from salcr.config.runs import Run
 from salcr.config.stages import STAGES
 from salcr.datasets.synthetic import generate
 from salcr.errors import SalcrError
@@ -46,19 +45,29 @@ def test_the_registry_lists_what_a_stage_writes(stage: str) -> None:
 
 def words_with(stage: str, paths: dict[str, Path], folder: Path) -> list[str]:
     """Return a command of a stage with some paths; the others do not exist, in a folder."""
-    words, values = [], {int: "1", json.loads: "{}", Run.parse: "a:a:1"}
+    words = []
     for action in arguments_of(stage):
         if not (action.required or action.dest in paths):
             continue
         if action.type is Path:
             value = str(paths.get(action.dest, folder / action.dest))
         else:
-            value = next(iter(action.choices or [values.get(action.type, "x")]))
+            value = next(iter(action.choices or filter(partial(accepts, action), WORDS)))
         words += action.option_strings[:1]
         words += [value] * (action.nargs if isinstance(action.nargs, int) else 1)
     return [stage.replace("_", "-"), *words]
 
 
+def accepts(action: argparse.Action, word: str) -> bool:
+    """Tell whether a word is one that the argument's type takes."""
+    try:
+        (action.type or str)(word)
+    except (ValueError, argparse.ArgumentTypeError):
+        return False
+    return True
+
+
+WORDS = ["x", "a1", "1", "{}", "a:a:1"]
 PAIRS = [
     (stage, result, other)
     for stage in STAGES

@@ -57,14 +57,14 @@ def by_hand(folder: Path, rng: np.random.Generator) -> pd.DataFrame:
         files.write_json(folder / f"job{trial}.json", {**facts, **job})
         seconds["visible-to-thermal"]["cmfp k=8 (transductive)"] = 0.75
     files.write_json(folder / "complexity.json", {**counts, "networks": networks})
-    files.write_json(folder / "preprocess.json", {**STORED, "published": True})
+    files.write_json(folder / "data/preprocess.json", {**STORED, "published": True})
     pd.DataFrame(lines).to_csv(folder / "trials.csv", index=False)
     return pd.DataFrame(lines)
 
 
 def write(folder: Path, *extra: object, matches: Any = REAL) -> Path:
     """Run the stage on these results and return the folder of the tables."""
-    words = ["--layout", "regdb", "--matches", json.dumps(matches), "--data", folder]
+    words = ["--layout", "regdb", "--matches", json.dumps(matches), "--data", folder / "data"]
     words += ["--trials", folder / "trials.csv", "--complexity", folder / "complexity.json"]
     words += ["--jobs", folder / "job1.json", folder / "job2.json", "--published", PUBLISHED]
     assert tiny.run("tables", *words, "--out", folder / "tables", *extra) == 0
@@ -164,7 +164,7 @@ def test_a_difference_is_given_for_the_published_images_only(
     results: pd.DataFrame, tmp_path: Path, synthetic: bool
 ) -> None:
     """Synthetic people or part of a data set: published figures, but no difference."""
-    files.write_json(tmp_path / "preprocess.json", {**STORED, "published": False})
+    files.write_json(tmp_path / "data/preprocess.json", {**STORED, "published": False})
     tables = write(tmp_path, *["--synthetic"] * synthetic)
     note = "**Ours are of synthetic people in RegDB's layout, not of RegDB**"
     for path in tables.glob("*[0-9].md"):

@@ -121,11 +121,19 @@ COMMANDS: dict[str, Command] = {
         },
         (*_STORED, LAST / "checkpoint.pt", LAST / "labels.csv", LAST / "optimizer.pt"),
     ),
+    "rounds": Command(
+        {
+            **_SPLIT, **_NETWORK, "--folder": Write("trial"), "--first": 2, "--last": 3,
+            "--optimizer-state": Read(LAST / "optimizer.pt"), "--curves": Write("curves"),
+            **_pairs(tiny.ASSOCIATE), **_TRAIN, "--train-iterations": 1,
+        },
+        (*_STORED, LAST / "checkpoint.pt", LAST / "optimizer.pt"),
+    ),
     "evaluate": Command(
         {
             **_SPLIT, **_NETWORK, "--identities": Read(_IDENTITIES),
             "--metrics": Write("metrics.json"), "--rankings": Write("rankings.json"),
-            "--curves": Write("curves"),
+            "--jobs": Write("evaluate.json"), "--curves": Write("curves"),
         },
         (*_STORED, _IDENTITIES, LAST / "checkpoint.pt"),
     ),
