@@ -15,7 +15,7 @@ from salcr import codehash
 
 SINKHORN = "salcr/pseudo_labels/sinkhorn.py"
 FILES = "salcr/files.py"
-USES_SINKHORN = ["associate", "verify"]
+USES_SINKHORN = ["associate", "rounds", "verify"]
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_an_accepted_edit_does_not_count_and_the_next_one_does(repository: Path)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout == (
             "count as at the last commit: pseudo_labels.sinkhorn\n"
-            "so these stages are not run again: associate, verify\n"
+            "so these stages are not run again: associate, rounds, verify\n"
         )
         assert hashes(repository) == before
         commit(repository)

@@ -115,8 +115,7 @@ def read_network(
     checkpoint = tensor_files.read_checkpoint(path, Checkpoint, device)
     shape = {name: checkpoint["model"][name] for name in ("backbone", "width", "num_parts")}
     try:
-        with torch.device("meta"):  # no memory, no random numbers
-            network = Network(**shape)
+        network = Network(**shape)
     except (KeyError, ValueError) as error:  # an unknown backbone, or a width that it cannot have
         raise SalcrError(f"{path}: describes no network: {shape} ({error})") from None
     if names := misfits(network, checkpoint["state"]):
@@ -125,7 +124,7 @@ def read_network(
             f"are missing, unknown or of another shape or type, the first {names[0]}; "
             f"{files.RERUN_HINT}"
         )
-    network.load_state_dict(checkpoint["state"], assign=True)
+    network.load_state_dict(checkpoint["state"])
     return to_device(network, device, numerics), checkpoint
 
 

@@ -143,7 +143,7 @@ def misfits(network: Network, state: Mapping[str, Any]) -> list[str]:
     """Return the names of a state's entries that the network lacks or has otherwise, or that miss.
 
     Args:
-        network: may be on the device "meta".
+        network: the one to load the state into.
         state: name -> tensor.
     """
     wanted = network.state_dict()

@@ -101,7 +101,7 @@ def test_images_without_a_label_are_for_training(root: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "complaint"),
     [
-        (r"Visible\7\a.bmp", r"has backslashes; separate folders by /"),
+        (r"Visible\7\a.bmp", r"has backslashes, as paths on Windows have"),
         ("Visible/a.bmp", "is not in the folder of a person"),
         ("a.bmp", "is not in the folder of a person"),
     ],

@@ -103,13 +103,16 @@ def test_a_sweep_shows_means_deviations_and_published_values(tmp_path: Path) -> 
         for stage, rank1 in (("pretrain", 10.0), ("salcr", final))
     ]
     columns = [*key, "rank1_mean", "rank1_std", "map_mean", "map_std"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "summary.csv", index=False)
+    scores = [f"{s}_{kind}" for s in ("rank10", "rank20", "minp") for kind in ("mean", "std")]
+    table = pd.DataFrame(rows, columns=columns).assign(num_trials=2, **dict.fromkeys(scores, 0.0))
+    table.to_csv(tmp_path / "summary.csv", index=False)
     given = [
         ("lambda=0.5", "visible-to-thermal", 90.6, 83.9), ("k=30", "visible-to-thermal", 1, 1),
         ("lambda=1.0", "visible-to-thermal", 90.3, 83.8), ("lambda=0.5", "all", 64.4, 60.4),
     ]  # fmt: skip
     published = pd.DataFrame(given, columns=["variant", "setting", "rank1", "map"])
-    published.assign(source="fig6").to_csv(tmp_path / "published.csv", index=False)
+    others = {"source": "fig6", "dataset": "RegDB", "minp": 50.0}
+    published.assign(**others).to_csv(tmp_path / "published.csv", index=False)
     files = [tmp_path / "summary.csv", tmp_path / "published.csv"]
     sources = Sources(files, ["high=1.0", "plain=0.5"], tmp_path, [])
     with plt.rc_context(style.rc_settings(9)):
@@ -124,8 +127,8 @@ def test_a_sweep_shows_means_deviations_and_published_values(tmp_path: Path) -> 
     assert ends["rank-1"].tolist() == [69.0, 71.0] and ends["mAP"].tolist() == [64.5, 65.5]
     plt.close(figure)
     words = ["--sources", *files, "--names", *sources.names]
-    assert plot("refinement_weight", words, tmp_path, tmp_path) == 0
-    assert plot("refinement_k", [*words[:2], *words[3:]], tmp_path, tmp_path) == 0
+    assert plot("refinement_weight", words, tmp_path / "data", tmp_path) == 0
+    assert plot("refinement_k", [*words[:2], *words[3:]], tmp_path / "data", tmp_path) == 0
 
 
 def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
@@ -138,7 +141,8 @@ def test_label_quality_shows_the_variants_side_by_side(tmp_path: Path) -> None:
         for space in ("visible", "infrared")
     ]
     columns = ["variant", "round", "trial", "space", "ari", "ami", "fmi", "v_measure"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "label_quality.csv", index=False)
+    table = pd.DataFrame(rows, columns=columns).assign(num_clusters=3.0, outliers=0.1)
+    table.to_csv(tmp_path / "label_quality.csv", index=False)
     sources = Sources([tmp_path / "label_quality.csv"], [], tmp_path, ["dagl", "salcr"])
     figure = curves.plot_label_quality(sources)
     for axes in figure.axes:

@@ -132,8 +132,8 @@ def test_the_shipped_configurations_are_the_paper_s() -> None:
         ({"pretrain": {"epochs": 1}}, ["pretrain.epochs 1 instead of 40"]),
         # Stage one alone has no stage two; a given network has no training.
         ({"rounds": 0, "train": {"labels": 4}}, []),
-        ({"rounds": 0, "clustering": {"k1": 5}}, ["clustering.k1 5 instead of 30"]),
-        ({"rounds": 0, "clustering": {"k1": 5}, "pretrain": {"checkpoint": "a.pt"}}, []),
+        ({"rounds": 0, "clustering": {"k1": 25}}, ["clustering.k1 25 instead of 30"]),
+        ({"rounds": 0, "clustering": {"k1": 25}, "pretrain": {"checkpoint": "a.pt"}}, []),
         (
             {"pretrain": {"checkpoint": "a.pt", "epochs": 1}, "preprocess": {"width": 128}},
             ["preprocess.width 128 instead of 144"],

@@ -213,8 +213,9 @@ def test_unknown_identities_are_a_fact(reported: Path, page: Page, tmp_path: Pat
     """How many training images have no label, and that label quality leaves them out."""
     summary = files.read_json(reported / RESULTS / "preprocess/preprocess.json")
     unlabeled = {"visible": 3, "infrared": 0}
-    files.write_json(tmp_path / "preprocess.json", {**summary, "unlabeled": unlabeled})
-    assert tiny.run(*words_of(reported, tmp_path / "page.html", data=tmp_path)) == 0
+    data = tmp_path / "data"
+    files.write_json(data / "preprocess.json", {**summary, "unlabeled": unlabeled})
+    assert tiny.run(*words_of(reported, tmp_path / "page.html", data=data)) == 0
     rows = Page((tmp_path / "page.html").read_text()).rows
     facts = [dict(line for line in one if len(line) == 2) for one in (rows, page.rows)]
     expected = "unknown for 3 visible, 0 infrared training images, which label quality leaves out"

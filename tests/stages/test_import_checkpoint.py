@@ -15,7 +15,8 @@ from salcr.models.network import Network
 from salcr.models.released import rename_parameters
 from salcr.verification.training import sample_parameter
 from tests.support import tiny
-from tests.support.helpers import golden_shapes, released_like
+from tests.support.helpers import golden_shapes
+from tests.support.released import released_like
 
 
 @pytest.fixture(scope="module")

@@ -214,6 +214,8 @@ def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Pat
             copy = other / path.relative_to(results)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_text(path.read_text())
+    for path in other.rglob("metrics.json"):
+        files.write_json(path, {**files.read_json(path), "trial": 2})
     changed = files.read_json(other / "round02/metrics.json")
     (scores,) = changed["settings"]["visible-to-thermal"]["none"]
     before, scores["map"] = scores["map"], scores["map"] + 0.1

@@ -11,8 +11,9 @@ import torch
 
 from salcr.models.network import Network
 from tests.support import tiny
-from tests.support.helpers import GOLDEN, released_like
+from tests.support.helpers import GOLDEN
 from tests.support.plans import REPOSITORY
+from tests.support.released import released_like
 
 TINY, RAW = Path("results/tiny"), Path("data/tiny")
 DATA, TRIAL = TINY / "preprocess", TINY / "salcr/trial01"

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr.models.network import Network
-
 GOLDEN = Path(__file__).parents[2] / "salcr/verification/golden"
 RTOL, ATOL = 1e-4, 1e-5
 
@@ -30,23 +28,6 @@ def golden_arrays(name: str) -> dict[str, np.ndarray]:
 def golden_shapes() -> dict[str, list[int]]:
     """Return name -> shape of the parameters of a released checkpoint."""
     return json.loads((GOLDEN / "reference_state_dict.json").read_text())
-
-
-def released_like(network: Network) -> dict[str, Tensor]:
-    """Return a network's state under the released names, the inverse of `rename_parameters`."""
-    names = {
-        "visible_stem.": "visible_module.visible.",
-        "infrared_stem.": "thermal_module.thermal.",
-        "trunk.": "base_resnet.base.",
-        "global_neck.": "bottleneck.",
-        "part_neck.": "bottleneck_part.",
-        "part_tokens": "attn_pool.part_tokens",
-    }
-    state = {}
-    for name, value in network.state_dict().items():
-        (ours,) = (start for start in names if name.startswith(start))
-        state[names[ours] + name.removeprefix(ours)] = value.clone()
-    return state
 
 
 def close(actual: Any, expected: Any, *, rtol: float = RTOL, atol: float = ATOL) -> None:

@@ -111,7 +111,9 @@ def _write(
                     person = make_person(people, identity, modality, private_cues)
                     _write_images(whole, layout, people, identity, modality, partial(draw, person))
         layout.write_splits(whole, people)
-        (whole / MARK).write_text("by `salcr synthesize`, which may replace this folder\n")
+        (whole / MARK).write_text(
+            "by `salcr synthesize`, which may replace this folder\n", encoding="utf-8"
+        )
         if out.exists():
             out.rename(folder / "old")  # where a kill does not leave a part of it
         whole.rename(out)
