@@ -203,6 +203,28 @@ def previous_optimizer_state(wildcards):
     return previous("optimizer.pt")(wildcards)
 
 
+def of_rounds(rounds, *names):
+    """Return files of some rounds, for output."""
+    folder = f"{RESULTS}/{{variant}}/trial{{trial}}"
+    return [
+        f"{folder}/{round_name(round_)}/{name}" for round_ in rounds for name in names
+    ]
+
+
+def before(span, name):
+    """Return an input function: a file of the round before a span."""
+
+    def path(wildcards):
+        return PLAN.previous(wildcards.variant, int(wildcards.trial), span.first, name)
+
+    return path
+
+
+def checkpoints_of_metrics(wildcards, output):
+    """Return the networks that are evaluated, in the order of their metrics."""
+    return [str(Path(metrics).with_name("checkpoint.pt")) for metrics in output.metrics]
+
+
 def origin(wildcards):
     """Return the digests of settings and code of a start of a study, as words of a command."""
     return shlex.join(ORIGINS[wildcards.variant])

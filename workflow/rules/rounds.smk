@@ -3,26 +3,6 @@
 #
 # A rule for each span of rounds, for the variants and trials that are divided like that. What was
 # computed remains divided as it was (salcr/config/spans.py): another number reruns nothing.
-def of_rounds(rounds, *names):
-    """Return files of some rounds, for output."""
-    folder = f"{RESULTS}/{{variant}}/trial{{trial}}"
-    return [f"{folder}/{round_name(round_)}/{name}" for round_ in rounds for name in names]
-
-
-def before(span, name):
-    """Return an input function: a file of the round before a span."""
-
-    def path(wildcards):
-        return PLAN.previous(wildcards.variant, int(wildcards.trial), span.first, name)
-
-    return path
-
-
-def checkpoints_of_metrics(wildcards, output):
-    """Return the networks that are evaluated, in the order of their metrics."""
-    return [str(Path(metrics).with_name("checkpoint.pt")) for metrics in output.metrics]
-
-
 for span_rule in SPAN_RULES:
     first, last = span_rule.span
     rounds = range(first, last + 1)
