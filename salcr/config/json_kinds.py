@@ -16,6 +16,7 @@ Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 Seconds = Annotated[float, Field(strict=True, ge=0)]
 Modality = Literal["visible", "infrared"]
+Lengths = Annotated[list[Whole], Field(min_length=4, max_length=4)]
 Sizes = Annotated[dict[Literal["parameters", "macs"], Whole], Field(min_length=2)]
 
 
@@ -25,7 +26,7 @@ class Preprocessed(Content):
     title = "the preprocess.json that `preprocess` writes"
     layout: Layout
     published: Flag
-    shapes: Annotated[dict[Modality, list[Whole]], Field(min_length=2)]
+    shapes: Annotated[dict[Modality, Lengths], Field(min_length=2)]
     sha256: dict[Text, Text]
     crc32: dict[Text, Text]
     data_hash: Annotated[Text, Field(min_length=8)]

@@ -44,6 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Read what the page shows, and write it."""
+    if not arguments.times.is_dir():
+        raise SalcrError(f"--times {arguments.times}: no such folder")
     trials = [files.read_foreign_json(path, TrialProvenance) for path in arguments.trials]
     study, *study_figures = arguments.study or [None]
     stored = store.read_summary(arguments.data)

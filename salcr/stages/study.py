@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     files.write_text(arguments.latex, study.as_latex(table, list(now)))
     pictures = dict.fromkeys(arguments.figures, settings.plot.dpi)
     if arguments.page and not table.empty:
-        picture = arguments.page.with_name("study.png")
+        picture = arguments.page.parent / "study.png"
         pictures[picture] = _PAGE_DPI
         _write_page(arguments.page, f"{text}\n![Paired differences]({picture.name})\n")
     with plt.rc_context(rc_settings(settings.plot.font_size)):

@@ -34,7 +34,7 @@ class Resume:
     def __init__(
         self, result: Path, *, stage: str, settings: Config, origin: dict[str, Any]
     ) -> None:
-        self.path = result.with_name("resume.pt")
+        self.path = result.parent / "resume.pt"
         code = codehash.stage_hash(stage)
         parts = [settings.model_dump(), origin, code, str(torch.__version__)]
         self.key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

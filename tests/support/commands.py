@@ -62,7 +62,7 @@ _RUNS: dict[str, object] = {
     "--dataset": "tiny", "--root": Read(TINY), "--runs": "salcr:salcr:1", "--trials": 1,
 }  # fmt: skip
 _PLOT: dict[str, object] = {
-    "--data": Read(DATA), "--png": Write("a.png"), "--pdf": Write("a.pdf"),
+    "--data": "unused", "--png": Write("a.png"), "--pdf": Write("a.pdf"),
 }  # fmt: skip
 _JOBS = [LAST / "jobs" / f"{stage}.json" for stage in ("associate", "train", "evaluate")]
 _TRAIN = _pairs(tiny.TRAIN)
@@ -72,6 +72,8 @@ _MATCHES = {"3": {"SALCR": ["salcr", "salcr"]}, "6": {"none": ["salcr", "salcr"]
 
 def _plot(figure: str, path: Path, names: str = "salcr") -> Command:
     flags = {"--figure": figure, "--sources": Read(path), "--names": names, **_PLOT}
+    if figure in ("ranking", "attention"):
+        flags["--data"] = Read(DATA)
     return Command(flags, (path,))
 
 

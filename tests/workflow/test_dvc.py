@@ -27,7 +27,7 @@ from tests.support.dvc_repository import (
     planned,
     write_settings,
 )
-from tests.support.plans import jobs_in
+from tests.support.plans import REPOSITORY, jobs_in
 
 pytestmark = pytest.mark.dvc
 
@@ -241,3 +241,22 @@ def test_new_raw_data_reach_everything(pulled_copy: Path) -> None:
     assert planned(pulled_copy) == {}
     do(pulled_copy, "dvc", "add", "--no-relink", "data/RegDB")
     assert planned(pulled_copy) == ALL
+
+
+def test_a_linked_folder_is_refused_as_documented(tmp_path: Path) -> None:
+    """`dvc add` of a link ends with the quoted words; after the documented command it succeeds."""
+    folder, disk = tmp_path / "clone", tmp_path / "disk"
+    for path in (folder / "data", disk / "RegDB"):
+        path.mkdir(parents=True)
+    (disk / "RegDB/image.bmp").write_text("an image")
+    (folder / "data/RegDB").symlink_to(disk / "RegDB")
+    do(folder, "git", "init", "--quiet")
+    do(folder, "dvc", "init", "--quiet")
+    refused = ask(folder, "dvc", "add", "--no-relink", "data/RegDB")
+    page = (REPOSITORY / "docs/dvc.md").read_text()
+    words = "Cannot add files inside symlinked directories to DVC"
+    assert refused.returncode != 0 and words in refused.stdout and words in page
+    (line,) = [line for line in page.splitlines() if "rm data/RegDB" in line]
+    do(folder, "bash", "-c", line.strip().replace("/other/disk", str(disk)))
+    do(folder, "dvc", "add", "--no-relink", "data/RegDB")
+    assert (folder / "data/RegDB.dvc").is_file() and (disk / "RegDB/image.bmp").exists()
