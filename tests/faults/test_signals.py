@@ -31,7 +31,8 @@ def timed(stage: str, run_copy: Path, stop_after: float | None = None) -> tuple[
         command, env=faults.ENVIRONMENT, stderr=subprocess.PIPE, text=True
     ) as job:
         assert job.stderr is not None
-        next(line for line in job.stderr if line.rstrip().endswith(" salcr.log"))
+        # The last import of the command line, before it says what SIGTERM does.
+        next(line for line in job.stderr if line.rstrip().endswith(" salcr.config.loading"))
         started = time.monotonic()
         if stop_after is not None:
             time.sleep(stop_after)
