@@ -80,8 +80,8 @@ class Pretrain(Section):
     )
     epochs: int = Field(ge=1, description="clusterings, each followed by `iterations` steps")
     iterations: int = Field(ge=1, description="steps per epoch")
-    clusters: int = Field(ge=1, description="clusters in a batch, per modality")
-    instances: int = Field(ge=1, description="images of each cluster in a batch")
+    clusters: int = Field(ge=1, le=4096, description="clusters in a batch, per modality")
+    instances: int = Field(ge=1, le=4096, description="images of each cluster in a batch")
     learning_rate: float = Field(gt=0, description="Adam's rate")
     milestones: Milestones
     visible_loss: Literal["sum", "mean"] = Field(
@@ -117,8 +117,10 @@ class Train(Section):
     """Stage two: one round is one association and one epoch of training."""
 
     iterations: int = Field(ge=1, description="steps per round")
-    labels: int = Field(ge=2, description="pseudo-labels in a batch, half from each label space")
-    instances: int = Field(ge=1, description="visible and infrared images of each label")
+    labels: int = Field(
+        ge=2, le=4096, description="pseudo-labels in a batch, half from each label space"
+    )
+    instances: int = Field(ge=1, le=4096, description="visible and infrared images of each label")
     learning_rate: float = Field(gt=0, description="Adam's rate in round 1")
     label_space: Literal["dual", "visible", "infrared"] = Field(
         description="spaces in which both modalities are trained (paper, Table 4)"

@@ -285,7 +285,7 @@ def numeric_flags(stage: Stage) -> Iterator[str]:
                 yield flag_name(section, key)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", {name.split()[0]: name for name in COMMANDS}.values())
 def test_numbers_out_of_range_are_refused_by_name(
     results: Path, tmp_path: Path, capsys: Output, name: str
 ) -> None:
@@ -294,7 +294,7 @@ def test_numbers_out_of_range_are_refused_by_name(
     words = words_of(name, results, tmp_path)
     for flag in numeric_flags(stage):
         count = len(several(COMMANDS[name].flags.get(flag, 0)))
-        for value in ("-1", "-1e400", "nan", "x", str(-(10**30)), "", "[1]"):
+        for value in ("-1", "-.inf", ".nan", "x"):
             message = refused([*words, flag, *[value] * count], capsys)
             assert flag in message or flag[2:].replace("-", ".", 1).replace("-", "_") in message
     assert not list(tmp_path.iterdir())
@@ -315,7 +315,8 @@ def test_numbers_out_of_range_are_refused_by_name(
         ("plot cmc", "--plot-variants", "[another]"), ("study", "--figures", "a.txt"),
         ("associate", "--threads", "100000"), ("associate", "--trial", "0"),
         ("train", "--round", "1000"), ("import-checkpoint", "--image-size", "1025 32"),
-        ("synthesize", "--seed", str(2**31)),
+        ("synthesize", "--seed", str(2**31)), ("train", "--train-instances", str(10**30)),
+        ("pretrain weights", "--pretrain-instances", "5000"),
     ],
 )  # fmt: skip
 def test_words_that_mean_nothing_are_refused_by_name(
