@@ -13,6 +13,7 @@ import torch
 from salcr import codehash, files, provenance
 from salcr.config.loading import DEFAULT_CONFIG, merge, validate, variant
 from salcr.files import read_yaml
+from salcr.stages import info
 from tests.support import tiny
 
 COMMIT = ["-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty", "-m", "first"]
@@ -111,8 +112,7 @@ def test_a_clone_of_another_user_is_named_with_git_s_remedy(
     )
     text = capsys.readouterr().err
     assert text.count(warning) == 1 and f"{remedy} {clone}" in text
-    assert tiny.run("info", "--directory", tmp_path) == 0
-    assert f"{remedy} {clone}" in capsys.readouterr().out
+    assert any(f"{remedy} {clone}" in line for line in info._tools())
     subprocess.run([*remedy.split(), str(clone)], check=True)
     head = provenance.describe_job("plot", {}, seconds=1.0)["commit"]
     assert head is not None and len(head) == 40 and not capsys.readouterr().err
