@@ -140,7 +140,7 @@ def _less_memory(arguments: argparse.Namespace) -> str:
     keys = [f"compute.threads ({threads} on {cores} cores)"] if threads > cores else []
     own = {
         "pretrain": "pretrain.clusters or pretrain.instances",
-        "train": "train.labels or train.instances",
+        **dict.fromkeys(("train", "rounds"), "train.labels or train.instances"),
         "synthesize": "synthesize.num_identities",
     }
     keys += [own[arguments.stage]] if arguments.stage in own else []

@@ -13,9 +13,8 @@ the statement is there counts, and so does a message that was assigned to a vari
 
 `python -m salcr.codehash` prints the hash of every stage. With `--accept "why no result changes"`
 the edits since the last commit are accepted as harmless: each edited module gets a row in
-equivalent_code.csv, by which this code of the module counts as the committed one. Its next edit
-counts again. Rows are of modules, not of stages: one edit reaches many stages, each with several
-hashes (see `unused`), and edits accepted on two branches remain accepted when these are merged.
+equivalent_code.csv, by which this code of the module counts as the committed one, until its next
+edit. Rows are of modules, so that edits accepted on two branches remain accepted after a merge.
 Which modules a stage runs cannot be accepted: code that moves to another module is new code.
 """
 
@@ -39,8 +38,7 @@ from salcr.errors import SalcrError
 PACKAGE = Path(__file__).parent
 _EQUIVALENT = "equivalent_code.csv"
 _COLUMNS = ["module", "code", "counts_as", "reason"]
-# What carries settings and words between a person and a stage, hashes, or refuses files changes no
-# result.
+# What carries settings and words between a person and a stage, hashes, or refuses files.
 _NO_RESULT = {
     "codehash", "config.checkpoint_kinds", "config.cli", "config.json_kinds", "config.kinds",
     "config.loading", "config.method", "config.paths", "config.reading", "config.schema",
@@ -271,14 +269,12 @@ def _resolve(older: dict[tuple[str, str], str], path: Path) -> dict[tuple[str, s
 
 def _export_last_commit(package: Path, folder: Path) -> Path:
     """Write the package as it was last committed into a folder and return where it is."""
-    command = ["git", "-C", str(package.parent), "archive", "--format=zip", "HEAD", package.name]
+    words = ["git", "-C", package.parent, "archive", "--format=zip", "HEAD", package.name]
     try:
-        done = subprocess.run(command, capture_output=True, check=True)
+        done = subprocess.run(words, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        said = (
-            (getattr(error, "stderr", None) or str(error).encode()).decode(errors="replace").strip()
-        )
-        raise SalcrError(f"{package}: no commit to compare with, {said}") from None
+        said = (getattr(error, "stderr", None) or str(error).encode()).decode(errors="replace")
+        raise SalcrError(f"{package}: no commit to compare with, {said.strip()}") from None
     zipfile.ZipFile(io.BytesIO(done.stdout)).extractall(folder)
     return folder / package.name
 
@@ -292,9 +288,10 @@ def main(words: list[str] | None = None) -> int:
         if reason is None:
             print("\n".join(f"{stage} {stage_hash(stage)}" for stage in stage_names()))
         else:
-            modules, stages = accept(reason)
-            print(f"count as at the last commit: {', '.join(modules)}")
-            print(f"so these stages are not run again: {', '.join(stages)}")
+            modules, stages = map(", ".join, accept(reason))
+            print(
+                f"count as at the last commit: {modules}\nso these stages are not run again: {stages}"
+            )
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

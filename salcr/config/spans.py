@@ -67,6 +67,12 @@ class SpanRule(NamedTuple):
         return "_".join(words + [str(self.number)] * (self.number > 0))
 
     @property
+    def job(self) -> str:
+        """Return the name of a job of the rule, with wildcards, as logs and benchmarks have it."""
+        first, last = self.span
+        return f"{{variant}}-trial{{trial}}-rounds{first:02d}-{last:02d}"
+
+    @property
     def wildcards(self) -> dict[str, str]:
         """Wildcard -> expression that matches the runs, and no others."""
         return {
@@ -83,7 +89,7 @@ def span_rules(plan: Plan, code: Callable[[str], str]) -> list[SpanRule]:
         code: stage -> hash of its code.
     """
     runs: dict[Span, dict[str, list[int]]] = {}
-    for (variant, trial), spans in planned_spans(plan, code).items():
+    for (variant, trial), spans in _planned_spans(plan, code).items():
         for span in spans:
             runs.setdefault(span, {}).setdefault(variant, []).append(trial)
     rules = []
@@ -98,7 +104,20 @@ def span_rules(plan: Plan, code: Callable[[str], str]) -> list[SpanRule]:
     return rules
 
 
-def planned_spans(plan: Plan, code: Callable[[str], str]) -> dict[tuple[str, int], list[Span]]:
+def span_logs(plan: Plan, rules: Iterable[SpanRule]) -> dict[Path, Path]:
+    """Return checkpoint -> log of the job that writes it, where one job computes several rounds."""
+    logs = {}
+    for rule in rules:
+        for variant in rule.variants:
+            for trial in rule.trials:
+                name = rule.job.format(variant=variant, trial=f"{trial:02d}")
+                for round_ in range(rule.span.first, rule.span.last + 1):
+                    path = plan.file(plan.runs[variant], trial, round_, "checkpoint.pt")
+                    logs[Path(path)] = plan.results / f"logs/rounds/{name}.log"
+    return logs
+
+
+def _planned_spans(plan: Plan, code: Callable[[str], str]) -> dict[tuple[str, int], list[Span]]:
     """Return variant and trial -> its spans of more than one round.
 
     Args:

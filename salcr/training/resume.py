@@ -21,6 +21,18 @@ from salcr.log import say, warn
 from salcr.models import tensor_files
 
 
+def resume_key(stage: str, settings: Config, origin: dict[str, Any]) -> str:
+    """Return a hash of what a stage's result follows from; what a stopped job left fits only it.
+
+    Args:
+        stage: name of the stage, whose code counts.
+        settings: of the stage.
+        origin: other inputs of the result, such as trial and hash of the data.
+    """
+    parts = [settings.model_dump(), origin, codehash.stage_hash(stage), str(torch.__version__)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 class Resume:
     """The file with the state of a stage.
 
@@ -35,9 +47,7 @@ class Resume:
         self, result: Path, *, stage: str, settings: Config, origin: dict[str, Any]
     ) -> None:
         self.path = result.parent / "resume.pt"
-        code = codehash.stage_hash(stage)
-        parts = [settings.model_dump(), origin, code, str(torch.__version__)]
-        self.key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        self.key = resume_key(stage, settings, origin)
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """Return the last state with the same settings, code and data, or None.

@@ -12,7 +12,7 @@ from salcr import files
 from salcr.config.loading import DEFAULT_CONFIG, merge
 from salcr.config.plan import Plan
 from salcr.config.runs import Span, span_file
-from salcr.config.spans import divide, span_rules
+from salcr.config.spans import divide, span_logs, span_rules
 from salcr.config.stages import STAGES
 from salcr.files import read_yaml
 from tests.support.tiny import TINY_CONFIG
@@ -138,3 +138,17 @@ def test_a_damaged_record_divides_as_if_it_were_not_there(
     record(plan, path, "rounds")
     path.write_text(path.read_text()[:-30])
     assert {rule.span for rule in span_rules(plan, code)} == {(1, 2), (3, 4)}
+
+
+def test_the_log_of_a_checkpoint_is_that_of_its_span() -> None:
+    """Rounds 1 to 3 of four have one log; the last, alone, has none here."""
+    plan = make_plan(rounds=4, compute={"rounds_per_job": 3}, dataset={"trials": [2]})
+    logs = span_logs(plan, span_rules(plan, code))
+    assert {(str(path), str(log)) for path, log in logs.items()} == {
+        (
+            f"results/tiny/{variant}/trial02/round0{round_}/checkpoint.pt",
+            f"results/tiny/logs/rounds/{variant}-trial02-rounds01-03.log",
+        )
+        for variant in ("salcr", "dagl")
+        for round_ in (1, 2, 3)
+    }

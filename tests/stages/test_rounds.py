@@ -62,8 +62,14 @@ def kill_in_round(monkeypatch: pytest.MonkeyPatch, killed: int | None) -> list[i
     return trained
 
 
-def delete_outputs(out: Path) -> None:
-    """Delete the rounds, as Snakemake does with the outputs of a job that was stopped."""
+def stop_in_the_third_round(
+    data: Path, out: Path, monkeypatch: pytest.MonkeyPatch, *extra: object
+) -> None:
+    """Run a job of three rounds that is killed, and delete its outputs, as Snakemake does."""
+    with monkeypatch.context() as patch:
+        kill_in_round(patch, 3)
+        with pytest.raises(Killed):
+            tiny.rounds(data, out, 1, 3, *extra)
     for round_ in (1, 2, 3):
         shutil.rmtree(tiny.folder(out, round_), ignore_errors=True)
 
@@ -93,11 +99,7 @@ def test_a_killed_job_continues_after_its_last_whole_round(
     data: Path, single: Path, out: Path, monkeypatch: pytest.MonkeyPatch, states: str
 ) -> None:
     """Killed in round 3 and without its outputs, it trains round 3 alone, with equal bytes."""
-    with monkeypatch.context() as patch:
-        kill_in_round(patch, 3)
-        with pytest.raises(Killed):
-            tiny.rounds(data, out, 1, 3, "--optimizer-states", states)
-    delete_outputs(out)
+    stop_in_the_third_round(data, out, monkeypatch, "--optimizer-states", states)
     trained = kill_in_round(monkeypatch, None)
     assert tiny.rounds(data, out, 1, 3, "--optimizer-states", states) == 0
     assert trained == [3]
@@ -119,11 +121,7 @@ def test_kept_rounds_that_do_not_fit_are_not_used(
     data: Path, single: Path, out: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Damaged ones, and those of other settings or numbers: all rounds are computed again."""
-    with monkeypatch.context() as patch:
-        kill_in_round(patch, 3)
-        with pytest.raises(Killed):
-            tiny.rounds(data, out, 1, 3)
-    delete_outputs(out)
+    stop_in_the_third_round(data, out, monkeypatch)
     last, settings = 3, []
     if change == "a byte of a kept file":
         labels = out / "kept/round01/labels.csv"

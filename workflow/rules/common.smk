@@ -30,7 +30,7 @@ from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
 from salcr.config.reading import read_configurations
 from salcr.config.runs import round_name
-from salcr.config.spans import span_rules
+from salcr.config.spans import span_logs, span_rules
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
@@ -61,10 +61,11 @@ try:
     else:
         SOURCE = raw_files(Path(ROOT), READER.split_files, READER.missing)
         PLAN.check_trials(READER.find_trials(map(Path, SOURCE)))
+    SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
     # Not in the process of a job: while others run, files are missing.
     if workflow.is_main_process:
-        check_pulled(PLAN.results, PLAN.training_logs())
-    SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
+        logs = {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
+        check_pulled(PLAN.results, logs)
 except SalcrError as error:
     stop(error)
 except OSError as error:  # such as a folder that may not be read

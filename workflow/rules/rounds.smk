@@ -6,7 +6,6 @@
 for span_rule in SPAN_RULES:
     first, last = span_rule.span
     rounds = range(first, last + 1)
-    job_name = f"{{variant}}-trial{{trial}}-rounds{first:02d}-{last:02d}"
 
     rule:
         name:
@@ -24,9 +23,9 @@ for span_rule in SPAN_RULES:
                 else temp(of_rounds([last], "optimizer.pt"))
             ),
         log:
-            f"{LOG}/rounds/{job_name}.log",
+            f"{LOG}/rounds/{span_rule.job}.log",
         benchmark:
-            f"{TIME}/rounds/{job_name}.tsv"
+            f"{TIME}/rounds/{span_rule.job}.tsv"
         wildcard_constraints:
             **span_rule.wildcards,
         conda:
@@ -76,9 +75,9 @@ for span_rule in SPAN_RULES:
             rankings=of_rounds(span_rule.evaluated, "rankings.json"),
             jobs=of_rounds(span_rule.evaluated, "jobs/evaluate.json"),
         log:
-            f"{LOG}/evaluate/{job_name}.log",
+            f"{LOG}/evaluate/{span_rule.job}.log",
         benchmark:
-            f"{TIME}/evaluate/{job_name}.tsv"
+            f"{TIME}/evaluate/{span_rule.job}.tsv"
         wildcard_constraints:
             **span_rule.wildcards,
         conda:
