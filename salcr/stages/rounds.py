@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from salcr import codehash, files, provenance
+from salcr import files, provenance
 from salcr.config import cli
 from salcr.config.loading import parse_settings
 from salcr.config.runs import Span, round_name, span_file
@@ -19,17 +19,17 @@ from salcr.data.store import load_split, preload
 from salcr.log import say
 from salcr.stages import associate, train
 from salcr.training import devices
-from salcr.training.kept_rounds import KeptRounds
+from salcr.training.kept_rounds import STATE, KeptRounds
+from salcr.training.resume import resume_key
 from salcr.training.tensorboard import curve_writer
 
-_STATE = "optimizer.pt"
 _FILES = [
     "labels.csv",
     "checkpoint.pt",
     "losses.csv",
     "jobs/associate.json",
     "jobs/train.json",
-    _STATE,
+    STATE,
 ]
 
 
@@ -66,15 +66,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     provenance.write_job(span_file(folder, span), "rounds", values, seconds=0.0)
     split = preload(load_split(arguments.data, trial=trial, split="train"), device)
     say(f"rounds {span.first} to {span.last}, trial {trial}: {split}")
-    kept = KeptRounds(
-        folder, _origin(arguments, values), all_states=arguments.optimizer_states == "all"
-    )
+    key = resume_key("rounds", settings, _origin(arguments))
+    kept = KeptRounds(folder, key, all_states=arguments.optimizer_states == "all")
     done = kept.restore(*span)
     if done >= span.first:
         say(f"rounds {span.first} to {done} are kept from a job that was stopped")
     checkpoint, state = arguments.checkpoint, arguments.optimizer_state
     if done >= span.first:
-        checkpoint, state = (folder / round_name(done) / name for name in ("checkpoint.pt", _STATE))
+        checkpoint, state = (folder / round_name(done) / name for name in ("checkpoint.pt", STATE))
     associating, training = (parse_settings(stage, values) for stage in ("associate", "train"))
     network = train.read_previous(checkpoint, device, split, training, trial, done + 1)
     adam = train.read_optimizer(state, network, split, training, trial, done + 1)
@@ -86,7 +85,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
                 network, split, associating, path / "labels.csv", trial=trial
             )
             associated = time.monotonic()
-            outputs = train.Outputs(path / "checkpoint.pt", path / _STATE, path / "losses.csv")
+            outputs = train.Outputs(path / "checkpoint.pt", path / STATE, path / "losses.csv")
             means = train.train_and_write(
                 network,
                 adam,
@@ -111,12 +110,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     kept.finish()
 
 
-def _origin(arguments: argparse.Namespace, settings: dict[str, object]) -> dict[str, object]:
-    """Return what the rounds depend on, beside their numbers."""
+def _origin(arguments: argparse.Namespace) -> dict[str, object]:
+    """Return the inputs of the rounds, beside settings and code."""
     state = arguments.optimizer_state
     return {
-        "settings": settings,
-        "code": codehash.stage_hash("rounds"),
         "data": files.sha256(arguments.data / "preprocess.json"),
         "trial": arguments.trial,
         "checkpoint": files.sha256(arguments.checkpoint),

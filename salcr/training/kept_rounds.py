@@ -6,14 +6,10 @@ keep them, at no cost of disk space, so that the repeated job continues after it
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from salcr import files
 from salcr.atomic import atomic_path
@@ -22,7 +18,7 @@ from salcr.errors import SalcrError
 from salcr.log import say, warn
 
 _INDEX = "kept.json"
-_STATE = "optimizer.pt"
+STATE = "optimizer.pt"
 
 
 class KeptRounds:
@@ -30,20 +26,20 @@ class KeptRounds:
 
     Args:
         folder: of the run, with a folder for each round.
-        origin: what the rounds depend on; those of another origin are not used.
+        key: of what the rounds follow from, by `resume_key`; those of another key are not used.
         all_states: whether to keep the optimizer's state of each round, not only of the last.
     """
 
-    def __init__(self, folder: Path, origin: Mapping[str, Any], *, all_states: bool) -> None:
+    def __init__(self, folder: Path, key: str, *, all_states: bool) -> None:
         self.folder, self.kept = folder, folder / "kept"
         self._all_states = all_states
-        self._key = hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest()
+        self._key = key
         self._checksums: dict[str, dict[str, str]] = {}
 
     def restore(self, first: int, last: int) -> int:
         """Put the kept rounds back into place; return the last one, or first - 1 if there is none.
 
-        Rounds that are damaged, of another origin, or past the last are not used, with a message.
+        Rounds that are damaged, of another key, or past the last are not used, with a message.
         """
         try:
             self._checksums = self._read(first, last)
@@ -65,12 +61,12 @@ class KeptRounds:
         checksums = {file: files.crc32(self.kept / name / file) for file in names}
         before = round_name(round_ - 1)
         if not self._all_states and before in self._checksums:
-            del self._checksums[before][_STATE]
+            del self._checksums[before][STATE]
         self._checksums[name] = checksums
         files.write_json(self.kept / _INDEX, {"key": self._key, "rounds": self._checksums})
         if not self._all_states and before in self._checksums:
             for folder in (self.kept, self.folder):
-                (folder / before / _STATE).unlink(missing_ok=True)
+                (folder / before / STATE).unlink(missing_ok=True)
 
     def finish(self) -> None:
         """Delete what is kept, once the job's last round is whole."""
