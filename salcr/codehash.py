@@ -52,8 +52,7 @@ _WORDS_OF_PROGRESS = {"title", "total"}
 def stage_hash(stage: str, unused: Collection[str] = (), package: Path = PACKAGE) -> str:
     """Return a hash of the stage's module and of all salcr modules that it imports.
 
-    An import inside a function counts as well. Code that was accepted as equivalent to an older
-    one has the older one's hash.
+    An import inside a function counts as well; accepted code has the hash of the older code.
 
     Args:
         stage: name of the stage.
@@ -289,9 +288,8 @@ def main(words: list[str] | None = None) -> int:
             print("\n".join(f"{stage} {stage_hash(stage)}" for stage in stage_names()))
         else:
             modules, stages = map(", ".join, accept(reason))
-            print(
-                f"count as at the last commit: {modules}\nso these stages are not run again: {stages}"
-            )
+            print(f"count as at the last commit: {modules}")
+            print(f"so these stages are not run again: {stages}")
     except SalcrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
