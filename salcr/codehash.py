@@ -268,7 +268,7 @@ def _resolve(older: dict[tuple[str, str], str], path: Path) -> dict[tuple[str, s
 
 def _export_last_commit(package: Path, folder: Path) -> Path:
     """Write the package as it was last committed into a folder and return where it is."""
-    words = ["git", "-C", package.parent, "archive", "--format=zip", "HEAD", package.name]
+    words = ["git", "-C", str(package.parent), "archive", "--format=zip", "HEAD", package.name]
     try:
         done = subprocess.run(words, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
