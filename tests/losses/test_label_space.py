@@ -11,8 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from salcr.models.network import Features
 from salcr.types import PseudoLabels
-from tests.losses.test_objective import arrays, batch, objective, start  # noqa: F401  (fixtures)
-from tests.support.helpers import on_host
+from tests.losses.test_objective import arrays, batch, objective, on_host, start  # noqa: F401  (fixtures)
 
 TAU = 0.05
 

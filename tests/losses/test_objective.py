@@ -19,7 +19,6 @@ from tests.support.helpers import (
     ATOL,
     close,
     mean_directions,
-    on_host,
     sequential_memory,
     unit_rows,
 )
@@ -102,6 +101,11 @@ def batch(rng, device):
 def unit(rows: torch.Tensor) -> np.ndarray:
     """Return normalized rows as an array."""
     return normalize(rows, dim=-1).cpu().numpy()
+
+
+def on_host(labels: PseudoLabels[torch.Tensor]) -> PseudoLabels[torch.Tensor]:
+    """Return the labels in the memory of the CPU."""
+    return PseudoLabels(*(label.cpu() for label in labels))
 
 
 def with_golden_memories(step: Any, inputs: tuple, **switches: Any) -> StageTwoObjective:

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salcr.types import PseudoLabels
-
 GOLDEN = Path(__file__).parents[2] / "salcr/verification/golden"
 RTOL, ATOL = 1e-4, 1e-5
 
@@ -52,11 +50,6 @@ def unit_rows(rng: np.random.Generator, *shape: int) -> np.ndarray:
 def unit_tensor(rng: np.random.Generator, *shape: int, device: Any = "cpu") -> Tensor:
     """Return `unit_rows` as a tensor."""
     return torch.from_numpy(unit_rows(rng, *shape)).to(device)
-
-
-def on_host(labels: PseudoLabels[Tensor]) -> PseudoLabels[Tensor]:
-    """Return the labels in the memory of the CPU."""
-    return PseudoLabels(*(label.cpu() for label in labels))
 
 
 def groups(
