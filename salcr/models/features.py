@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -11,9 +13,12 @@ from salcr.config.schema import Numerics
 from salcr.data import transforms
 from salcr.data.store import Images
 from salcr.errors import SalcrError
+from salcr.log import say
 from salcr.models.network import Network, inference_features
+from salcr.models.resnet import CHECKPOINTED
 
 _BATCH = 128
+_AMPERE = (8, 0)  # the first compute capability with bfloat16
 
 Extracted = tuple[Tensor, Tensor]
 """Global features [N, C] and joint features [N, P*C + C] of N images, as `extract` returns them."""
@@ -79,15 +84,42 @@ def part_blocks(joint: Tensor, num_parts: int) -> Tensor:
 
 
 def to_device(network: Network, device: torch.device, numerics: Numerics) -> Network:
-    """Return the network on the device, set up for autocast, memory format and compilation."""
-    network.autocast = {"auto": device.type == "cuda", "always": True, "never": False}[
+    """Return the network on the device, set up for all that the section numerics says."""
+    network.autocast = {"auto": _has_bfloat16(device), "always": True, "never": False}[
         numerics.autocast
     ]
     if numerics.channels_last:
         network.memory_format = torch.channels_last
     if numerics.compile:
         network.trunk.compile()
+    network.trunk.num_checkpointed = CHECKPOINTED[numerics.checkpoint]
+    if (
+        device.type == "cuda"
+        and numerics.deterministic != torch.are_deterministic_algorithms_enabled()
+    ):
+        _set_deterministic(numerics.deterministic)
     return network.to(device, memory_format=network.memory_format)  # type: ignore[call-overload]
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Tell whether the device is a GPU that computes in bfloat16; before Ampere they emulate it."""
+    if device.type != "cuda":
+        return False
+    if torch.cuda.get_device_capability(device) >= _AMPERE:
+        return True
+    say("numerics.autocast: auto, but this GPU does not compute in bfloat16: single precision")
+    return False
+
+
+def _set_deterministic(deterministic: bool) -> None:
+    """Let torch use algorithms with the same bits each time on a GPU, where it has them."""
+    if deterministic == torch.are_deterministic_algorithms_enabled():
+        return  # the switch imports torch's compiler, which takes seconds
+    if deterministic:  # read when cuBLAS starts; without it, its results may differ
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # Otherwise memory is filled before it is written, for programs that read it too early.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def l2_normalize(features: Tensor) -> Tensor:

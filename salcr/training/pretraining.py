@@ -20,6 +20,7 @@ from salcr.losses.memory import initialize_memory
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.features import extract, l2_normalize
 from salcr.models.network import Network
+from salcr.models.resnet import unchanged_running_statistics
 from salcr.pseudo_labels.clustering import cluster
 from salcr.training.optimizer import Adam, decayed_rate, finite_values, make_optimizer
 from salcr.training.resume import Resume
@@ -163,7 +164,7 @@ def backpropagate(
     objective.start_step()
     for part in _halves(objective.visible_views, labels) if batch_norm == "halves" else whole:
         images = {view: views[view][rows] for view, rows in part.items()}
-        with nullcontext() if "plain" in part else network.unchanged_running_statistics():
+        with nullcontext() if "plain" in part else unchanged_running_statistics(network):
             features = _unit_features(network, images)
         losses = objective.compare_and_update(
             features, {v: labels[v][part[v]] for v in part}, num_rows
