@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,16 +24,13 @@ Extracted = tuple[Tensor, Tensor]
 
 
 @torch.no_grad()
-def extract(
-    network: Network, images: Images, modality: str, *, mirrored: bool = False
-) -> Extracted:
+def extract(network: Network, images: Images, modality: str) -> Extracted:
     """Return the evaluation-mode features of all images of a split (METHOD 2.1).
 
     Args:
         network: put into evaluation mode.
         images: of one modality.
         modality: "visible" or "infrared".
-        mirrored: whether to mirror the images horizontally.
 
     Returns:
         global features [N, C] and joint features [parts, global] [N, P*C + C], unit rows, float32,
@@ -44,21 +40,16 @@ def extract(
         SalcrError: a feature is not finite.
     """
     network.eval()
-    device = network.part_tokens.device
-    batches = []
-    for positions in np.array_split(np.arange(len(images)), max(1, -(-len(images) // _BATCH))):
-        batch = transforms.normalize_images(images.batch(positions).to(device))
-        batch = batch.flip(3) if mirrored else batch
-        batches.append(inference_features(*network(batch, modality)))
+    batches = [
+        inference_features(*network(transforms.normalize_images(batch), modality))
+        for batch in images.batches(_BATCH, network.part_tokens.device)
+    ]
     global_features, joint = (torch.cat(kind) for kind in zip(*batches, strict=True))
-    if not torch.isfinite(joint).all():
-        raise SalcrError(
-            f"features of the {modality} images are not finite: training has diverged; lower the "
-            "learning rate (pretrain.learning_rate, train.learning_rate)"
-        )
+    _require_finite(torch.isfinite(joint).all(), modality)
     return global_features, joint
 
 
+@torch.no_grad()
 def mirrored_features(network: Network, images: Images, modality: str) -> Tensor:
     """Return the features of evaluation: the normalized sum for an image and its mirror image.
 
@@ -73,9 +64,26 @@ def mirrored_features(network: Network, images: Images, modality: str) -> Tensor
     Raises:
         SalcrError: a feature is not finite.
     """
-    direct, _ = extract(network, images, modality)
-    mirror, _ = extract(network, images, modality, mirrored=True)
-    return l2_normalize(direct + mirror)
+    network.eval()
+    sums, finite = [], []
+    for batch in images.batches(_BATCH, network.part_tokens.device):
+        image = transforms.normalize_images(batch)
+        (direct, joint), (mirror, mirror_joint) = (
+            inference_features(*network(view, modality)) for view in (image, image.flip(3))
+        )
+        sums.append(direct + mirror)
+        finite.append(torch.isfinite(joint + mirror_joint).all())
+    _require_finite(torch.stack(finite).all(), modality)
+    return l2_normalize(torch.cat(sums))
+
+
+def _require_finite(finite: Tensor, modality: str) -> None:
+    """Refuse features that are not finite; one wait for the device, not one a batch."""
+    if not finite:
+        raise SalcrError(
+            f"features of the {modality} images are not finite: training has diverged; lower the "
+            "learning rate (pretrain.learning_rate, train.learning_rate)"
+        )
 
 
 def part_blocks(joint: Tensor, num_parts: int) -> Tensor:

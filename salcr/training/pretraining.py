@@ -127,7 +127,7 @@ def _views(
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
     """Return the images of a batch, view -> [B, 3, H, W]."""
-    visible, infrared = (side.batch(rows[m]).to(device) for m, side in split.images.items())
+    visible, infrared = (side.batch(rows[m], device) for m, side in split.images.items())
     return {
         "plain": transforms.visible_view(visible, rng, augment, ltg=True),
         "augmented": transforms.augmented_view(visible, rng, augment),

@@ -74,8 +74,8 @@ def train_round(
         batch = sample_pair_batch(
             labels, shared, num_labels=stage.labels, instances=stage.instances, rng=rng
         )
-        visible = split.images["visible"].batch(batch.visible).to(device)
-        infrared = split.images["infrared"].batch(batch.infrared).to(device)
+        visible = split.images["visible"].batch(batch.visible, device)
+        infrared = split.images["infrared"].batch(batch.infrared, device)
         features = objective.normalize(
             network.forward_aligned(
                 transforms.visible_view(visible, rng, augment, ltg=False),

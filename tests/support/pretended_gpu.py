@@ -260,6 +260,7 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
     with ExitStack() as stack:
         for name, function in of_cuda.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, function))
+        stack.enter_context(mock.patch.object(torch.cuda, "Event", mock.Mock))
         stack.enter_context(mock.patch.object(torch.accelerator, "is_available", lambda: False))
         stack.enter_context(mock.patch.object(torch, "from_numpy", cleanly(torch.from_numpy)))
         stack.enter_context(mock.patch.object(torch, "load", load_there))

@@ -52,7 +52,7 @@ def _stage_one(iterations: int) -> None:
     """Train an epoch of stage one; its clusters are given by the test."""
     settings = _settings({"pretrain": {"iterations": iterations}})
     network, adam = _network_and_optimizer(settings)
-    pretraining._train_epoch(network, adam, preload(_split(), CARD), settings, seeds=(0,))
+    pretraining._train_epoch(network, adam, preload(_split(), CARD, needed=0), settings, seeds=(0,))
 
 
 def _stage_two(iterations: int) -> None:
@@ -68,7 +68,7 @@ def _stage_two(iterations: int) -> None:
         for m in MODALITIES
     }
     train_round(
-        network, adam, preload(_split(), CARD), PseudoLabels(*[_LABELS] * 4),
+        network, adam, preload(_split(), CARD, needed=0), PseudoLabels(*[_LABELS] * 4),
         dict.fromkeys(MODALITIES, _LABELS), settings, trial=1, round_=1, extracted=extracted,
     )  # fmt: skip
 
@@ -118,7 +118,7 @@ def test_views_of_a_gpu_are_those_of_a_cpu(
 ) -> None:
     """The forms of a GPU give the same views up to 1e-6, in a fixed number of launches."""
     augment = _settings({"augment": {"linear_transform": linear_transform}}).augment
-    images = _split().images["visible"].batch(np.arange(144))
+    images = _split().images["visible"].batch(np.arange(144), torch.device("cpu"))
     expected = view(images, np.random.default_rng(5), augment)
     with pretended_gpu() as gpu:
         actual = view(images.to(CARD), np.random.default_rng(5), augment).cpu()
