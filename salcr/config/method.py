@@ -111,6 +111,9 @@ class Associate(Section):
         ge=0.001, le=100, description="lambda of the optimal transport"
     )
     relabel_own_modality: bool = Field(description="as the released code; the paper does not")
+    stop_on_collapse: bool = Field(
+        default=True, description="false: go on with one giant cluster or collapsed features"
+    )
     gate_similarity: float | None = Field(
         default=None, ge=-1, le=1, description="least cosine of a cluster's partner; null: no gate"
     )
