@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 
+import numpy as np
 import torch
 
 from salcr.config.schema import Config
@@ -116,8 +117,9 @@ def _initial_objective(
 def _require_labels(labels: PseudoLabels[Integers], objective: StageTwoObjective) -> None:
     """Refuse labels of which a modality has none in a space in which it is trained."""
     for modality in MODALITIES:
+        sampled = np.any([labels.of(modality, space) >= 0 for space in MODALITIES], axis=0)
         for space in objective.spaces(modality):
-            if (labels.of(modality, space) < 0).all():
+            if sampled.any() and (labels.of(modality, space)[sampled] < 0).all():
                 raise SalcrError(
                     f"{modality} images have no label in the {space} space, in which they would be "
                     "trained: labels of otla need train.label_space: visible; with a gate, lower "

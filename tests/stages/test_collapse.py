@@ -22,7 +22,7 @@ def folders(stage_one: Path, tmp_path: Path) -> tuple[Path, Path]:
 def test_one_cluster_of_all_images_ends_the_training(
     folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The message has the key to change and the one to go on nevertheless; no labels are written."""
+    """The message has the key to change and the one to go on; no labels are written."""
     data, out = folders
     words = [*ONE_CLUSTER, "--associate-stop-on-collapse", "true"]
     assert tiny.associate(data, out, 1, *words) == 1
