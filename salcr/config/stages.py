@@ -131,6 +131,7 @@ _STAGES = (
         ("numerics",),
         writes=("out",),
     ),
+    Stage("join_index", "one index of the parts that embed --shard computed"),
     Stage(
         "calibrate",
         "which similarity of an index means the same person",

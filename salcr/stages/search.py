@@ -161,7 +161,7 @@ def _search(
             )
         if arguments.top > len(rows):
             warn(f"--top {arguments.top}: the index has {len(rows)} {' or '.join(wanted)} images")
-        hits = index.search(features[positions], rows, arguments.top)
+        hits = index.search(features[positions], wanted, arguments.top)
         for number, position in enumerate(positions.tolist()):
             listed = limits.keep(_list_hits(index, hits, number), modality)
             queries[position] = Query(paths[position], modality, guessed, listed)
@@ -181,6 +181,7 @@ def _list_hits(index: SearchIndex, hits: Hits, number: int) -> list[dict[str, An
         for rank, (row, score) in enumerate(
             zip(hits.rows[number], hits.scores[number], strict=True), start=1
         )
+        if row >= 0
     ]
 
 

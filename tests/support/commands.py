@@ -66,10 +66,6 @@ _PLOT: dict[str, object] = {
 }  # fmt: skip
 _JOBS = [LAST / "jobs" / f"{stage}.json" for stage in ("associate", "train", "evaluate")]
 _TRAIN = _pairs(tiny.TRAIN)
-_CLUSTERING = _pairs(
-    ["--clustering-k1", "3", "--clustering-k2", "1", "--clustering-eps", "0.9"]
-    + ["--clustering-min-samples", "2"]
-)
 _ORIGINS = {"salcr": ["aa", "11+22"], "dagl": ["bb", "11+22"]}
 _MATCHES = {"3": {"SALCR": ["salcr", "salcr"]}, "6": {"none": ["salcr", "salcr"]}}
 
@@ -254,11 +250,11 @@ COMMANDS: dict[str, Command] = {
         {"--images": Read(RAW / "Visible/1"), **_NETWORK, "--out": Write("index")},
         (LAST / "checkpoint.pt",),
     ),
+    "join-index": Command({"--index": Read("shards")}),  # which are gone afterward
     "calibrate": Command(
         {"--index": Read(INDEX), "--identities": Read("people.csv")},
         (INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv", Path("people.csv")),
     ),
-    "calibrate clusters": Command({"--index": Read(INDEX), **_CLUSTERING}),
     "search": Command(
         {
             "--index": Read(INDEX), **_NETWORK, "--query": Read(QUERY), "--top": 3,
@@ -334,5 +330,7 @@ def complete(folder: Path) -> None:
             shutil.copy(folder / "made/complexity/complexity.json", folder)
             shutil.copy(folder / "made/transfer/metrics.json", folder / "transfer.json")
         assert tiny.run(*words_of(name, folder, to)) == 0, name
+    words = words_of("embed", folder, folder)[:-1]
+    assert tiny.run(*words, folder / "shards", "--shard", "1/1") == 0
     shutil.copy(folder / "made/study/a.md", folder / "study.md")
     shutil.copy(folder / "made/study/a.png", folder / "study.png")
