@@ -12,7 +12,7 @@ from benchmarks.epoch import measure_network, measure_networks
 from benchmarks.growth import SIZES, measure_clustering, measure_growth
 from benchmarks.row import measure, run_in_subprocess
 
-TOPICS = ("clustering", "step", "augmentation")
+TOPICS = ("clustering", "step", "augmentation", "loading")
 """Modules of this package that have ROWS, in the order of the table."""
 
 

@@ -68,7 +68,7 @@ def measure_network(name: str, device_name: str, threads: int) -> dict[str, Any]
     if device.type == "cpu" and name == "paper":
         changes = merge(changes, _SMALL_STEP)
     settings = validate(merge(read_yaml(DEFAULT_CONFIG), changes))
-    split = preload(_synthetic_split(settings, people), device)
+    split = preload(_synthetic_split(settings, people), device, needed=0)
     model = settings.model
     torch.manual_seed(0)
     network = Network(backbone=model.backbone, width=model.width, num_parts=settings.fgsal.parts)

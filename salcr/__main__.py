@@ -19,7 +19,7 @@ from salcr.config.loading import DEFAULT_CONFIG, flag_name, parse_settings
 from salcr.config.reading import parse_value, read_configuration
 from salcr.config.schema import Config, section_model
 from salcr.config.stages import STAGES, Stage
-from salcr.errors import SalcrError, is_out_of_memory
+from salcr.errors import SalcrError, is_of_gpu, is_out_of_memory
 from salcr.log import FINISHED, escape_text, escape_what_cannot_be_printed, say
 
 _COMPLETION = "--print-completion"
@@ -92,9 +92,8 @@ def _run(words: list[str]) -> int:
         if isinstance(error, SalcrError):
             message = str(error)
         elif is_out_of_memory(error):
-            message = (
-                f"out of memory: {_less_memory(arguments)} ({str(error) or type(error).__name__})"
-            )
+            advice = _less_memory(arguments, gpu=is_of_gpu(error))
+            message = f"out of memory: {advice} ({str(error) or type(error).__name__})"
         elif isinstance(error, OSError) and error.errno and not isinstance(error, BrokenPipeError):
             named = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
             message = f"{named}{error.strerror}"
@@ -134,21 +133,35 @@ def _stopped(number: int, _: object) -> None:
     os._exit(128 + number)  # the status that shells give
 
 
-def _less_memory(arguments: argparse.Namespace) -> str:
-    """Return what to lower so that a stage needs less memory."""
-    threads, cores = getattr(arguments, "threads", 1), os.cpu_count() or 1
-    keys = [f"compute.threads ({threads} on {cores} cores)"] if threads > cores else []
-    own = {
+def _less_memory(arguments: argparse.Namespace, *, gpu: bool) -> str:
+    """Return what to do so that a stage has enough memory: first what changes no result.
+
+    Args:
+        arguments: of the command.
+        gpu: whether it is a GPU's memory that is full.
+    """
+    stage, threads, cores = arguments.stage, getattr(arguments, "threads", 1), os.cpu_count() or 1
+    advice = ["see with nvidia-smi whether another program uses this GPU"] if gpu else []
+    if threads > cores:
+        advice.append(f"lower compute.threads ({threads} on {cores} cores)")
+    training = {
         "pretrain": "pretrain.clusters or pretrain.instances",
         **dict.fromkeys(("train", "rounds"), "train.labels or train.instances"),
-        "synthesize": "synthesize.num_identities",
     }
-    keys += [own[arguments.stage]] if arguments.stage in own else []
+    given = vars(arguments)
+    if stage in training and given.get("numerics.checkpoint") != "all":
+        advice.append("set numerics.checkpoint: all, which takes a third of the memory")
+    single = ("never",) if gpu else ("never", "auto")
+    if given.get("numerics.autocast") in single:
+        advice.append("set numerics.autocast: always (bfloat16), which takes half of it")
+    method = {**training, "synthesize": "synthesize.num_identities"}
+    keys = [method[stage]] if stage in method else []
     if hasattr(arguments, "data"):  # the size of the images is that of the stored ones
         keys.append("preprocess.height and preprocess.width")
-    lower = f"lower {', or '.join(keys)}" if keys else "use a machine, or a GPU, with more"
-    halves = "numerics" in STAGES[arguments.stage.replace("-", "_")].sections
-    return lower + ("; bfloat16 (numerics.autocast) halves it" if halves else "")
+    if keys:
+        halves = "set pretrain.batch_norm: halves, or " if stage == "pretrain" else ""
+        advice.append(f"{halves}lower {', or '.join(keys)}, which changes what is computed")
+    return "; or ".join(advice or ["use a machine with more"])
 
 
 def _add_config_flags(parser: argparse.ArgumentParser, stage: Stage) -> None:

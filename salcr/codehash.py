@@ -15,7 +15,7 @@ the statement is there counts, and so does a message that was assigned to a vari
 the edits since the last commit are accepted as harmless: each edited module gets a row in
 equivalent_code.csv, by which this code of the module counts as the committed one, until its next
 edit. Rows are of modules, so that edits accepted on two branches remain accepted after a merge.
-Which modules a stage runs cannot be accepted: code that moves to another module is new code.
+A new module's row says that it counts as none; other changes of what a stage runs are refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tempfile import TemporaryDirectory
 from salcr.errors import SalcrError
 
 PACKAGE = Path(__file__).parent
-_EQUIVALENT = "equivalent_code.csv"
+_EQUIVALENT, _NONE = "equivalent_code.csv", ""  # the table; what a new module counts as in it
 _COLUMNS = ["module", "code", "counts_as", "reason"]
 # What carries settings and words between a person and a stage, hashes, or refuses files.
 _NO_RESULT = {
@@ -89,8 +89,8 @@ def accept(reason: str, package: Path = PACKAGE) -> tuple[list[str], list[str]]:
         The names of the modules that differed, and of the stages that run them.
 
     Raises:
-        SalcrError: there is nothing to accept, Git cannot tell what was committed, or a stage runs
-            other modules than before. Nothing is written then.
+        SalcrError: nothing to accept, Git cannot tell what was committed, or a stage runs other
+            modules than before, new ones apart. Nothing is written then.
     """
     if not reason.strip():
         raise SalcrError("--accept: say why no result changes")
@@ -101,15 +101,15 @@ def accept(reason: str, package: Path = PACKAGE) -> tuple[list[str], list[str]]:
     stages = [stage for stage in after if stage in before and after[stage] != before[stage]]
     if not stages:
         raise SalcrError("nothing to accept: all stages' code counts as at the last commit")
-    older = {}
+    older, known = {}, set().union(*before.values())
     for stage in stages:
-        if others := sorted(before[stage].keys() ^ after[stage].keys()):
+        if others := sorted((before[stage].keys() ^ after[stage].keys()) & known):
             raise SalcrError(
                 f"{stage} runs other modules than at the last commit ({', '.join(others)}); "
-                "only an edit inside of modules can be accepted"
+                "only edits inside of modules and new modules can be accepted"
             )
         changed = after[stage].items() - before[stage].items()
-        older.update({(name, code): before[stage][name] for name, code in changed})
+        older.update({(name, code): before[stage].get(name, _NONE) for name, code in changed})
     path = package / _EQUIVALENT
     _resolve({**_read_equivalent(path), **older}, path)  # refuses what would contradict itself
     with path.open("a", encoding="utf-8", newline="") as file:
@@ -136,7 +136,7 @@ def _digests(stage: str, unused: Collection[str], package: Path) -> dict[str, st
             code, imported = _module(path, package)
             digests[name] = equivalent.get((name, code), code)
             waiting += imported
-    return digests
+    return {name: digest for name, digest in digests.items() if digest != _NONE}
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 class SalcrError(Exception):
     """Something the user can correct: bad data, a bad key, a collapsed training.
 
-    The message names the file or the key and says what to do. the command line and the
+    The message names the file or the key and says what to do. The command line and the
     Snakefile print it without a traceback and exit with 1.
     """
 
@@ -27,6 +27,11 @@ def is_out_of_memory(error: Exception) -> bool:
     """Return whether an exception says that a GPU or the machine has no memory left."""
     says_so = isinstance(error, _KINDS) and any(part in str(error) for part in _NO_MEMORY)
     return says_so or isinstance(error, MemoryError)
+
+
+def is_of_gpu(error: Exception) -> bool:
+    """Return whether an exception is of CUDA or one of its libraries."""
+    return any(name in str(error).upper() for name in ("CUDA", "CUBLAS", "CUDNN"))
 
 
 def cache_without_errors(compiled: Any) -> Any:

@@ -52,19 +52,29 @@ def _cuda_is_available() -> bool:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run tests that request a `device` on the CPU and, where available, on the GPU."""
+    """Run tests that request a `device` on the CPU and on the GPU, which is pretended without one.
+
+    On a pretended one they see what a GPU would refuse, and the forms of code for GPUs.
+    """
     if "device" in metafunc.fixturenames:
-        devices: list[Any] = ["cpu"]
-        if _cuda_is_available():
-            devices.append(pytest.param("cuda", marks=pytest.mark.gpu))
-        metafunc.parametrize("device", devices, indirect=True, scope="session")
+        gpu = pytest.param("cuda", marks=pytest.mark.gpu) if _cuda_is_available() else "pretended"
+        metafunc.parametrize("device", ["cpu", gpu], indirect=True)
 
 
-@pytest.fixture(scope="session")
-def device(request: pytest.FixtureRequest) -> Iterator[Any]:
+@pytest.fixture
+def device(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Any]:
     """Return a torch device; on the GPU, TF32 is off because its rounding would hide errors."""
     import torch
 
+    if request.param == "pretended":
+        from tests.support.pretended_gpu import CARD, pretended_gpu
+
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # each test claims a card of its own
+        with pretended_gpu():
+            yield CARD
+        return
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     yield torch.device(request.param)

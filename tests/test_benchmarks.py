@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import __main__, clustering, growth
+from benchmarks import __main__, clustering, growth, loading
 from benchmarks import plain_clustering as plain
 from benchmarks.row import measure_call
 from salcr.pseudo_labels.neighbors import nearest_within
@@ -40,6 +40,17 @@ def test_disagreement_is_detected() -> None:
                 clustering._same_partition(*pair)
     with pytest.raises(AssertionError):
         clustering._same_labels((labels,), ((labels + 3) % 10,))
+
+
+def test_pictures_of_the_benchmark_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are images, the same with two processes, and others do not pass."""
+    monkeypatch.setattr(loading, "_PICTURES", 20)
+    folder = loading._prepare_pictures()
+    ours, plain = (loading._read(folder, processes=count) for count in (2, 1))
+    loading._agree(ours, plain)
+    with pytest.raises(AssertionError):
+        loading._agree(ours[::-1], plain)
+    folder.kept.cleanup()
 
 
 def test_peak_memory_is_that_of_the_computation() -> None:

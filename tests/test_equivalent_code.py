@@ -190,14 +190,35 @@ def test_a_circle_of_rows_is_not_written(repository: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["late", "evaluation.tsne"])
-def test_other_modules_are_not_accepted(repository: Path, module: str) -> None:
-    """A new module, or one that a stage did not run, is named, and nothing is written."""
-    if module == "late":
-        (repository / "salcr/late.py").write_text("X = 1\n")
-    add(repository / "salcr/stages/complexity.py", f"import salcr.{module}")
+@pytest.mark.parametrize("joins", [True, False])
+def test_other_modules_are_not_accepted(repository: Path, joins: bool) -> None:
+    """A module that a stage did not run, or does not run any more, is named; nothing is written."""
+    path = repository / "salcr/stages/complexity.py"
+    if joins:
+        add(path, "import salcr.evaluation.tsne")
+    else:
+        text = path.read_text()
+        assert "from salcr.models.complexity import" in text
+        path.write_text(text.replace("from salcr.models.complexity import", "from x import"))
     message = refusal(repository, "--accept", "moved")
+    module = "evaluation.tsne" if joins else "models.complexity"
     assert "complexity runs other modules" in message and module in message
+
+
+@pytest.mark.slow
+def test_a_new_module_is_accepted_until_its_next_edit(repository: Path) -> None:
+    """Code that was split into a new module reruns nothing; an edit of the new module does."""
+    before = hashes(repository)
+    (repository / "salcr/late.py").write_text("X = 1\n")
+    add(repository / SINKHORN, "from salcr import late")
+    assert changed(before, hashes(repository)) == USES_SINKHORN
+    assert command(repository, "--accept", "split").returncode == 0
+    assert hashes(repository) == before
+    commit(repository)
+    add(repository / "salcr/late.py", "Y = 2")
+    assert changed(before, hashes(repository)) == USES_SINKHORN
+    assert command(repository, "--accept", "unused").returncode == 0
+    assert hashes(repository) == before
 
 
 @pytest.mark.slow

@@ -53,26 +53,40 @@ def test_running_out_of_memory_names_the_key_to_lower(
     assert not out.exists() and not (tmp_path / "round01/checkpoint.pt").exists()
 
 
+_SHARED, _CHECKPOINT, _BFLOAT16 = "nvidia-smi", "numerics.checkpoint", "numerics.autocast"
+
+
 @pytest.mark.parametrize(
-    ("stage", "data", "threads", "advice"),
+    ("stage", "gpu", "given", "advice"),
     [
-        ("train", True, 3, "lower compute.threads (3 on 2 cores), or train.labels"),
-        ("evaluate", True, 2, "lower preprocess.height and preprocess.width; bfloat16"),
-        ("label-quality", True, 1, "lower preprocess.height and preprocess.width"),
-        ("embed", False, 2, "use a machine, or a GPU, with more; bfloat16 (numerics.autocast)"),
-        ("synthesize", False, 1, "lower synthesize.num_identities"),
-        ("aggregate", False, 1, "use a machine, or a GPU, with more"),
+        ("train", True, {"autocast": "auto"}, [_SHARED, _CHECKPOINT, "train.labels"]),
+        ("rounds", True, {"checkpoint": "all"}, [_SHARED, _BFLOAT16, "train.labels"]),
+        ("pretrain", False, {}, [_CHECKPOINT, _BFLOAT16, "halves, or lower pretrain.clusters"]),
+        ("evaluate", False, {"autocast": "auto"}, [_BFLOAT16, "preprocess.height"]),
+        ("train", False, {"threads": 3}, ["3 on 2 cores", _CHECKPOINT, _BFLOAT16, "train.labels"]),
+        ("label-quality", False, {"autocast": None}, ["preprocess.height"]),
+        ("synthesize", False, {"autocast": None}, ["synthesize.num_identities"]),
+        ("aggregate", False, {"autocast": None, "data": None}, ["use a machine with more"]),
     ],
 )
 def test_the_advice_fits_the_stage(
-    monkeypatch: pytest.MonkeyPatch, stage: str, data: bool, threads: int, advice: str
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    gpu: bool,
+    given: dict[str, object],
+    advice: list[str],
 ) -> None:
-    """Only keys that the stage has are named, and more threads than cores come first."""
+    """First what changes no result, last what changes the method; only keys of the stage."""
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    words = {"stage": stage, "threads": threads, **({"data": Path()} if data else {})}
-    text = _less_memory(argparse.Namespace(**words))
-    assert text.startswith(advice)
-    assert ("bfloat16" in text) == (stage in ("train", "evaluate", "embed"))
+    words = {"threads": 2, "data": Path(), "autocast": "never", "checkpoint": "none", **given}
+    for key in ("autocast", "checkpoint"):
+        words[f"numerics.{key}"] = words.pop(key)
+    if words["data"] is None:
+        del words["data"]
+    words["stage"] = stage
+    parts = _less_memory(argparse.Namespace(**words), gpu=gpu).split("; or ")
+    assert len(parts) == len(advice)
+    assert all(one in part for one, part in zip(advice, parts, strict=True))
 
 
 def test_torch_says_so_on_a_cpu_too():

@@ -98,6 +98,19 @@ class Numerics(Section):
     autocast: Literal["auto", "always", "never"] = Field(description="bfloat16; auto: on a GPU")
     channels_last: bool = Field(description="memory layout that is faster on most devices")
     compile: bool = Field(description="torch.compile; needs a C++ compiler and minutes per job")
+    checkpoint: Literal["none", "early", "all"] = Field(
+        default="none",
+        description="layers whose activations are computed twice, not kept",
+    )
+    deterministic: bool = Field(
+        default=False, description="the same bits each time on a GPU, slower"
+    )
+
+    @model_validator(mode="after")
+    def _compiled_or_computed_again(self) -> Numerics:
+        if self.compile and self.checkpoint != "none":
+            raise ValueError("checkpoint: with compile: true, set it to none, or compile to false")
+        return self
 
 
 class Evaluate(Section):

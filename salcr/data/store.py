@@ -9,7 +9,8 @@ checked whenever they are read). All later arrays have the order of the manifest
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,8 +35,7 @@ PREPROCESS_HINT = (
     "again, and then without these flags"
 )
 _COPIED_AT_ONCE = 128
-_SHARE_FOR_IMAGES = 0.25
-"""Of a GPU's free memory; the rest is for the network."""
+_BATCHES_AHEAD = 2
 IDENTITY_COLUMNS = ["trial", "split", "modality", "row", "identity"]
 
 
@@ -56,14 +56,40 @@ class Images:
         """Return the number of images in the split."""
         return len(self.rows)
 
-    def batch(self, positions: Integers) -> torch.Tensor:
-        """Return the images at some positions, 0 .. N-1, of the split, uint8 [B, H, W, 3]."""
+    def batch(self, positions: Integers, device: torch.device) -> torch.Tensor:
+        """Return the images at some positions, 0 .. N-1, of the split, uint8 [B, H, W, 3].
+
+        On a GPU they may still be on their way: what computes with them waits, this process not.
+        """
         import torch  # takes two seconds, and preprocess and figures do not need it
 
         if self.preloaded is not None:
             index = torch.from_numpy(np.ascontiguousarray(positions))
             return self.preloaded[index.to(self.preloaded.device, non_blocking=True)]
-        return torch.from_numpy(np.ascontiguousarray(self.array[self.rows[positions]]))
+        rows = self.rows[positions]
+        if device.type == "cpu":
+            return torch.from_numpy(np.ascontiguousarray(self.array[rows]))
+        buffer = host_buffer((len(rows), *self.array.shape[1:]), device)
+        self.array.take(rows, axis=0, out=buffer.numpy(), mode="clip")  # "raise" copies once more
+        return buffer.to(device, non_blocking=True)
+
+    def batches(self, size: int, device: torch.device) -> Iterator[torch.Tensor]:
+        """Yield all images of the split in order, uint8 [B, H, W, 3] with B <= size.
+
+        A GPU computes with one batch while the next one is gathered and copied; this process waits
+        only where it is further ahead, which would fill the memory with batches.
+        """
+        import torch
+
+        copied: deque[torch.cuda.Event] = deque()
+        for positions in np.array_split(np.arange(len(self)), max(1, -(-len(self) // size))):
+            if len(copied) == _BATCHES_AHEAD:
+                copied.popleft().synchronize()
+            batch = self.batch(positions, device)
+            if self.preloaded is None and device.type == "cuda":
+                copied.append(torch.cuda.Event())
+                copied[-1].record()
+            yield batch
 
 
 class Split(NamedTuple):
@@ -125,22 +151,35 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     return Split(sides, summary["data_hash"], summary["layout"])
 
 
-def preload(split: Split, device: torch.device) -> Split:
-    """Return the split with its images copied to a GPU, if they fit; else the split itself."""
+def host_buffer(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return an uninitialized uint8 tensor in host memory, from which copies to a GPU do not wait.
+
+    Its memory is page-locked. torch keeps it for the next buffer once this one is deleted and, by
+    CUDA events, its copies are complete.
+    """
+    import torch
+
+    return torch.empty(shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+
+
+def preload(split: Split, device: torch.device, *, needed: int) -> Split:
+    """Return the split with its images copied to a GPU, if they fit; else the split itself.
+
+    Args:
+        split: of a data set.
+        device: that the images are used on.
+        needed: bytes of the device's free memory that must be left.
+    """
+    if device.type == "cpu":  # the system keeps the pages of a mapped file in memory
+        return split
+    import torch
+
     num_bytes = sum(side.array[0].nbytes * len(side) for side in split.images.values())
-    if not _fits(num_bytes, device):
+    if torch.cuda.mem_get_info(device)[0] - num_bytes < needed:
         return split
     return split._replace(
         images={m: _copy_to_device(side, device) for m, side in split.images.items()}
     )
-
-
-def _fits(num_bytes: int, device: torch.device) -> bool:
-    import torch
-
-    if device.type == "cpu":  # the system keeps the pages of a mapped file in memory
-        return False
-    return num_bytes <= _SHARE_FOR_IMAGES * torch.cuda.mem_get_info(device)[0]
 
 
 def _copy_to_device(images: Images, device: torch.device) -> Images:
@@ -151,7 +190,7 @@ def _copy_to_device(images: Images, device: torch.device) -> Images:
     copy = torch.empty(shape, dtype=torch.uint8, device=device)
     for start in range(0, len(images), _COPIED_AT_ONCE):
         part = copy[start : start + _COPIED_AT_ONCE]
-        part.copy_(images.batch(np.arange(start, start + len(part))))
+        part.copy_(images.batch(np.arange(start, start + len(part)), device))
     return replace(images, preloaded=copy)
 
 

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from salcr.config.method import Augment
-from salcr.data import color_jitter
-from salcr.data.linear_transform import MAX_AREA, MIN_AREA, MIN_ASPECT, transform_images
-from salcr.types import Integers
+from salcr.data import color_jitter, windows
+from salcr.data.linear_transform import transform_images
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -64,16 +63,16 @@ def visible_view(images: Tensor, rng: np.random.Generator, augment: Augment, ltg
     Returns:
         float32 [B, 3, H, W].
     """
-    windows = _sample_windows(len(images), rng, augment.pad)
+    places = windows.sample_windows(len(images), rng, augment.pad)
     view = images.new_empty(images.shape, dtype=torch.float32)
     with torch.inference_mode():  # without autograd's overhead for hundreds of small operations
-        _crop(images, windows, out=view)
+        windows.crop(images, places, out=view)
         if ltg:
             _transform_linearly(view, rng, augment)
         scale, offset = _normalization(images)
         torch.addcmul(offset, view.flatten(2), scale, out=view.flatten(2))
-        erased = _sample_erased(images, rng, augment)
-        _erase(view, erased, _on(images, np.tile(_ERASING_FILL, (len(images), 1))))
+        erased = windows.sample_erased(images, rng, augment)
+        windows.erase(view, erased, _on(images, np.tile(_ERASING_FILL, (len(images), 1))))
     return view.permute(0, 3, 1, 2)
 
 
@@ -105,9 +104,9 @@ def _jittered_view(
 ) -> Tensor:
     """Return a view whose channels are mapped by one of `forms` [K, 3, 3] at its end."""
     batch, height, width, _ = images.shape
-    windows = _sample_windows(batch, rng, augment.pad)
+    places = windows.sample_windows(batch, rng, augment.pad)
     jitter = color_jitter.sample_jitter(batch, rng, augment.jitter, images.device)
-    erased = _sample_erased(images, rng, augment)
+    erased = windows.sample_erased(images, rng, augment)
     maps = forms[rng.integers(len(forms), size=batch)]
     unchanged = (maps == _UNCHANGED).all(axis=(1, 2))
     fills = _on(images, _ERASING_FILL @ maps)
@@ -124,9 +123,9 @@ def _jittered_view(
     other = work.new_empty(len(work), 3, height * width)
     with torch.inference_mode():  # without autograd's overhead for hundreds of small operations
         for chunk in _chunks(images):
-            part, crops = view[chunk], work[: len(windows[chunk])]
+            part, crops = view[chunk], work[: len(places[chunk])]
             planes, mixture = other[: len(crops)], weights[chunk]
-            _crop(images[chunk], windows[chunk], out=crops)
+            windows.crop(images[chunk], places[chunk], out=crops)
             # Sorted by channel with a matrix product, in half the time of a strided copy.
             torch.bmm(scale[chunk], crops.flatten(1, 2).mT, out=planes)
             planes = _drop_equal_channels(planes)
@@ -136,10 +135,12 @@ def _jittered_view(
             planes = color_jitter.apply_jitter(planes, spare, jitter.of(chunk))
             plane = torch.baddbmm(offsets[chunk], mixture, planes)
             torch.mm(plane.view(-1, len(spread)), spread, out=part.view(-1, 3 * len(spread)))
-            for index in np.flatnonzero(unchanged[chunk]).tolist():
+            colored = np.flatnonzero(unchanged[chunk])
+            if len(colored):
+                index = windows.to_device(colored, images)
                 color = torch.addcmul(color_offset, planes[index], color_scale)
-                part[index] = color.mT.view(height, width, 3)
-            _erase(part, erased[chunk], fills[chunk])
+                part[index] = color.mT.unflatten(1, (height, width))
+            windows.erase(part, erased[chunk], fills[chunk])
     return view.permute(0, 3, 1, 2)
 
 
@@ -154,48 +155,6 @@ def _chunks(images: Tensor) -> Iterator[slice]:
     return (slice(start, start + size) for start in range(0, len(images), size))
 
 
-def _sample_windows(batch: int, rng: np.random.Generator, pad: int) -> list[list[int]]:
-    """Return [B, 3]: offsets down and right of a window in its image; 1 to mirror the image."""
-    corners = rng.integers(2 * pad + 1, size=(batch, 2)) - pad
-    windows: list[list[int]] = np.column_stack([corners, rng.random(batch) < 0.5]).tolist()
-    return windows
-
-
-def _sample_erased(images: Tensor, rng: np.random.Generator, augment: Augment) -> list[list[int]]:
-    """Return [B, 4], the rectangles to erase."""
-    return _sample_rectangles(images, rng, augment.erasing_probability, augment.erasing_max_area)
-
-
-def _sample_rectangles(
-    images: Tensor, rng: np.random.Generator, probability: float, area: float
-) -> list[list[int]]:
-    """Return [B, 4]: top, bottom, left, right of a rectangle in images [B, H, W, 3], or zeros.
-
-    The area is uniform in [2 %, `area`] of the image, the aspect ratio uniform in [0.3, 1/0.3];
-    both are sampled again while the rectangle does not fit.
-    """
-    batch, height, width, _ = images.shape
-    rectangles = np.zeros((batch, 4), dtype=np.int64)
-    waiting = np.flatnonzero(rng.random(batch) < probability)
-    for _ in range(100):
-        size = rng.uniform(MIN_AREA, area, len(waiting)) * height * width
-        aspect = rng.uniform(MIN_ASPECT, 1 / MIN_ASPECT, len(waiting))
-        tall, wide = _round(np.sqrt(size * aspect)), _round(np.sqrt(size / aspect))
-        fits = (tall < height) & (wide < width)
-        tall, wide = tall[fits], wide[fits]
-        top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
-        rectangles[waiting[fits]] = np.column_stack([top, top + tall, left, left + wide])
-        waiting = waiting[~fits]
-        if len(waiting) == 0:
-            break
-    corners: list[list[int]] = rectangles.tolist()
-    return corners
-
-
-def _round(sides: NDArray[np.float64]) -> Integers:
-    return np.rint(sides).astype(np.int64)
-
-
 def _sample_mixtures(batch: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return [B, 3, 3]: maps of a color to one mixture of its channels, three times.
 
@@ -203,24 +162,6 @@ def _sample_mixtures(batch: int, rng: np.random.Generator) -> NDArray[np.float64
     """
     weights = rng.beta(0.5, 0.5, size=(batch, 3, 1))
     return np.repeat(weights / weights.sum(axis=1, keepdims=True), 3, axis=2)
-
-
-def _crop(images: Tensor, windows: list[list[int]], out: Tensor) -> None:
-    """Write windows of uint8 images [B, H, W, 3] as float32, with 0 outside the images."""
-    height, width = images.shape[1:3]
-    out.zero_()
-    for image, (down, right, mirrored), crop in zip(images, windows, out, strict=True):
-        rows, image_rows = _overlap(down, height)
-        columns, image_columns = _overlap(right, width)
-        source = image.flip(1) if mirrored else image
-        crop[rows, columns] = source[image_rows, image_columns]
-
-
-def _overlap(offset: int, size: int) -> tuple[slice, slice]:
-    """Return the part of a window that its image covers, and the same part in the image."""
-    covered = max(size - abs(offset), 0)
-    start, image_start = max(-offset, 0), max(offset, 0)
-    return slice(start, start + covered), slice(image_start, image_start + covered)
 
 
 def _transform_linearly(images: Tensor, rng: np.random.Generator, augment: Augment) -> None:
@@ -231,23 +172,8 @@ def _transform_linearly(images: Tensor, rng: np.random.Generator, augment: Augme
         seeds = rng.integers(2**63, size=batch)
         transform_images(images, seeds, chosen)
     else:
-        mixed = _sample_rectangles(images, rng, probability, MAX_AREA)
-        _mix_channels(images, mixed, _on(images, _sample_mixtures(batch, rng)))
-
-
-def _mix_channels(images: Tensor, rectangles: list[list[int]], mixtures: Tensor) -> None:
-    """Replace all channels in a rectangle of each image [B, H, W, 3] by one mixture."""
-    for index, (top, bottom, left, right) in enumerate(rectangles):
-        if top < bottom:
-            patch = images[index, top:bottom, left:right]
-            patch.copy_(patch @ mixtures[index])
-
-
-def _erase(images: Tensor, rectangles: list[list[int]], fills: Tensor) -> None:
-    """Fill a rectangle of each image [B, H, W, 3] with its fill [B, 3]."""
-    for index, (top, bottom, left, right) in enumerate(rectangles):
-        if top < bottom:
-            images[index, top:bottom, left:right] = fills[index]
+        mixed = windows.sample_rectangles(images, rng, probability, windows.MAX_AREA)
+        windows.mix_channels(images, mixed, _on(images, _sample_mixtures(batch, rng)))
 
 
 def _normalization(images: Tensor) -> tuple[Tensor, Tensor]:

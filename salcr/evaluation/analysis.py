@@ -123,7 +123,7 @@ def heat_maps_of(
     device = network.part_tokens.device
     lines = []
     for modality, other in (MODALITIES, MODALITIES[::-1]):
-        batch = transforms.normalize_images(images[modality].batch(positions[modality]).to(device))
+        batch = transforms.normalize_images(images[modality].batch(positions[modality], device))
         partner = torch.from_numpy(features[other][positions[other]]).to(device)
         attention, cam, cosine = compute_heat_maps(network, batch, modality, partner)
         rows, partners = images[modality].rows, images[other].rows

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -66,43 +68,60 @@ def cluster_loss(
     return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
-@torch.no_grad()
-def update_memory(
-    memory: Tensor,
-    features: Tensor,
-    labels: Integers,
-    momentum: float,
-    order: Integers | None = None,
-) -> Tensor:
-    """Return the memory after the samples of a batch have updated it one after another.
+class Update(NamedTuple):
+    """A memory, and the samples of a batch that move it."""
 
-    m_y <- normalize(momentum * m_y + (1 - momentum) * f). Clusters are independent, so one sample
-    of every cluster is applied at a time, the last ones of all clusters together. Samples that
-    many others of their cluster follow are left out, because their effect is below rounding.
+    memory: Tensor
+    """[..., K, C] unit rows."""
+    features: Tensor
+    """[..., B, C] unit rows."""
+    labels: Integers
+    """[B], 0 .. K-1."""
+    order: Integers
+    """[B], positions of the samples in the order in which they are applied."""
+
+
+def update_memory(memory: Tensor, features: Tensor, labels: Integers, momentum: float) -> Tensor:
+    """Return `update_memories` of one memory by the samples of a batch in their order."""
+    return update_memories([Update(memory, features, labels, np.arange(len(labels)))], momentum)[0]
+
+
+@torch.no_grad()
+def update_memories(updates: Sequence[Update], momentum: float) -> list[Tensor]:
+    """Return memories after the samples of a batch have updated each one after another.
+
+    m_y <- normalize(momentum * m_y + (1 - momentum) * f). Clusters, parts and memories are
+    independent, so one sample of each cluster of all of them is applied at a time, the last ones
+    together. Samples that many others of their cluster follow are left out, because their effect
+    is below rounding.
 
     Args:
-        memory: [..., K, C] unit rows.
-        features: [..., B, C] unit rows.
-        labels: [B], 0 .. K-1.
+        updates: of memories with equal numbers of channels C.
         momentum: weight of the old value, in [0, 1).
-        order: [B], positions of the samples in the order of the updates; by default the batch's.
 
     Returns:
-        [..., K, C], a new tensor without gradient.
+        [..., K, C] of each update, new tensors without gradient.
     """
-    order = np.arange(len(labels)) if order is None else order
-    clusters, turns = _turns(labels[order], _num_effective(momentum))
-    used, rows = (  # copied to the device at once, not turn by turn
-        torch.from_numpy(indices).to(memory.device)
-        for indices in (clusters, order[np.concatenate(turns)])
-    )
-    entries = memory[..., used, :]
-    for sample in features[..., rows, :].split([len(turn) for turn in turns], dim=-2):
-        updated = entries[..., : sample.shape[-2], :]
+    memory = torch.cat([update.memory.flatten(0, -2) for update in updates])
+    features = torch.cat([update.features.flatten(0, -2) for update in updates])
+    labels, rows, first_label, first_row = [], [], 0, 0
+    for update in updates:
+        for _ in range(update.memory.shape[:-2].numel()):  # each part has clusters of its own
+            labels.append(update.labels[update.order] + first_label)
+            rows.append(update.order + first_row)
+            first_label += update.memory.shape[-2]
+            first_row += update.features.shape[-2]
+    clusters, turns = _turns(np.concatenate(labels), _num_effective(momentum))
+    samples = np.concatenate(rows)[np.concatenate(turns)]
+    indices = torch.from_numpy(np.concatenate([clusters, samples]))  # copied to the device at once
+    used, chosen = indices.to(memory.device, non_blocking=True).split([len(clusters), len(samples)])
+    entries = memory[used]
+    for sample in features[chosen].split([len(turn) for turn in turns]):
+        updated = entries[: len(sample)]
         F.normalize(torch.lerp(sample, updated, momentum), dim=-1, out=updated)
-    memory = memory.clone()
-    memory[..., used, :] = entries
-    return memory
+    memory[used] = entries
+    parts = memory.split([update.memory.shape[:-1].numel() for update in updates])
+    return [part.view_as(update.memory) for part, update in zip(parts, updates, strict=True)]
 
 
 def _turns(labels: Integers, most: int) -> tuple[Integers, list[Integers]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from salcr.config.method import Fgsal, Gpcr, Memory
 from salcr.losses import refinement
-from salcr.losses.memory import cluster_loss, initialize_memory, update_memory
+from salcr.losses.memory import Update, cluster_loss, initialize_memory, update_memories
 from salcr.models.network import Features
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
@@ -115,26 +115,25 @@ class StageTwoObjective:
 
         Args:
             features: from `normalize`.
-            labels: [S] of each field, pseudo-labels of the batch.
+            labels: [S] of each field, pseudo-labels of the batch, in the memory of the CPU.
             rng: source of the order.
         """
 
-        def updated(memory: Tensor, rows: Tensor, label: Tensor) -> Tensor:
-            order = rng.permutation(len(label))
-            momentum = self.memory.momentum
-            return update_memory(memory, rows, label.cpu().numpy(), momentum, order)
+        def make_update(memory: Tensor, rows: Tensor, label: Tensor) -> Update:
+            return Update(memory, rows, label.numpy(), rng.permutation(len(label)))
 
-        for space in MODALITIES:
+        of_images, of_parts = {}, {}
+        for space, memory in self.global_memory.items():
             rows = self._rows(space, len(features.global_features))
-            self.global_memory[space] = updated(
-                self.global_memory[space],
-                features.global_features[rows],
-                group_labels(labels, space)[rows],
-            )
-        if not self.fgsal.enabled:
-            return
-        for side, space, parts, target in self._parts(features, labels):
-            self.part_memory[side, space] = updated(self.part_memory[side, space], parts, target)
+            label = group_labels(labels, space)[rows]
+            of_images[space] = make_update(memory, features.global_features[rows], label)
+        if self.fgsal.enabled:
+            for side, space, parts, label in self._parts(features, labels):
+                of_parts[side, space] = make_update(self.part_memory[side, space], parts, label)
+        updates = [*of_images.values(), *of_parts.values()]
+        updated = update_memories(updates, self.memory.momentum)
+        self.global_memory = dict(zip(of_images, updated[: len(of_images)], strict=True))
+        self.part_memory |= zip(of_parts, updated[len(of_images) :], strict=True)
 
     def spaces(self, side: str) -> list[str]:
         """Return the label spaces in which the images of one modality are trained."""

@@ -39,8 +39,8 @@ def part_rows(own: Tensor, cross1: Tensor, cross2: Tensor, *, released: bool) ->
 
 
 def instance_logits(features: Tensor, instances: Tensor, temperature: float) -> Tensor:
-    """Return cosine / tau, [..., B, N], of features [..., B, C] and instances [N, C]."""
-    return (features / temperature) @ instances.T  # N may be ten times C: divide the smaller matrix
+    """Return cosine / tau, [..., B, N], of features [..., B, C] and instances [..., N, C]."""
+    return (features / temperature) @ instances.mT  # N may be ten times C: divide the smaller one
 
 
 def nearest_instances(logits: Tensor, k: int) -> Tensor:
@@ -57,18 +57,18 @@ def instance_loss(logits: Tensor, candidates: Tensor, positive: Tensor) -> Tenso
     """Return the mean of -log(sum of softmax over an anchor's positive instances).
 
     Args:
-        logits: [..., N] cosines of each anchor with all instances, divided by tau.
-        candidates: [..., k] distinct indices of instances.
-        positive: [..., k] bool, which candidates are positives.
+        logits: [..., B, N] cosines of each anchor with all instances, divided by tau.
+        candidates: [..., B, k] distinct indices of instances.
+        positive: [..., B, k] bool, which candidates are positives.
 
     Returns:
-        A scalar, the mean over the anchors with a positive; 0, with zero gradient, without any.
+        [...], the mean over the anchors with a positive; 0, with zero gradient, without any.
     """
     has_positive = positive.any(dim=-1)
     kept = positive | ~has_positive.unsqueeze(-1)  # without positives: any finite value, times 0
     on_candidates = logits.log_softmax(dim=-1).gather(-1, candidates)
     loss = -on_candidates.masked_fill(~kept, -torch.inf).logsumexp(dim=-1)
-    return (loss * has_positive).sum() / has_positive.sum().clamp_min(1)
+    return (loss * has_positive).sum(dim=-1) / has_positive.sum(dim=-1).clamp_min(1)
 
 
 def refine_global(logits: Tensor, nearest: Tensor) -> Tensor:
@@ -108,18 +108,27 @@ def refine_parts(
     boundary = len(nearest) * 2 // 3
     nearest_of_sides = (nearest[:boundary], nearest[boundary:])
     candidates = torch.cat([side.repeat(NUM_GROUPS, 1) for side in nearest_of_sides])
+    # All parts in one product on a GPU; part by part, the logits remain in a CPU's cache.
+    together = part_instances.is_cuda
     losses = []
-    for part, memory in enumerate(part_instances):
+    for part in [slice(None)] if together else range(len(part_instances)):
         of_sides = [rows[side][part] for side in ("visible", "infrared")]
-        logits = instance_logits(torch.cat(of_sides), memory, temperature)
+        logits = instance_logits(torch.cat(of_sides, dim=-2), part_instances[part], temperature)
         nearest_of_parts = nearest_instances(logits, nearest.shape[-1])
-        split = nearest_of_parts.split([len(side) for side in of_sides])
+        split = nearest_of_parts.split([side.shape[-2] for side in of_sides], dim=-2)
         positive = [_on_another_map(*pair) for pair in zip(nearest_of_sides, split, strict=True)]
-        losses.append(instance_loss(logits, candidates, torch.cat(positive)))
+        all_candidates = candidates.expand_as(nearest_of_parts)
+        losses.append(instance_loss(logits, all_candidates, torch.cat(positive, dim=-2)))
     return torch.stack(losses).mean()
 
 
 def _on_another_map(nearest: Tensor, nearest_of_parts: Tensor) -> Tensor:
-    """Return bool [3B, k]: which of nearest [B, k] are nearest [3B, k] to another map's part."""
-    own, cross1, cross2 = isin_rows(nearest, nearest_of_parts.unflatten(0, (NUM_GROUPS, -1)))
-    return torch.cat([cross1 | cross2, own | cross2, own | cross1])
+    """Return bool [..., 3B, k]: which of nearest [B, k] are nearest to another map's part.
+
+    Args:
+        nearest: [B, k] instances.
+        nearest_of_parts: [..., 3B, k] instances nearest to own, cross 1 and cross 2.
+    """
+    maps = isin_rows(nearest, nearest_of_parts.unflatten(-2, (NUM_GROUPS, -1)))
+    own, cross1, cross2 = maps.unbind(dim=-3)
+    return torch.cat([cross1 | cross2, own | cross2, own | cross1], dim=-2)

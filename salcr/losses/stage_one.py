@@ -86,7 +86,7 @@ class StageOneObjective:
         loss = cluster_loss(
             features,
             self._before[modality],
-            torch.from_numpy(labels).to(features.device),
+            torch.from_numpy(labels).to(features.device, non_blocking=True),
             self.memory.temperature,
             moved=self.memories[modality] if moved else None,
         )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from salcr.models.resnet import Stem, Trunk, initialize
+from salcr.models.resnet import Stem, Trunk, initialize, keep_input_only
 
 _GEM_POWER = 3.0
 _GEM_FLOOR = 1e-12
@@ -103,29 +102,19 @@ class Network(nn.Module):
             self._apply_neck(cross2),
         )
 
-    @contextmanager
-    def unchanged_running_statistics(self) -> Iterator[None]:
-        """Let batch norm in training mode use a batch's statistics without recording them."""
-        kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
-        layers = [module for module in self.modules() if isinstance(module, kinds)]
-        for layer in layers:
-            layer.track_running_stats = False
-        try:
-            yield
-        finally:
-            for layer in layers:
-                layer.track_running_stats = True
-
     def _feature_map(self, images: dict[str, Tensor]) -> Tensor:
         """Return the float32 feature map [B, C, H', W'] of images by modality, in their order."""
         stems = {"visible": self.visible_stem, "infrared": self.infrared_stem}
         with torch.autocast(self.part_tokens.device.type, torch.bfloat16, self.autocast):
             stemmed = [
-                stems[modality](side.contiguous(memory_format=self.memory_format))
+                self._stem(stems[modality], side.contiguous(memory_format=self.memory_format))
                 for modality, side in images.items()
                 if len(side)  # batch norm cannot train on nothing
             ]
             return self.trunk(torch.cat(stemmed)).float()
+
+    def _stem(self, stem: Stem, images: Tensor) -> Tensor:
+        return keep_input_only(stem, images) if self.trunk.num_checkpointed else stem(images)
 
     def _global(self, feature_map: Tensor) -> Tensor:
         return self.global_neck(generalized_mean(feature_map))

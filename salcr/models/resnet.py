@@ -6,6 +6,10 @@ these modules with it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
 from torch import Tensor, nn
 
 # backbone -> (bottleneck blocks?, blocks of layer1..4, groups, width per group)
@@ -74,6 +78,10 @@ class Stem(nn.Module):
         return self.maxpool(self.relu(self.bn1(self.conv1(x))))
 
 
+CHECKPOINTED = {"none": 0, "early": 2, "all": 4}
+"""Values of numerics.checkpoint, and of how many layers the blocks are computed again."""
+
+
 class Trunk(nn.Module):
     """layer1 .. layer4, the last with stride 1."""
 
@@ -92,12 +100,52 @@ class Trunk(nn.Module):
                 inputs = planes * 4 if bottleneck else planes
             self.add_module(f"layer{stage + 1}", nn.Sequential(*blocks))
         self.num_channels = inputs
+        self.num_checkpointed = 0  # layers
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the feature map [B, num_channels, H/16, W/16] of the stem's output."""
-        for layer in self.children():
-            x = layer(x)
+        for number, layer in enumerate(self.children()):
+            if number < self.num_checkpointed:
+                for block in layer.children():
+                    x = keep_input_only(block, x)
+            else:
+                x = layer(x)
         return x
+
+
+def keep_input_only(module: nn.Module, x: Tensor) -> Tensor:
+    """Return the module's output; the backward pass computes its activations again from the input.
+
+    The second time, batch norm uses the batch's statistics without recording them, so results are
+    those of the module.
+    """
+    if not (module.training and torch.is_grad_enabled()):
+        return module(x)
+    from torch.utils.checkpoint import checkpoint  # whose first call imports torch's compiler
+
+    return checkpoint(
+        module,
+        x,
+        use_reentrant=False,
+        preserve_rng_state=False,  # nothing in it is random
+        context_fn=lambda: (nullcontext(), unchanged_running_statistics(module)),
+    )
+
+
+@contextmanager
+def unchanged_running_statistics(module: nn.Module) -> Iterator[None]:
+    """Let batch norm in training mode use a batch's statistics without recording them."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    layers = [layer for layer in module.modules() if isinstance(layer, kinds)]
+    before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
+    for layer in layers:
+        # Not track_running_stats, without which other tensors are kept for the backward pass.
+        layer.momentum, layer.num_batches_tracked = 0.0, None
+    try:
+        yield
+    finally:
+        for layer, (momentum, count) in zip(layers, before, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, count
 
 
 def initialize(module: nn.Module) -> None:

@@ -7,6 +7,9 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +18,12 @@ import pandas as pd
 import torch
 
 from salcr import codehash, files
-from salcr.data.images import decode_image
+from salcr.data import workers
 from salcr.errors import SalcrError
 from salcr.log import escape_name, progress, say, warn
 from salcr.search import index
 from salcr.search.embedder import Embedder
-from salcr.search.images import content_digest, guess_modality, list_files, rejection_reason
+from salcr.search.images import Picture, content_digest, list_files, read_picture
 from salcr.types import Floats
 
 FOLDER = "blocks"
@@ -46,6 +49,8 @@ def embed_folders(
     modalities: list[str],
     out: Path,
     summary: dict[str, Any],
+    *,
+    processes: int | None,
 ) -> None:
     """Write the index of all images in folders, unless it is there already.
 
@@ -58,6 +63,8 @@ def embed_folders(
         out: folder of the index.
         summary: plain values on which the features depend, and the names of the `folders`; the
             index holds them, with a key and the numbers of images.
+        processes: that decode images; with fewer than two, this one does; None: as many as
+            are worth it.
 
     Raises:
         SalcrError: a folder cannot be read or loses files in the meantime, it holds no images, or a
@@ -75,9 +82,20 @@ def embed_folders(
     missing = [(path, key, block) for path, key, block in work if not _is_block(path, key)]
     if len(missing) < len(work):
         say(f"resuming after {len(work) - len(missing)} of {len(work)} blocks")
-    for path, key, block in progress(missing, title=f"blocks of {_BLOCK} files"):
-        arrays = _embed_block(embedder, folders, modalities, block)
-        files.write_arrays(path, {"key": np.array(key), **arrays})
+    height, width = embedder.image_size
+    listed = (
+        (folders[number], name, digest, modalities[number])
+        for _, _, block in missing
+        for number, name, digest in block
+    )
+    read = partial(read_picture, height=height, width=width)
+    if processes is None:
+        num_files = sum(len(block) for _, _, block in missing)
+        processes = workers.sensible_number(num_files, threads=torch.get_num_threads())
+    with closing(workers.apply(read, listed, processes=processes)) as pictures:
+        for path, key, block in progress(missing, title=f"blocks of {_BLOCK} files"):
+            arrays = _embed_block(embedder, list(islice(pictures, len(block))))
+            files.write_arrays(path, {"key": np.array(key), **arrays})
     _finish(out, work, summary)
     shutil.rmtree(out / FOLDER, ignore_errors=True)
 
@@ -116,10 +134,12 @@ def _is_block(path: Path, key: str) -> bool:
         return False
 
 
-def _embed_block(
-    embedder: Embedder, folders: list[Path], modalities: list[str], block: list[Source]
-) -> dict[str, Any]:
+def _embed_block(embedder: Embedder, block: list[Picture | str]) -> dict[str, Any]:
     """Return the features and properties of a block's files, as arrays.
+
+    Args:
+        embedder: computes the features.
+        block: what was read of each file.
 
     Returns:
         of the images, `features` [n, C], `kept` [n] positions in the block, `modality` [n] and
@@ -127,31 +147,17 @@ def _embed_block(
         and `reason` [m].
     """
     height, width = embedder.image_size
-    images, kept, modality, guessed = [], [], [], []
-    reasons: dict[int, str] = {}
-    for position, (number, name, digest) in enumerate(block):
-        path = folders[number] / name
-        if (reason := rejection_reason(folders[number], name)) is not None:
-            reasons[position] = reason
-            continue
-        try:
-            image = decode_image(path, height=height, width=width)
-        except SalcrError as error:
-            if digest != content_digest(folders[number], name):  # not the picture is at fault
-                raise SalcrError(f"{error}; it was whole a moment ago, run embed again") from None
-            reasons[position] = str(error).removeprefix(f"{escape_name(str(path))}: ")
-            continue
-        guess = modalities[number] == "auto"
-        images.append(image)
-        kept.append(position)
-        guessed.append(guess)
-        modality.append(guess_modality(image) if guess else modalities[number])
-    stacked = np.stack(images) if images else np.empty((0, height, width, 3), np.uint8)
+    kept = [position for position, read in enumerate(block) if isinstance(read, Picture)]
+    pictures = [read for read in block if isinstance(read, Picture)]
+    reasons = {position: read for position, read in enumerate(block) if isinstance(read, str)}
+    empty = np.empty((0, height, width, 3), np.uint8)
+    stacked = np.stack([picture.image for picture in pictures]) if pictures else empty
+    modality = [picture.modality for picture in pictures]
     return {
         "features": embedder.features(stacked, modality),
         "kept": np.array(kept, dtype=np.int64),
         "modality": np.array(modality, dtype=str),
-        "guessed": np.array(guessed, dtype=bool),
+        "guessed": np.array([picture.guessed for picture in pictures], dtype=bool),
         "skipped": np.array(list(reasons), dtype=np.int64),
         "reason": np.array(list(reasons.values()), dtype=str),
     }

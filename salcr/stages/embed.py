@@ -8,7 +8,7 @@ from pathlib import Path
 
 from salcr.atomic import claimed
 from salcr.config import cli
-from salcr.config.schema import Config
+from salcr.config.schema import MAX_THREADS, Config
 from salcr.errors import SalcrError
 from salcr.search import index
 from salcr.search.blocks import FOLDER, embed_folders
@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="trained network")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the index to")
+    parser.add_argument(
+        "--workers",
+        action=cli.Integer,
+        least=0,
+        most=MAX_THREADS,
+        help="processes that decode images; 0 or 1: this one alone (default: by the numbers of "
+        "cores and images)",
+    )
     cli.add_compute(parser)
 
 
@@ -58,7 +66,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         "modalities": modalities,
     }
     with claimed(arguments.out):
-        embed_folders(embedder, folders, modalities, arguments.out, summary)
+        embed_folders(
+            embedder, folders, modalities, arguments.out, summary, processes=arguments.workers
+        )
 
 
 def _require_separate_folders(given: list[Path], out: Path) -> list[Path]:

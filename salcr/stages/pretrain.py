@@ -19,7 +19,7 @@ from salcr.losses.stage_one import MODALITY_OF_VIEW
 from salcr.models.checkpoint import load_backbone, read_model, write_model
 from salcr.models.features import to_device
 from salcr.models.network import Network
-from salcr.training import devices
+from salcr.training import devices, memory
 from salcr.training.pretraining import pretrain
 from salcr.training.resume import Resume
 from salcr.training.seeding import seed_torch
@@ -74,9 +74,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
             device,
             settings.numerics,
         )
+        num_images = memory.images_of_pretrain_step(settings.pretrain)
+        needed = memory.training_bytes(network, split, num_images)
         records = pretrain(
             network,
-            preload(split, device),
+            preload(split, device, needed=needed),
             settings,
             trial=trial,
             resume=resume,

@@ -15,7 +15,7 @@ from salcr.config import cli
 from salcr.config.loading import parse_settings
 from salcr.config.runs import Span, round_name, span_file
 from salcr.config.schema import Config
-from salcr.data.store import load_split, preload
+from salcr.data.store import load_split
 from salcr.log import say
 from salcr.stages import associate, train
 from salcr.training import devices
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     # First of all: whoever plans while the job runs, or after it was stopped, divides alike.
     values = settings.model_dump()
     provenance.write_job(span_file(folder, span), "rounds", values, seconds=0.0)
-    split = preload(load_split(arguments.data, trial=trial, split="train"), device)
+    split = load_split(arguments.data, trial=trial, split="train")
     say(f"rounds {span.first} to {span.last}, trial {trial}: {split}")
     key = resume_key("rounds", settings, _origin(arguments))
     kept = KeptRounds(folder, key, all_states=arguments.optimizer_states == "all")
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     associating, training = (parse_settings(stage, values) for stage in ("associate", "train"))
     network = train.read_previous(checkpoint, device, split, training, trial, done + 1)
     adam = train.read_optimizer(state, network, split, training, trial, done + 1)
+    split = train.preload_for_training(split, network, training)
     with curve_writer(arguments.curves, first=done + 1) as add_points:
         for round_ in range(done + 1, span.last + 1):
             path = folder / round_name(round_)

@@ -21,7 +21,7 @@ from salcr.models import tensor_files
 from salcr.models.checkpoint import read_model, write_model
 from salcr.models.features import Extracted
 from salcr.models.network import Network
-from salcr.training import devices
+from salcr.training import devices, memory
 from salcr.training.optimizer import Adam, decayed_rate, make_optimizer
 from salcr.training.round import train_round
 from salcr.training.seeding import seed_torch
@@ -63,13 +63,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Train one epoch and write the checkpoint, the optimizer's state and the losses."""
     device = devices.prepare(arguments.device, arguments.threads)
     trial, round_ = arguments.trial, arguments.round
-    split = preload(load_split(arguments.data, trial=trial, split="train"), device)
+    split = load_split(arguments.data, trial=trial, split="train")
     say(f"train, trial {trial}: {split}")
     network = read_previous(arguments.checkpoint, device, split, settings, trial, round_)
     labels, clusters = read_labels(
         arguments.labels, trial=trial, sizes=split.sizes, data_hash=split.data_hash
     )
     adam = read_optimizer(arguments.optimizer_state, network, split, settings, trial, round_)
+    split = preload_for_training(split, network, settings)
     outputs = Outputs(arguments.out_checkpoint, arguments.out_optimizer_state, arguments.losses)
     means = train_and_write(
         network, adam, split, labels, clusters, settings, outputs, trial=trial, round_=round_
@@ -94,6 +95,13 @@ def read_previous(
         network.reset_parts(settings.fgsal.parts)
         network.to(device)
     return network
+
+
+def preload_for_training(split: Split, network: Network, settings: Config) -> Split:
+    """Return the split with its images on the network's GPU, if they fit beside a step."""
+    num_images = memory.images_of_train_step(settings.train)
+    needed = memory.training_bytes(network, split, num_images)
+    return preload(split, network.part_tokens.device, needed=needed)
 
 
 def read_optimizer(

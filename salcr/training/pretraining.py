@@ -20,6 +20,7 @@ from salcr.losses.memory import initialize_memory
 from salcr.losses.stage_one import MODALITY_OF_VIEW, StageOneObjective
 from salcr.models.features import extract, l2_normalize
 from salcr.models.network import Network
+from salcr.models.resnet import unchanged_running_statistics
 from salcr.pseudo_labels.clustering import cluster
 from salcr.training.optimizer import Adam, decayed_rate, finite_values, make_optimizer
 from salcr.training.resume import Resume
@@ -126,7 +127,7 @@ def _views(
     device: torch.device,
 ) -> dict[str, torch.Tensor]:
     """Return the images of a batch, view -> [B, 3, H, W]."""
-    visible, infrared = (side.batch(rows[m]).to(device) for m, side in split.images.items())
+    visible, infrared = (side.batch(rows[m], device) for m, side in split.images.items())
     return {
         "plain": transforms.visible_view(visible, rng, augment, ltg=True),
         "augmented": transforms.augmented_view(visible, rng, augment),
@@ -163,7 +164,7 @@ def backpropagate(
     objective.start_step()
     for part in _halves(objective.visible_views, labels) if batch_norm == "halves" else whole:
         images = {view: views[view][rows] for view, rows in part.items()}
-        with nullcontext() if "plain" in part else network.unchanged_running_statistics():
+        with nullcontext() if "plain" in part else unchanged_running_statistics(network):
             features = _unit_features(network, images)
         losses = objective.compare_and_update(
             features, {v: labels[v][part[v]] for v in part}, num_rows

@@ -74,8 +74,8 @@ def train_round(
         batch = sample_pair_batch(
             labels, shared, num_labels=stage.labels, instances=stage.instances, rng=rng
         )
-        visible = split.images["visible"].batch(batch.visible).to(device)
-        infrared = split.images["infrared"].batch(batch.infrared).to(device)
+        visible = split.images["visible"].batch(batch.visible, device)
+        infrared = split.images["infrared"].batch(batch.infrared, device)
         features = objective.normalize(
             network.forward_aligned(
                 transforms.visible_view(visible, rng, augment, ltg=False),
@@ -83,13 +83,13 @@ def train_round(
                 transforms.infrared_view(infrared, rng, augment),
             )
         )
-        targets = _targets(labels, batch, device)
-        losses = objective.losses(features, targets)
+        targets = _targets(labels, batch)
+        losses = objective.losses(features, PseudoLabels(*targets.to(device, non_blocking=True)))
         totals.update(finite_values(losses))
         adam.zero_grad()
         losses["total"].backward()
         adam.step()
-        objective.update(features, targets, rng)
+        objective.update(features, PseudoLabels(*targets), rng)
     means = {name: total / stage.iterations for name, total in totals.items()}
     summary = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     say(f"round {round_}: {summary}, {time.monotonic() - started:.1f} s")
@@ -165,9 +165,7 @@ def _warn_of_sizes(objective: StageTwoObjective, height: int, settings: Config) 
             )
 
 
-def _targets(
-    labels: PseudoLabels[Integers], batch: PairBatch, device: torch.device
-) -> PseudoLabels[torch.Tensor]:
+def _targets(labels: PseudoLabels[Integers], batch: PairBatch) -> torch.Tensor:
+    """Return [4, B], the labels of a batch in the order of `PseudoLabels`."""
     rows = (batch.visible, batch.visible, batch.infrared, batch.infrared)
-    columns = (np.ascontiguousarray(c[r]) for c, r in zip(labels, rows, strict=True))
-    return PseudoLabels(*(torch.from_numpy(column).to(device) for column in columns))
+    return torch.from_numpy(np.stack([c[r] for c, r in zip(labels, rows, strict=True)]))

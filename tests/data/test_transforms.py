@@ -11,7 +11,7 @@ from scipy.stats import ks_2samp
 from torch import Tensor
 from torchvision.transforms.v2 import functional as oracle
 
-from salcr.data import transforms
+from salcr.data import transforms, windows
 from tests.support.helpers import close
 from tests.support.views import FILL, LUMA, OFF, PAPER, VIEWS, pictures
 
@@ -73,9 +73,9 @@ def crop_of(crop: np.ndarray, image: np.ndarray, pad: int) -> list[tuple[int, in
 def test_crops_are_shifted_copies_with_a_zero_border(rng, device):
     """Every crop is one window of the padded image; all windows and both orientations occur."""
     images, pad = pictures(rng, 300, 7, 5, device), 2
-    windows = transforms._sample_windows(len(images), rng, pad)
+    places = windows.sample_windows(len(images), rng, pad)
     crops = torch.full(images.shape, 9.0, device=device)
-    transforms._crop(images, windows, out=crops)
+    windows.crop(images, places, out=crops)
     positions = []
     for crop, image in zip(crops.cpu().numpy(), images.cpu().numpy(), strict=True):
         matches = crop_of(crop, image, pad)
@@ -101,8 +101,8 @@ def rectangle(changed: Tensor) -> tuple[int, int]:
 def test_erasing_fills_a_rectangle_of_the_requested_size(rng, device, area):
     """Half of the images have a rectangle of 2 % to `area`, of bounded aspect, set to the mean."""
     images = torch.full((500, 60, 40, 3), 9.0, device=device)
-    rectangles = transforms._sample_rectangles(images, rng, 0.5, area)
-    transforms._erase(images, rectangles, FILL.to(device).expand(500, 3))
+    rectangles = windows.sample_rectangles(images, rng, 0.5, area)
+    windows.erase(images, rectangles, FILL.to(device).expand(500, 3))
     erased = images.cpu()
     changed = (erased != 9).any(dim=3)
     shapes = np.array([rectangle(mask) for mask in changed if mask.any()])
@@ -120,13 +120,13 @@ def test_rectangles_reach_every_pixel(rng):
     """Rectangles occur everywhere, including at the borders; none occurs at probability 0."""
     images = torch.empty(6000, 20, 10, 3, dtype=torch.uint8)
     mask = np.zeros((6000, 20, 10), dtype=bool)
-    rectangles = transforms._sample_rectangles(images, rng, 1.0, 0.4)
+    rectangles = windows.sample_rectangles(images, rng, 1.0, 0.4)
     for index, (top, bottom, left, right) in enumerate(rectangles):
         mask[index, top:bottom, left:right] = True
     counts = mask.sum(axis=0)
     assert counts.min() > 0 and mask.any(axis=(1, 2)).all()
     close(counts / counts.max(), (counts / counts.max())[::-1, ::-1], atol=0.1)
-    assert not np.any(transforms._sample_rectangles(images, rng, 0.0, 0.4))
+    assert not np.any(windows.sample_rectangles(images, rng, 0.0, 0.4))
 
 
 def test_a_view_without_augmentation_is_the_image_or_its_mirror(rng, device):
@@ -142,9 +142,9 @@ def test_the_mixture_is_of_all_channels_in_a_rectangle(rng, device):
     """Inside one rectangle all channels are the same convex mixture; outside nothing changes."""
     images = torch.from_numpy(rng.random((600, 16, 8, 3))).float().to(device)
     mixed = images.clone()
-    rectangles = transforms._sample_rectangles(images, rng, 0.5, 0.4)
+    rectangles = windows.sample_rectangles(images, rng, 0.5, 0.4)
     mixtures = transforms._on(images, transforms._sample_mixtures(600, rng))
-    transforms._mix_channels(mixed, rectangles, mixtures)
+    windows.mix_channels(mixed, rectangles, mixtures)
     solutions = []
     pairs = zip(images.cpu().permute(0, 3, 1, 2), mixed.cpu().permute(0, 3, 1, 2), strict=True)
     for before, after in pairs:

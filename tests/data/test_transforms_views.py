@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as oracle
 
-from salcr.data import transforms
+from salcr.data import transforms, windows
 from tests.support.helpers import close
 from tests.support.views import FILL, LUMA, OFF, PAPER, VIEWS, pictures
 
@@ -76,10 +76,10 @@ def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(
     augment = PAPER.model_copy(update={"infrared_forms": forms})
     view = transforms.infrared_view(images, np.random.default_rng(seed), augment).cpu()
     generator = np.random.default_rng(seed)
-    windows = transforms._sample_windows(40, generator, 10)
+    places = windows.sample_windows(40, generator, 10)
     order = np.argsort(generator.random((40, 4)), axis=1)
     amounts = generator.uniform(-0.5, 0.5, (40, 4)) + np.array([1, 1, 1, 0])
-    erased = transforms._sample_rectangles(images, generator, 0.5, 0.4)
+    erased = windows.sample_rectangles(images, generator, 0.5, 0.4)
     choice = generator.integers(num_choices, size=40)
     assert set(choice) == set(range(num_choices))
     steps = (
@@ -89,14 +89,14 @@ def test_a_view_is_torchvisions_chain_with_the_sampled_parameters(
         oracle.adjust_hue,
     )
     for index, image in enumerate(images.cpu().permute(0, 3, 1, 2)):
-        down, right, mirrored = windows[index]
+        down, right, mirrored = places[index].tolist()
         image = oracle.horizontal_flip(image) if mirrored else image
         image = oracle.crop(oracle.pad(image, [10, 10]), down + 10, right + 10, 24, 16)
         image = oracle.to_dtype(image, torch.float32, scale=True)
         for number in order[index]:
             image = steps[number](image, float(amounts[index, number]))
         image = oracle.normalize(image, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
-        top, bottom, left, right = erased[index]
+        top, bottom, left, right = erased[index].tolist()
         if bottom:
             fill = FILL.view(3, 1, 1)
             image = oracle.erase(image, top, left, bottom - top, right - left, fill)

@@ -27,9 +27,10 @@ def pictures(stage_one: Path, tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def embed(stage_one: Path, out: Path, *folders: Path) -> int:
+def embed(stage_one: Path, out: Path, *folders: Path, workers: int = 1) -> int:
     """Run the stage on folders."""
     words = ["--checkpoint", stage_one / "round00/checkpoint.pt", "--out", out]
+    words += ["--workers", workers]
     return tiny.run("embed", "--images", *folders, *words)
 
 
@@ -152,3 +153,27 @@ def test_a_folder_without_pictures_is_said(
     assert f"warning: {tmp_path / 'camera'}: no readable images" in capsys.readouterr().err
     summary = json.loads((tmp_path / "index/embed.json").read_text())
     assert sum(summary["num_pictures"].values()) == 6
+
+
+def test_a_picture_that_another_process_cannot_read_is_named(
+    stage_one: Path,
+    pictures: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The error is that of one process, by name, though another process has it."""
+    damaged, errors = pictures / "Visible/2.bmp", []
+    whole, keyed = damaged.read_bytes(), blocks._is_done
+
+    def cut(out: Path, key: str) -> bool:
+        os.truncate(damaged, 900)
+        return keyed(out, key)
+
+    monkeypatch.setattr(blocks, "_is_done", cut)
+    for number in (1, 2):
+        damaged.write_bytes(whole)
+        capsys.readouterr()
+        assert embed(stage_one, tmp_path / "index", pictures, workers=number) == 1
+        errors.append(faults.the_error(capsys.readouterr().err))
+    assert errors[0] == errors[1] and str(damaged) in errors[0]

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from salcr.models.network import Features
 from salcr.types import PseudoLabels
-from tests.losses.test_objective import arrays, batch, objective, start  # noqa: F401  (fixtures)
+from tests.losses.test_objective import arrays, batch, objective, on_host, start  # noqa: F401  (fixtures)
 
 TAU = 0.05
 
@@ -90,7 +90,7 @@ def test_memories_are_updated_by_the_images_they_see(start, batch, space: str) -
     criterion = objective(start, label_space=space)
     before = criterion.global_memory[other].clone()
     crossing = {side: memory.clone() for side, memory in criterion.part_memory.items()}
-    criterion.update(criterion.normalize(features), labels, np.random.default_rng(0))
+    criterion.update(criterion.normalize(features), on_host(labels), np.random.default_rng(0))
     changed = (criterion.global_memory[other] != before).any(dim=1).nonzero().flatten().tolist()
     assert changed == sorted(set(getattr(labels, other).tolist()))
     still = ("visible", "infrared") if space == "visible" else ("infrared", "visible")

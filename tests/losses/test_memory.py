@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import normalize
 
-from salcr.losses.memory import initialize_memory, update_memory
+from salcr.losses.memory import Update, initialize_memory, update_memories, update_memory
 from tests.support.helpers import close, mean_directions, sequential_memory, unit_rows, unit_tensor
 
 
@@ -32,11 +32,20 @@ def test_update_matches_the_released_code(golden, device):
     st.sampled_from([0, 0.1, 0.25, 0.3, 0.7]),
 )
 def test_update_is_that_of_one_sample_after_another(seed, num_samples, num_clusters, momentum):
-    """Processing clusters in parallel equals the sequential rule, for any labels, order and mu."""
+    """Memories and clusters in parallel equal the sequential rule, for any labels, order and mu."""
     rng = np.random.default_rng(seed)
     memory, features = unit_rows(rng, 2, num_clusters, 5), unit_rows(rng, 2, num_samples, 5)
     labels, order = rng.integers(0, num_clusters, num_samples), rng.permutation(num_samples)
-    updated = update_memory(torch.tensor(memory), torch.tensor(features), labels, momentum, order)
+    other, rows = unit_rows(rng, num_clusters + 1, 5), unit_rows(rng, num_samples, 5)
+    updated, moved = update_memories(
+        [
+            Update(torch.tensor(memory), torch.tensor(features), labels, order),
+            Update(torch.tensor(other), torch.tensor(rows), labels + 1, order[::-1]),
+        ],
+        momentum,
+    )
+    acting = rows[order][::-1], labels[order][::-1] + 1
+    close(moved, sequential_memory(other, *acting, momentum), atol=1e-6)
     for part in range(2):
         acting = features[part][order], labels[order]
         close(updated[part], sequential_memory(memory[part], *acting, momentum), atol=1e-6)

@@ -15,7 +15,13 @@ from salcr.models.network import Features
 from salcr.types import PseudoLabels
 from tests.reference.slow_losses import losses as losses_of
 from tests.support.golden_step import SPACES, check_gradients, golden_step
-from tests.support.helpers import ATOL, close, mean_directions, sequential_memory, unit_rows
+from tests.support.helpers import (
+    ATOL,
+    close,
+    mean_directions,
+    sequential_memory,
+    unit_rows,
+)
 
 MOMENTUM = 0.1
 PARTS, WIDTH, PAIRS = 2, 6, 4
@@ -95,6 +101,11 @@ def batch(rng, device):
 def unit(rows: torch.Tensor) -> np.ndarray:
     """Return normalized rows as an array."""
     return normalize(rows, dim=-1).cpu().numpy()
+
+
+def on_host(labels: PseudoLabels[torch.Tensor]) -> PseudoLabels[torch.Tensor]:
+    """Return the labels in the memory of the CPU."""
+    return PseudoLabels(*(label.cpu() for label in labels))
 
 
 def with_golden_memories(step: Any, inputs: tuple, **switches: Any) -> StageTwoObjective:
@@ -230,7 +241,7 @@ def test_update_changes_only_the_labels_of_the_batch(start, batch, rng):
     criterion = objective(start)
     before = memories(criterion)
     features, labels = batch
-    criterion.update(criterion.normalize(features), labels, rng)
+    criterion.update(criterion.normalize(features), on_host(labels), rng)
     for key, after in memories(criterion).items():
         changed = (after != before[key]).any(dim=-1)
         for part in changed.reshape(-1, changed.shape[-1]).tolist():
@@ -243,7 +254,7 @@ def test_update_in_batch_order_matches_a_loop(start, batch):
     features, labels = batch
     criterion = objective(start)
     before = {key: value.cpu().numpy() for key, value in memories(criterion).items()}
-    criterion.update(criterion.normalize(features), labels, InOrder())
+    criterion.update(criterion.normalize(features), on_host(labels), InOrder())
     v, vr, r, rv = (side.cpu().numpy() for side in labels)
     group_labels = {"visible": [v, v, rv], "infrared": [vr, vr, r]}
     after = memories(criterion)
@@ -268,7 +279,9 @@ def test_the_order_of_samples_is_random(start, batch):
     results = []
     for seed in (1, 1, 2):
         criterion = objective(start)
-        criterion.update(criterion.normalize(batch[0]), batch[1], np.random.default_rng(seed))
+        criterion.update(
+            criterion.normalize(batch[0]), on_host(batch[1]), np.random.default_rng(seed)
+        )
         results.append(memories(criterion))
     for key in TOUCHED:
         assert torch.equal(results[0][key], results[1][key])
@@ -284,7 +297,7 @@ def test_samples_keep_their_labels_in_random_order(start, rng, device):
     labels = PseudoLabels(*[torch.from_numpy(numbers).to(device)] * 4)
     criterion = objective(start)
     before = memories(criterion)
-    criterion.update(criterion.normalize(features), labels, rng)
+    criterion.update(criterion.normalize(features), on_host(labels), rng)
     for key, after in memories(criterion).items():
         repeats = {"visible": 6, "infrared": 3}[key[0]] if isinstance(key, tuple) else 3
         used, targets = rows[np.tile(np.arange(PAIRS), repeats)], np.tile(numbers, repeats)
@@ -298,7 +311,7 @@ def test_update_without_part_losses_leaves_their_memories(start, batch, rng, mod
     criterion = objective(start, enabled=False, mode=mode)
     before = memories(criterion)
     instances = {s: criterion.instances[s].clone() for s in SPACES}
-    criterion.update(criterion.normalize(batch[0]), batch[1], rng)
+    criterion.update(criterion.normalize(batch[0]), on_host(batch[1]), rng)
     changed = {
         key for key, value in memories(criterion).items() if not torch.equal(value, before[key])
     }

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from salcr.data import workers
 from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.models.network import Network
@@ -237,6 +239,43 @@ def test_a_killed_run_resumes_with_the_same_bytes(
         assert (tmp_path / f"killed/{name}").read_bytes() == (
             tmp_path / f"complete/{name}"
         ).read_bytes(), name
+
+
+def test_the_number_of_processes_changes_no_byte(
+    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pictures, guesses, and reasons of files that are none are those of one process."""
+    monkeypatch.setattr(blocks, "_BLOCK", 5)
+    monkeypatch.setattr(workers, "_ITEMS_AT_ONCE", 2)
+    (pictures / "b.txt").touch()
+    (pictures / "visible/0/empty.jpg").touch()
+    for number in (0, 1, 3):
+        assert embed(trained, tmp_path / f"{number}", pictures, extra=("--workers", number)) == 0
+        for name in FILES:
+            expected = (tmp_path / f"0/{name}").read_bytes()
+            assert (tmp_path / f"{number}/{name}").read_bytes() == expected, name
+
+
+def test_a_process_that_is_killed_ends_the_run_with_a_message(
+    trained: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As by the system when the memory is full; the same command resumes with fewer."""
+    compute = workers._Worker.compute
+
+    def killed(self: workers._Worker, *arguments: Any) -> list[Any]:
+        self._process.kill()
+        return compute(self, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workers._Worker, "compute", killed)
+        capsys.readouterr()
+        assert embed(trained, tmp_path / "index", pictures, extra=("--workers", 2)) == 1
+    assert "--workers was ended by SIGKILL" in printed_error(capsys)
+    assert embed(trained, tmp_path / "index", pictures, extra=("--workers", 1)) == 0
 
 
 @pytest.mark.parametrize("change", ["picture", "modality", "name"])

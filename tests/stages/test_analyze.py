@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,8 @@ def features_of(data: Path, network: Network, split: str, *, mirrored: bool) -> 
     for modality, side in images.images.items():
         features = extract(network, side, modality)[0].double().numpy()
         if mirrored:
-            features = features + extract(network, side, modality, mirrored=True)[0].numpy()
+            flipped = replace(side, array=side.array[:, :, ::-1])
+            features = features + extract(network, flipped, modality)[0].numpy()
         by_modality[modality] = unit(features)
     return by_modality
 

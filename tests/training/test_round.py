@@ -12,7 +12,7 @@ from torch import Tensor
 
 from salcr.data.samplers import PairBatch, sample_pair_batch
 from salcr.losses import objective
-from salcr.losses.memory import cluster_loss, update_memory
+from salcr.losses.memory import Update, cluster_loss, update_memories
 from salcr.training import round as training
 from salcr.types import Integers, PseudoLabels
 from tests.support import tiny
@@ -43,12 +43,12 @@ def test_losses_and_memories_see_clusters_only(
         of_losses.append((labels.numpy(), memory.shape[-2]))
         return cluster_loss(features, memory, labels, temperature)
 
-    def update(memory: Tensor, rows: Tensor, labels: Integers, *words: Any) -> Tensor:
-        of_updates.append((labels, memory.shape[-2]))
-        return update_memory(memory, rows, labels, *words)
+    def update(updates: list[Update], momentum: float) -> list[Tensor]:
+        of_updates.extend((one.labels, one.memory.shape[-2]) for one in updates)
+        return update_memories(updates, momentum)
 
     monkeypatch.setattr(objective, "cluster_loss", loss)
-    monkeypatch.setattr(objective, "update_memory", update)
+    monkeypatch.setattr(objective, "update_memories", update)
     words = ["--clustering-eps", "0.5", "--associate-method", method]
     assert tiny.associate(data, out, 1, *words) == 0
     assert (pd.read_csv(out / "round01/labels.csv")["cluster"] < 0).any()
