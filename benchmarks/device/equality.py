@@ -73,7 +73,7 @@ def _step(
     to_device(network, device, settings.numerics.model_copy(update=update)).train()
     people = np.arange(_IMAGES) % _PEOPLE
     rows, rng = np.arange(_PEOPLE).repeat(2), np.random.default_rng(3)
-    visible, infrared = (split.images[m].batch(rows).to(device) for m in MODALITIES)
+    visible, infrared = (split.images[m].batch(rows, device) for m in MODALITIES)
     views = (
         transforms.visible_view(visible, rng, settings.augment, ltg=True),
         transforms.augmented_view(visible, rng, settings.augment),

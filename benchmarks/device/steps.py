@@ -53,12 +53,15 @@ _LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLau
 _WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
 _RESERVED = 1e9  # bytes: the CUDA context, its libraries, a desktop
 _SYSU_IMAGES = 34_167
-# GiB of a card, batch, whether SYSU-MM01's images are on it, too
+# GiB of a card, batch, numerics.checkpoint, whether SYSU-MM01's images are on it, too
 _CARDS = (
-    (24, "stage one, 432 images", False),
-    (24, "stage one, 432 images", True),
-    (16, "stage two, 192 images", True),
-    (12, "stage two, 192 images", False),
+    (24, "stage one, 432 images", "none", False),
+    (24, "stage one, 432 images", "none", True),
+    (24, "stage one, 432 images", "early", True),
+    (16, "stage one, 432 images", "early", False),
+    (12, "stage one, 432 images", "all", False),
+    (16, "stage two, 192 images", "none", True),
+    (12, "stage two, 192 images", "none", False),
 )
 
 
@@ -119,17 +122,22 @@ def cards(check: Check) -> None:
         check.say("cards: only on a GPU")
         return
     total = torch.cuda.get_device_properties(0).total_memory
-    for gib, name, with_images in _CARDS if not check.small else ():
+    for gib, name, checkpoint, with_images in _CARDS if not check.small else ():
         if check.time_is_up:
             return
         torch.cuda.empty_cache()
         torch.cuda.set_per_process_memory_fraction(min(1, (gib * 2**30 - _RESERVED) / total))
         try:
-            result = _or_error(check, BATCHES[name], DEFAULT, _SYSU_IMAGES * with_images)
+            way = Way({**DEFAULT.numerics, "checkpoint": checkpoint})
+            result = _or_error(check, BATCHES[name], way, _SYSU_IMAGES * with_images)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        images = "SYSU-MM01's images on the card" if with_images else "images on the host"
-        check.keep("cards", f"{gib} GiB, {name}, {images}", result)
+        check.keep("cards", _name_of_card(gib, name, checkpoint, with_images), result)
+
+
+def _name_of_card(gib: int, batch: str, checkpoint: str, with_images: bool) -> str:
+    images = "with" if with_images else "without"
+    return f"{gib} GiB, {batch}, checkpoint {checkpoint}, {images} SYSU-MM01's images"
 
 
 def _or_error(check: Check, batch: Batch, way: Way, num_held: int = 0) -> Any:
@@ -170,7 +178,7 @@ def trainer(check: Check, batch: Batch, way: Way) -> Callable[[int], None]:
     """Return the function that trains so many iterations as the stage does, features included."""
     torch.manual_seed(0)
     settings = check.settings
-    split = preload(check.split(check.num_images), check.device)
+    split = preload(check.split(check.num_images), check.device, needed=0)
     model, parts = settings.model, 1 if batch.stage == 1 else settings.fgsal.parts
     network = Network(backbone=model.backbone, width=model.width, num_parts=parts)
     to_device(network, check.device, settings.numerics.model_copy(update=way.numerics))

@@ -64,7 +64,7 @@ def features(check: Check) -> None:
         )
         update = {"autocast": autocast, "channels_last": True}
         to_device(network, check.device, check.settings.numerics.model_copy(update=update))
-        for place, there in (("host", split), ("card", preload(split, check.device))):
+        for place, there in (("host", split), ("card", preload(split, check.device, needed=0))):
             images = there.images["visible"]
             extract(network, images, "visible")
             taken = check.seconds(partial(extract, network, images, "visible"), 2)
