@@ -18,8 +18,8 @@ try:
     from salcr.training.devices import usable_gpus
 except ModuleNotFoundError as error:
     sys.exit(
-        f"error: {sys.executable} has no {error.name}. Where there is a network, `make gpu-wheels` "
-        "fetches what a bare machine with torch and numba lacks; copy the folder .gpu there"
+        f"error: {sys.executable} has no {error.name}; the check needs torch, numba, and pydantic, "
+        "which `make gpu-wheels` fetches into the folder .gpu, on a machine with a network"
     )
 
 SECTIONS: dict[str, Callable[[Check], None]] = {

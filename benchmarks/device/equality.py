@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -90,13 +90,13 @@ def _step(
         label_space="dual",
     )
     unit = objective.normalize(network.forward_aligned(*views))
-    labels: PseudoLabels[Any] = PseudoLabels(*[torch.from_numpy(people[rows]).to(device)] * 4)
+    labels = torch.from_numpy(people[rows])
     adam = make_optimizer(network, 1e-4, settings.optimizer.weight_decay)
-    losses = objective.losses(unit, labels)
+    losses = objective.losses(unit, PseudoLabels(*[labels.to(device)] * 4))
     adam.zero_grad()
     losses["total"].backward()
     adam.step()
-    objective.update(unit, labels, np.random.default_rng(4))
+    objective.update(unit, PseudoLabels(*[labels] * 4), np.random.default_rng(4))
     parameters = list(network.parameters())
     return {
         "views": torch.cat([view.flatten() for view in views]),

@@ -54,7 +54,7 @@ _WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
 _RESERVED = 1e9  # bytes: the CUDA context, its libraries, a desktop
 _SYSU_IMAGES = 34_167
 # GiB of a card, batch, numerics.checkpoint, whether SYSU-MM01's images are on it, too
-_CARDS = (
+CARDS = (
     (24, "stage one, 432 images", "none", False),
     (24, "stage one, 432 images", "none", True),
     (24, "stage one, 432 images", "early", True),
@@ -122,7 +122,7 @@ def cards(check: Check) -> None:
         check.say("cards: only on a GPU")
         return
     total = torch.cuda.get_device_properties(0).total_memory
-    for gib, name, checkpoint, with_images in _CARDS if not check.small else ():
+    for gib, name, checkpoint, with_images in CARDS if not check.small else ():
         if check.time_is_up:
             return
         torch.cuda.empty_cache()
@@ -132,10 +132,11 @@ def cards(check: Check) -> None:
             result = _or_error(check, BATCHES[name], way, _SYSU_IMAGES * with_images)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        check.keep("cards", _name_of_card(gib, name, checkpoint, with_images), result)
+        check.keep("cards", name_of_card(gib, name, checkpoint, with_images), result)
 
 
-def _name_of_card(gib: int, batch: str, checkpoint: str, with_images: bool) -> str:
+def name_of_card(gib: int, batch: str, checkpoint: str, with_images: bool) -> str:
+    """Return the row of a smaller card."""
     images = "with" if with_images else "without"
     return f"{gib} GiB, {batch}, checkpoint {checkpoint}, {images} SYSU-MM01's images"
 
