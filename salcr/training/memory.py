@@ -7,11 +7,11 @@ from salcr.data.store import Split
 from salcr.models.network import Network
 from salcr.models.resnet import ARCHITECTURES
 
-# Measured at the peak of a step of ResNet-50: 47.5 MB an image of 288x144 in bfloat16, 82 MB in
-# float32, divided by its convolutions' outputs. Most of them are kept twice, before and after batch
-# norm, for the backward pass.
-_BYTES_PER_OUTPUT = {"bfloat16": 4.53, "float32": 7.82}
-# Counted by benchmarks/memory.py: what numerics.checkpoint leaves of it, by layers computed twice.
+# Counted by benchmarks/memory.py at the peak of a step of ResNet-50: 47.5 MB an image of 288x144 in
+# bfloat16, 85.8 MB in float32, divided by its convolutions' outputs. Most of them are kept twice,
+# before and after batch norm, for the backward pass.
+_BYTES_PER_OUTPUT = {"bfloat16": 4.53, "float32": 8.18}
+# What numerics.checkpoint leaves of it, by layers computed twice.
 _SHARE_KEPT = {0: 1.0, 2: 0.58, 4: 0.33}
 _GRADIENTS_AND_MOMENTS = 3 * 4  # bytes per parameter, beside the network's own
 _COPIES_OF_FEATURES = 3  # as extracted, concatenated, and in the memories of the losses
