@@ -7,9 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from snakemake_executor_plugin_slurm.utils import set_gres_string
-from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
-from snakemake_interface_common.exceptions import WorkflowError
 
 from tests.support.markdown import ROOT
 
@@ -29,6 +26,8 @@ def job(**resources: Any) -> SimpleNamespace:
 
 def test_the_documented_resources_ask_by_gres_alone() -> None:
     """With the lines of the page, the words for sbatch have --gres and no --gpus."""
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
     lines = TEXT.partition("set-resources:\n")[2].partition("\n\n")[0]
     (resources,) = yaml.safe_load(f"set-resources:\n{lines}")["set-resources"].values()
     assert set_gres_string(job()) == " --gpus=1"
@@ -37,6 +36,9 @@ def test_the_documented_resources_ask_by_gres_alone() -> None:
 
 def test_the_extra_words_are_accepted_but_for_gres() -> None:
     """The plugin refuses in `slurm_extra` what it writes itself, and takes the page's example."""
+    from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+    from snakemake_interface_common.exceptions import WorkflowError
+
     example = TEXT.partition('slurm_extra: "')[2].partition('"')[0]
     validate_slurm_extra(job(slurm_extra=example))
     with pytest.raises(WorkflowError, match="not allowed"):
