@@ -80,6 +80,12 @@ class Plan:
         trials = self.config.dataset.trials
         return [self.trial_file(variant, trial, name) for variant in self.runs for trial in trials]
 
+    def stage_two_trials(self, name: str) -> list[str]:
+        """Return a file of each variant and trial that has rounds of stage two."""
+        trials = self.config.dataset.trials
+        runs = [run for run in self.runs.values() if run.rounds]
+        return [self.trial_file(run.variant, trial, name) for run in runs for trial in trials]
+
     def stage_one(self, name: str) -> list[str]:
         """Return a file of each stage one, once where variants share it."""
         return self._files(name, lambda run: [0])
@@ -119,6 +125,11 @@ class Plan:
         """Return variant and trial of each start of the study."""
         trials, counts = self.config.dataset.trials, self.config.study.starts
         return [(name, trial) for name in self.runs for trial in trials[: counts.get(name)]]
+
+    def labels(self, variant: str, trial: int) -> list[str]:
+        """Return the label file of each round of stage two, in their order."""
+        run = self.runs[variant]
+        return [self.file(run, trial, r, "labels.csv") for r in range(1, run.rounds + 1)]
 
     def previous(self, variant: str, trial: int, round_: int, name: str) -> str:
         """Return a file of the round before, which for round 1 is stage one's."""

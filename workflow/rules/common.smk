@@ -85,7 +85,8 @@ workflow.resource_settings.overwrite_resources = {
 
 RESULTS = str(PLAN.results)
 DATA = f"{RESULTS}/preprocess"
-ROUND = f"{RESULTS}/{{variant}}/trial{{trial}}/round{{round}}"
+TRIAL = f"{RESULTS}/{{variant}}/trial{{trial}}"
+ROUND = f"{TRIAL}/round{{round}}"
 OPTIMIZER_STATE = f"{ROUND}/optimizer.pt"
 if not CONFIG.compute.keep_optimizer_states:
     OPTIMIZER_STATE = temp(OPTIMIZER_STATE)
@@ -204,11 +205,15 @@ def previous_optimizer_state(wildcards):
     return previous("optimizer.pt")(wildcards)
 
 
+def labels_of_trial(wildcards):
+    """Return the label files of all rounds."""
+    return PLAN.labels(wildcards.variant, int(wildcards.trial))
+
+
 def of_rounds(rounds, *names):
     """Return files of some rounds, for output."""
-    folder = f"{RESULTS}/{{variant}}/trial{{trial}}"
     return [
-        f"{folder}/{round_name(round_)}/{name}" for round_ in rounds for name in names
+        f"{TRIAL}/{round_name(round_)}/{name}" for round_ in rounds for name in names
     ]
 
 

@@ -89,9 +89,9 @@ rule provenance:
         preprocess=f"{DATA}/jobs/preprocess.json",
         pretrain=PLAN.stage_one("jobs/pretrain.json"),
         rounds=[
-            PLAN.stage_two(f"jobs/{stage}.json")
-            for stage in ("associate", "label_quality", "train")
+            PLAN.stage_two(f"jobs/{stage}.json") for stage in ("associate", "train")
         ],
+        label_quality=PLAN.stage_two_trials("jobs/label_quality.json"),
         evaluate=PLAN.evaluated("jobs/evaluate.json"),
     output:
         table=f"{RESULTS}/provenance.csv",

@@ -39,7 +39,7 @@ for span_rule in SPAN_RULES:
             flags=flags("rounds"),
             code=code("rounds"),
             data=subpath(input.summary, parent=True),
-            folder=f"{RESULTS}/{{variant}}/trial{{trial}}",
+            folder=TRIAL,
             rounds=f"--first {first} --last {last}",
             curves=f"{CURVES}/train",
             state=option("--optimizer-state", "optimizer"),
