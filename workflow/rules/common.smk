@@ -1,10 +1,15 @@
 # What the rules share: the checked plan, names of files, and functions for inputs and params.
 import functools
+import gc
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
+
+# What a plan allocates lives as long as the plan, millions of objects. To look for cycles among
+# them after every 700 took a fifth of the time; memory does not grow with fewer looks.
+gc.set_threshold(50_000)
 
 
 def stop(error):
@@ -30,7 +35,7 @@ from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
 from salcr.config.reading import read_configurations
 from salcr.config.runs import round_name
-from salcr.config.spans import span_logs, span_rules
+from salcr.config.spans import rounds_of_spans, span_logs, span_rules
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
@@ -40,6 +45,13 @@ from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
 escape_what_cannot_be_printed()
+
+
+def logs_of_checkpoints():
+    """Return checkpoint -> log of the job that writes it, over variants, trials and rounds."""
+    return {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
+
+
 try:
     # Read again, since Snakemake drops equal keys and takes `{k: 5}` of `--config` for text.
     PLAN = Plan.from_values(
@@ -64,8 +76,7 @@ try:
     SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
     # Not in the process of a job: while others run, files are missing.
     if workflow.is_main_process:
-        logs = {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
-        check_pulled(PLAN.results, logs)
+        check_pulled(PLAN.results, logs_of_checkpoints)
 except SalcrError as error:
     stop(error)
 except OSError as error:  # such as a folder that may not be read
@@ -94,7 +105,17 @@ LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
 CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
-AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
+
+def other_rounds(*rounds):
+    """Return an expression that matches the numbers of all rounds but some."""
+    numbers = "|".join(f"{round_:02d}" for round_ in sorted(rounds))
+    return rf"(?!(?:{numbers})\b)\d\d+" if rounds else r"\d\d+"
+
+
+# Round 0 is stage one's, and what spans compute needs no jobs of its own.
+AFTER_STAGE_ONE = other_rounds(0)
+TRAINED_ALONE = other_rounds(0, *rounds_of_spans(PLAN, SPAN_RULES, evaluated=False))
+EVALUATED_ALONE = other_rounds(*rounds_of_spans(PLAN, SPAN_RULES, evaluated=True))
 TABLES = ["trials", "cmc", "label_quality", "losses"]  # beside the summary
 
 # Relative to the folder where the workflow runs: in another clone the path is the same.
@@ -138,9 +159,12 @@ def gpu_job(mem_mb, runtime):
 def flags(stage):
     """Return a params function: the stage's flags for the wildcards' variant."""
 
-    def of_variant(wildcards):
-        name = wildcards.get("variant")
+    @functools.cache
+    def of_name(name):
         return stage_flags(PLAN.variants[name] if name else CONFIG, stage)
+
+    def of_variant(wildcards):
+        return of_name(wildcards.get("variant"))
 
     return of_variant
 
@@ -240,6 +264,17 @@ def last_metrics(wildcards):
     """Return the evaluation of the last round."""
     run = PLAN.runs[wildcards.variant]
     return PLAN.last(run, int(wildcards.trial), "metrics.json")
+
+
+def jobs_of_all(wildcards):
+    """Return what is known about all jobs; a function, as only `provenance` reads so many files."""
+    return [
+        *PLAN.stage_one("jobs/pretrain.json"),
+        *PLAN.stage_two("jobs/associate.json"),
+        *PLAN.stage_two("jobs/train.json"),
+        *PLAN.stage_two_trials("jobs/label_quality.json"),
+        *PLAN.evaluated("jobs/evaluate.json"),
+    ]
 
 
 def jobs_of_start(wildcards):

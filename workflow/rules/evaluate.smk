@@ -46,6 +46,8 @@ rule evaluate:
         f"{LOG}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
         f"{TIME}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    wildcard_constraints:
+        round=EVALUATED_ALONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads

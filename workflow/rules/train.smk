@@ -67,7 +67,7 @@ rule associate:
     benchmark:
         f"{TIME}/associate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     wildcard_constraints:
-        round=AFTER_STAGE_ONE,
+        round=TRAINED_ALONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
@@ -108,7 +108,7 @@ rule train:
     benchmark:
         f"{TIME}/train/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     wildcard_constraints:
-        round=AFTER_STAGE_ONE,
+        round=TRAINED_ALONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
