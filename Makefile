@@ -64,6 +64,7 @@ bench: venv ## time and memory beside plain formulations; needs two idle cores
 	python -m benchmarks
 	python -m benchmarks --epoch
 	python -m benchmarks --growth
+	python -m benchmarks --plans
 
 .PHONY: gpu-check
 gpu-check: venv ## tests and benchmarks that need a GPU; does nothing without one

@@ -7,9 +7,19 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.persistence.file import FilePersistence
+
 # What a plan allocates lives as long as the plan, millions of objects. To look for cycles among
 # them after every 700 took a fifth of the time; memory does not grow with fewer looks.
 gc.set_threshold(50_000)
+
+# Snakemake remembers 128 of its records, and reads those of a job's outputs six times over if these
+# are more: a span of forty rounds has 240. This is not its interface; without it, only slower.
+read_record = vars(FilePersistence).get("_read_record_cached")
+if hasattr(read_record, "__wrapped__"):
+    FilePersistence._read_record_cached = functools.lru_cache(1024)(
+        read_record.__wrapped__
+    )
 
 
 def stop(error):
