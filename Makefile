@@ -67,6 +67,7 @@ bench: venv ## time and memory beside plain formulations; needs two idle cores
 	python -m benchmarks
 	python -m benchmarks --epoch
 	python -m benchmarks --growth
+	python -m benchmarks --plans
 
 # By any Python with torch and numba, such as that of a machine without a network.
 .PHONY: gpu-check

@@ -76,12 +76,18 @@ class Transferred(Content):
     settings: dict[Text, Rankings]
 
 
-class LabelQuality(Content):
-    """Scores of pseudo-labels, in both label spaces."""
+class RoundLabels(Content):
+    """Scores of a round's pseudo-labels, in both label spaces."""
 
-    title = "the label_quality.json that `label-quality` writes"
     visible: dict[Text, Number]
     infrared: dict[Text, Number]
+
+
+class LabelQuality(Content):
+    """Scores of the pseudo-labels of a trial, from its first round on."""
+
+    title = "the label_quality.json that `label-quality` writes"
+    rounds: Annotated[list[RoundLabels], Field(min_length=1)]
 
 
 class RankedQuery(Content):

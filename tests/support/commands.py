@@ -156,7 +156,7 @@ COMMANDS: dict[str, Command] = {
     "aggregate": Command(
         _RUNS,
         (
-            FIRST / "metrics.json", LAST / "metrics.json", LAST / "label_quality.json",
+            FIRST / "metrics.json", LAST / "metrics.json", TRIAL / "label_quality.json",
             FIRST / "losses.csv", LAST / "losses.csv",
         ),
     ),
@@ -217,7 +217,7 @@ COMMANDS: dict[str, Command] = {
         {**_RUNS, "--data": Read(DATA)},
         (
             DATA / "preprocess.json", DATA / "jobs/preprocess.json", FIRST / "jobs/pretrain.json",
-            LAST / "jobs/label_quality.json", *_JOBS,
+            TRIAL / "jobs/label_quality.json", *_JOBS,
         ),
     ),
     "tables": Command(

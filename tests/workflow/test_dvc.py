@@ -42,7 +42,6 @@ FROM_STAGE_ONE = {
     **TRAINED,
     "analyze": 2,
     "associate": 4,
-    "label_quality": 4,
     "evaluate": 4,
 }
 ALL = {"preprocess": 1, **FROM_STAGE_ONE}

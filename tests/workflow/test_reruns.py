@@ -56,7 +56,7 @@ RESULTS = {
     "salcr/trial01/round00/checkpoint.pt": "pretrain",
     "salcr/trial01/round01/labels.csv": "associate",
     "salcr/trial01/round01/checkpoint.pt": "train",
-    "salcr/trial01/round01/label_quality.json": "label_quality",
+    "salcr/trial01/label_quality.json": "label_quality",
     "dagl/trial02/round01/metrics.json": "evaluate",
     "dagl/trial01/round01/distances.json": "analyze",
     "salcr/trial01/round01/cluster_centers.csv": "cluster_centers",

@@ -1,10 +1,25 @@
 # What the rules share: the checked plan, names of files, and functions for inputs and params.
 import functools
+import gc
 import json
 import os
 import shlex
 import sys
 from pathlib import Path
+
+from snakemake.persistence.file import FilePersistence
+
+# What a plan allocates lives as long as the plan, millions of objects. To look for cycles among
+# them after every 700 took a fifth of the time; memory does not grow with fewer looks.
+gc.set_threshold(50_000)
+
+# Snakemake remembers 128 of its records, and reads those of a job's outputs six times over if these
+# are more: a span of forty rounds has 240. This is not its interface; without it, only slower.
+read_record = vars(FilePersistence).get("_read_record_cached")
+if hasattr(read_record, "__wrapped__"):
+    FilePersistence._read_record_cached = functools.lru_cache(1024)(
+        read_record.__wrapped__
+    )
 
 
 def stop(error):
@@ -30,7 +45,7 @@ from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
 from salcr.config.reading import read_configurations
 from salcr.config.runs import round_name
-from salcr.config.spans import span_logs, span_rules
+from salcr.config.spans import rounds_of_spans, span_logs, span_rules
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
@@ -40,6 +55,13 @@ from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
 escape_what_cannot_be_printed()
+
+
+def logs_of_checkpoints():
+    """Return checkpoint -> log of the job that writes it, over variants, trials and rounds."""
+    return {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
+
+
 try:
     # Read again, since Snakemake drops equal keys and takes `{k: 5}` of `--config` for text.
     PLAN = Plan.from_values(
@@ -64,8 +86,7 @@ try:
     SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
     # Not in the process of a job: while others run, files are missing.
     if workflow.is_main_process:
-        logs = {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
-        check_pulled(PLAN.results, logs)
+        check_pulled(PLAN.results, logs_of_checkpoints)
 except SalcrError as error:
     stop(error)
 except OSError as error:  # such as a folder that may not be read
@@ -85,7 +106,8 @@ workflow.resource_settings.overwrite_resources = {
 
 RESULTS = str(PLAN.results)
 DATA = f"{RESULTS}/preprocess"
-ROUND = f"{RESULTS}/{{variant}}/trial{{trial}}/round{{round}}"
+TRIAL = f"{RESULTS}/{{variant}}/trial{{trial}}"
+ROUND = f"{TRIAL}/round{{round}}"
 OPTIMIZER_STATE = f"{ROUND}/optimizer.pt"
 if not CONFIG.compute.keep_optimizer_states:
     OPTIMIZER_STATE = temp(OPTIMIZER_STATE)
@@ -93,7 +115,17 @@ LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
 CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
-AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
+
+def other_rounds(*rounds):
+    """Return an expression that matches the numbers of all rounds but some."""
+    numbers = "|".join(f"{round_:02d}" for round_ in sorted(rounds))
+    return rf"(?!(?:{numbers})\b)\d\d+" if rounds else r"\d\d+"
+
+
+# Round 0 is stage one's, and what spans compute needs no jobs of its own.
+AFTER_STAGE_ONE = other_rounds(0)
+TRAINED_ALONE = other_rounds(0, *rounds_of_spans(PLAN, SPAN_RULES, evaluated=False))
+EVALUATED_ALONE = other_rounds(*rounds_of_spans(PLAN, SPAN_RULES, evaluated=True))
 TABLES = ["trials", "cmc", "label_quality", "losses"]  # beside the summary
 
 # Relative to the folder where the workflow runs: in another clone the path is the same.
@@ -137,9 +169,12 @@ def gpu_job(mem_mb, runtime):
 def flags(stage):
     """Return a params function: the stage's flags for the wildcards' variant."""
 
-    def of_variant(wildcards):
-        name = wildcards.get("variant")
+    @functools.cache
+    def of_name(name):
         return stage_flags(PLAN.variants[name] if name else CONFIG, stage)
+
+    def of_variant(wildcards):
+        return of_name(wildcards.get("variant"))
 
     return of_variant
 
@@ -204,11 +239,15 @@ def previous_optimizer_state(wildcards):
     return previous("optimizer.pt")(wildcards)
 
 
+def labels_of_trial(wildcards):
+    """Return the label files of all rounds."""
+    return PLAN.labels(wildcards.variant, int(wildcards.trial))
+
+
 def of_rounds(rounds, *names):
     """Return files of some rounds, for output."""
-    folder = f"{RESULTS}/{{variant}}/trial{{trial}}"
     return [
-        f"{folder}/{round_name(round_)}/{name}" for round_ in rounds for name in names
+        f"{TRIAL}/{round_name(round_)}/{name}" for round_ in rounds for name in names
     ]
 
 
@@ -235,6 +274,17 @@ def last_metrics(wildcards):
     """Return the evaluation of the last round."""
     run = PLAN.runs[wildcards.variant]
     return PLAN.last(run, int(wildcards.trial), "metrics.json")
+
+
+def jobs_of_all(wildcards):
+    """Return what is known about all jobs; a function, as only `provenance` reads so many files."""
+    return [
+        *PLAN.stage_one("jobs/pretrain.json"),
+        *PLAN.stage_two("jobs/associate.json"),
+        *PLAN.stage_two("jobs/train.json"),
+        *PLAN.stage_two_trials("jobs/label_quality.json"),
+        *PLAN.evaluated("jobs/evaluate.json"),
+    ]
 
 
 def jobs_of_start(wildcards):

@@ -87,12 +87,7 @@ rule provenance:
     input:
         summary=f"{DATA}/preprocess.json",
         preprocess=f"{DATA}/jobs/preprocess.json",
-        pretrain=PLAN.stage_one("jobs/pretrain.json"),
-        rounds=[
-            PLAN.stage_two(f"jobs/{stage}.json")
-            for stage in ("associate", "label_quality", "train")
-        ],
-        evaluate=PLAN.evaluated("jobs/evaluate.json"),
+        jobs=jobs_of_all,
     output:
         table=f"{RESULTS}/provenance.csv",
         trials=PROVENANCE,
