@@ -8,9 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from snakemake_executor_plugin_slurm.utils import set_gres_string
-from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
-from snakemake_interface_common.exceptions import WorkflowError
 
 from tests.support.slurm_profile import PAGE, profile_for_an_hour, read_profile, request
 
@@ -28,6 +25,8 @@ def job(**resources: Any) -> SimpleNamespace:
 
 def test_the_documented_resources_ask_by_gres_alone() -> None:
     """With the lines of the page, the words for sbatch have --gres and no --gpus."""
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
     lines = PAGE.partition('    "gpu": 0')[2].partition("\n\n")[0]
     resources = ast.literal_eval(f'{{"gpu": 0{lines}\n}}')
     assert set_gres_string(job()) == " --gpus=1"
@@ -36,6 +35,9 @@ def test_the_documented_resources_ask_by_gres_alone() -> None:
 
 def test_the_extra_words_are_accepted_but_for_gres() -> None:
     """The plugin refuses in `slurm_extra` what it writes itself, and takes the page's example."""
+    from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+    from snakemake_interface_common.exceptions import WorkflowError
+
     example = PAGE.partition('slurm_extra: "')[2].partition('"')[0]
     validate_slurm_extra(job(slurm_extra=example))
     with pytest.raises(WorkflowError, match="not allowed"):

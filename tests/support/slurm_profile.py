@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yte
-
 from tests.support.plans import REPOSITORY
 
 PROFILE = REPOSITORY / "profiles/slurm"
@@ -24,6 +22,8 @@ class Request(NamedTuple):
 
 def read_profile(profile: Path = PROFILE) -> dict[str, Any]:
     """Return the options in a profile, as Snakemake reads them."""
+    import yte  # comes with Snakemake
+
     with (profile / "config.yaml").open(encoding="utf-8") as file:
         return dict(yte.process_yaml(file, require_use_yte=True))
 

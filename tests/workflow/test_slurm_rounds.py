@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -136,6 +137,8 @@ def test_a_stopped_job_continues_after_its_last_round(cluster: Cluster, spans: S
     first, second = entries(cluster, spans.timed_out, "rounds_03_04")
     assert (first["JobState"], second["JobState"]) == ("TIMEOUT", "COMPLETED")
     assert (second["Partition"], second["TimeLimit"]) == ("gpu-hour", "01:00:00")
+    with pytest.raises(subprocess.CalledProcessError):  # which is all that SLURM accepts there
+        cluster.ask("sbatch", "--partition=gpu-hour", "--time=61", "--mem=100", "--wrap=true")
     for folder, words in (
         (spans.requeued, r"rounds 1 to [23] are kept"),
         (spans.timed_out, "rounds 3 to 3 are kept"),
@@ -160,7 +163,7 @@ def test_a_stopped_job_computes_the_same(spans: Spans) -> None:
 
 
 def test_jobs_of_several_rounds_use_different_gpus(cluster: Cluster, spans: Spans) -> None:
-    """Those of two runs were in progress at once, each on a card of its own, as their logs say."""
+    """Those of two runs were in progress at once, each on a card of its own."""
     jobs = [
         job["JobId"]
         for folder, rule in ((spans.requeued, "rounds_01_04"), (spans.timed_out, "rounds_03_04"))
