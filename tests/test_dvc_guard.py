@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from snakemake.persistence.file import FilePersistence
 
 from salcr.config.loading import DEFAULT_CONFIG, validate
 from salcr.config.reading import merge, read_configuration
 from salcr.dvc import check_pulled, raw_files
 from salcr.errors import SalcrError
 from tests.support.plans import REPOSITORY
+
+if TYPE_CHECKING:
+    from snakemake.persistence.file import FilePersistence
 
 RESULTS = Path("results/regdb")
 LONG = "x" * 250  # the name of its record would exceed the limit, so it gets a folder
@@ -29,6 +32,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FilePersistence:
 
     They come from Snakemake: its naming scheme is not repeated here.
     """
+    from snakemake.persistence.file import FilePersistence
+
     monkeypatch.chdir(tmp_path)
     lock = {"stages": {"workflow": {"outs": [{"path": "results/regdb"}, {"path": "other"}]}}}
     Path("dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")

@@ -183,6 +183,7 @@ class JobFacts(Content):
     machine: Text
     versions: Versions
     device: Text = ""
+    labels: dict[Text, Number] = Field(default_factory=dict)
 
 
 class Job(JobFacts):

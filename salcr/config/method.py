@@ -111,6 +111,18 @@ class Associate(Section):
         ge=0.001, le=100, description="lambda of the optimal transport"
     )
     relabel_own_modality: bool = Field(description="as the released code; the paper does not")
+    stop_on_collapse: bool = Field(
+        default=True, description="false: go on with one giant cluster or collapsed features"
+    )
+    gate_similarity: float | None = Field(
+        default=None, ge=-1, le=1, description="least cosine of a cluster's partner; null: no gate"
+    )
+
+    @model_validator(mode="after")
+    def _gate_needs_both_spaces(self) -> Associate:
+        if self.method == "otla" and self.gate_similarity is not None:
+            raise ValueError("gate_similarity: otla labels one space only; set it to null")
+        return self
 
 
 class Train(Section):

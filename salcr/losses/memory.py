@@ -52,7 +52,8 @@ def cluster_loss(
     Args:
         features: [..., B, C] unit rows.
         memory: [..., K, C] unit rows, constants.
-        labels: [B], 0 .. K-1, shared by the leading dimensions.
+        labels: [B], 0 .. K-1, shared by the leading dimensions; -1 for features to leave out, not
+            all of them.
         temperature: tau.
         moved: [..., K, C], the memory that the softmax's error is multiplied with in the gradient
             of the features, where it is another one than that of the loss (METHOD 2.7).
@@ -65,7 +66,7 @@ def cluster_loss(
         of_moved = features @ moved.mT / temperature
         logits = of_moved + (logits - of_moved).detach()
     targets = labels.expand(logits.shape[:-1])
-    return F.cross_entropy(logits.flatten(0, -2), targets.flatten())
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=-1)
 
 
 class Update(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -82,15 +82,17 @@ class StageTwoObjective:
 
         Args:
             features: from `normalize`.
-            labels: [S] of each field, pseudo-labels of the batch.
+            labels: [S] of each field, pseudo-labels of the batch, in the memory of the CPU; -1 in a
+                space in which an image is not trained.
         """
-        tau = self.memory.temperature
+        tau, device = self.memory.temperature, features.global_features.device
+        targets = PseudoLabels(*torch.stack(list(labels)).to(device, non_blocking=True))
         losses = {
             "global": add_up(
                 cluster_loss(
                     features.global_features[rows],
                     self.global_memory[s],
-                    group_labels(labels, s)[rows],
+                    group_labels(targets, s)[rows],
                     tau,
                 )
                 for s in MODALITIES
@@ -99,8 +101,13 @@ class StageTwoObjective:
         }
         if self.fgsal.enabled:
             losses["part"] = add_up(
-                cluster_loss(rows, self.part_memory[side, space], target, tau)
-                for side, space, rows, target in self._parts(features, labels)
+                cluster_loss(
+                    features.parts[side],
+                    self.part_memory[side, space],
+                    _repeat(targets.of(side, space), features.parts[side]),
+                    tau,
+                )
+                for side, space in self._sides(labels)
             )
         if self.gpcr.mode != "none":
             losses["refine"] = self._refine_loss(features)
@@ -115,12 +122,13 @@ class StageTwoObjective:
 
         Args:
             features: from `normalize`.
-            labels: [S] of each field, pseudo-labels of the batch, in the memory of the CPU.
+            labels: as in `losses`.
             rng: source of the order.
         """
 
         def make_update(memory: Tensor, rows: Tensor, label: Tensor) -> Update:
-            return Update(memory, rows, label.numpy(), rng.permutation(len(label)))
+            order = rng.permutation(len(label))
+            return Update(memory, rows, label.numpy(), order[label[order] >= 0])
 
         of_images, of_parts = {}, {}
         for space, memory in self.global_memory.items():
@@ -128,7 +136,9 @@ class StageTwoObjective:
             label = group_labels(labels, space)[rows]
             of_images[space] = make_update(memory, features.global_features[rows], label)
         if self.fgsal.enabled:
-            for side, space, parts, label in self._parts(features, labels):
+            for side, space in self._sides(labels):
+                parts = features.parts[side]
+                label = _repeat(labels.of(side, space), parts)
                 of_parts[side, space] = make_update(self.part_memory[side, space], parts, label)
         updates = [*of_images.values(), *of_parts.values()]
         updated = update_memories(updates, self.memory.momentum)
@@ -145,14 +155,10 @@ class StageTwoObjective:
         boundary = num_rows * 2 // 3
         return slice(0 if visible else boundary, num_rows if infrared else boundary)
 
-    def _parts(
-        self, features: UnitFeatures, labels: PseudoLabels[Tensor]
-    ) -> Iterator[tuple[str, str, Tensor, Tensor]]:
-        """Yield side, space, rows [P, B, C] and labels [B] of every part memory that is used."""
-        for side, rows in features.parts.items():
-            for space in self.spaces(side):
-                own = labels.of(side, space)
-                yield side, space, rows, own.repeat(rows.shape[1] // len(own))
+    def _sides(self, labels: PseudoLabels[Tensor]) -> list[tuple[str, str]]:
+        """Return modality and space of every part memory for which the batch has a label."""
+        pairs = ((side, space) for side in MODALITIES for space in self.spaces(side))
+        return [pair for pair in pairs if bool((labels.of(*pair) >= 0).any())]
 
     def _refine_loss(self, features: UnitFeatures) -> Tensor:
         tau, mode = self.memory.temperature, self.gpcr.mode
@@ -173,6 +179,11 @@ class StageTwoObjective:
 def add_up(terms: Iterable[Tensor]) -> Tensor:
     """Return the sum of scalars; at least one."""
     return torch.stack(list(terms)).sum()
+
+
+def _repeat(label: Tensor, rows: Tensor) -> Tensor:
+    """Return the labels [B] of part features [P, B, C] (own, cross 1, cross 2) from the images'."""
+    return label.repeat(rows.shape[1] // len(label))
 
 
 def group_labels(labels: PseudoLabels[Tensor], space: str) -> Tensor:

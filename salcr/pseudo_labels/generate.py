@@ -10,6 +10,7 @@ from salcr.config import method as sections
 from salcr.log import warn
 from salcr.pseudo_labels.association import associate
 from salcr.pseudo_labels.clustering import cluster
+from salcr.pseudo_labels.gate import gate
 from salcr.pseudo_labels.neighbors import Neighbors, nearest_within, nearest_within_subset
 from salcr.pseudo_labels.propagation import nearest_blocks
 from salcr.types import MODALITIES, Integers, PseudoLabels
@@ -54,6 +55,8 @@ def label_images(
 ) -> PseudoLabels[Integers]:
     """Return the labels of all images in both spaces, -1 for the outliers of the clustering.
 
+    With a gate, images of clusters without a partner have -1 in the other space, too.
+
     Args:
         features: modality -> [N, C] unit global features.
         clusters: modality -> [N] DBSCAN labels.
@@ -88,6 +91,13 @@ def label_images(
         method=settings.method,
         blocks=blocks,
     )
+    if settings.gate_similarity is not None:
+        labels_of_kept = gate(
+            labels_of_kept,
+            {m: side.cpu().numpy() for m, side in rows.items()},
+            {m: clusters[m][kept[m]] for m in MODALITIES},
+            least=settings.gate_similarity,
+        )
     modality_of = ("visible", "visible", "infrared", "infrared")  # of the fields of PseudoLabels
     columns = []
     for labels, modality in zip(labels_of_kept, modality_of, strict=True):

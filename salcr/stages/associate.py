@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from salcr import provenance
 from salcr.config import cli
 from salcr.config.schema import Config
 from salcr.data.labels import write_labels
 from salcr.data.store import Split, load_split
-from salcr.log import say
+from salcr.errors import SalcrError
+from salcr.log import say, warn
 from salcr.models.checkpoint import read_model
 from salcr.models.features import Extracted, extract
 from salcr.models.network import Network
+from salcr.pseudo_labels import diagnosis
 from salcr.pseudo_labels.generate import generate_pseudo_labels
 from salcr.training import devices
 from salcr.types import Integers, PseudoLabels
@@ -57,14 +60,20 @@ def associate_images(
         labels; and the labels as `label_images` returns them.
 
     Raises:
-        SalcrError: a modality has no cluster, or a feature is not finite.
+        SalcrError: a modality has no cluster, a feature is not finite, or training has collapsed.
     """
     features = {m: extract(network, images, m) for m, images in split.images.items()}
-    clusters, labels = generate_pseudo_labels(
-        {m: global_features for m, (global_features, _) in features.items()},
-        settings.clustering,
-        settings.associate,
-    )
+    of_images = {m: global_features for m, (global_features, _) in features.items()}
+    clusters, labels = generate_pseudo_labels(of_images, settings.clustering, settings.associate)
+    numbers = diagnosis.describe_round(of_images, clusters, labels)
+    say(", ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
+    if settings.associate.stop_on_collapse and (reason := diagnosis.hopeless(numbers)):
+        raise SalcrError(
+            f"{reason}. Further rounds would not help; associate.stop_on_collapse: false goes on"
+        )
+    for message in diagnosis.explain(numbers, of_images, settings.clustering):
+        warn(message)
+    provenance.note(labels=diagnosis.as_facts(numbers))
     write_labels(path, labels, clusters, trial=trial, data_hash=split.data_hash)
     say(f"{path} written")
     return features, clusters, labels

@@ -84,12 +84,12 @@ def train_round(
             )
         )
         targets = _targets(labels, batch)
-        losses = objective.losses(features, PseudoLabels(*targets.to(device, non_blocking=True)))
+        losses = objective.losses(features, targets)
         totals.update(finite_values(losses))
         adam.zero_grad()
         losses["total"].backward()
         adam.step()
-        objective.update(features, PseudoLabels(*targets), rng)
+        objective.update(features, targets, rng)
     means = {name: total / stage.iterations for name, total in totals.items()}
     summary = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
     say(f"round {round_}: {summary}, {time.monotonic() - started:.1f} s")
@@ -115,14 +115,15 @@ def _initial_objective(
 
 
 def _require_labels(labels: PseudoLabels[Integers], objective: StageTwoObjective) -> None:
-    """Refuse labels of which a batch may hold a -1 in a space in which the image is trained."""
+    """Refuse labels of which a modality has none in a space in which it is trained."""
     for modality in MODALITIES:
         sampled = np.any([labels.of(modality, space) >= 0 for space in MODALITIES], axis=0)
         for space in objective.spaces(modality):
-            if (labels.of(modality, space)[sampled] < 0).any():
+            if sampled.any() and (labels.of(modality, space)[sampled] < 0).all():
                 raise SalcrError(
                     f"{modality} images have no label in the {space} space, in which they would be "
-                    "trained: labels of otla need train.label_space: visible"
+                    "trained: labels of otla need train.label_space: visible; with a gate, lower "
+                    "associate.gate_similarity"
                 )
 
 
@@ -165,7 +166,7 @@ def _warn_of_sizes(objective: StageTwoObjective, height: int, settings: Config) 
             )
 
 
-def _targets(labels: PseudoLabels[Integers], batch: PairBatch) -> torch.Tensor:
-    """Return [4, B], the labels of a batch in the order of `PseudoLabels`."""
+def _targets(labels: PseudoLabels[Integers], batch: PairBatch) -> PseudoLabels[torch.Tensor]:
     rows = (batch.visible, batch.visible, batch.infrared, batch.infrared)
-    return torch.from_numpy(np.stack([c[r] for c, r in zip(labels, rows, strict=True)]))
+    columns = (c[r] for c, r in zip(labels, rows, strict=True))
+    return PseudoLabels(*map(torch.from_numpy, columns))

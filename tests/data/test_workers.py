@@ -108,7 +108,9 @@ def test_the_processes_end_with_the_results(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_processes_end_with_the_one_that_started_them(number: signal.Signals) -> None:
     """Killed, or by Ctrl-C, whose signal does not reach them: no traceback is theirs."""
     code = (
-        "from salcr.data import workers; import sys\n"
+        "from salcr.data import workers; import signal, sys\n"
+        # A shell lets what it starts in the background ignore Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "word = \"__import__('os').getpid()\"\n"
         "computed = workers.apply(eval, [(word,)] * 99, processes=2)\n"
         "pids = [next(computed) for _ in range(40)]\n"

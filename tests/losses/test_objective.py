@@ -329,3 +329,62 @@ def test_losses_do_not_change_the_memories(start, batch):
     assert all(part.grad is not None and part.grad.abs().sum() > 0 for part in features)
     for key, value in memories(criterion).items():
         assert torch.equal(value, before[key]) and not value.requires_grad
+
+
+def test_images_without_a_label_in_a_space_are_left_out_there(start, batch, rng):
+    """Losses are means over the others, as of a batch without them, and they move no memory.
+
+    In the visible space of infrared images no label is left.
+    """
+    features, labels = batch
+    crossing = labels.visible_to_infrared.clone()
+    crossing[::2] = -1
+    none = torch.full_like(labels.infrared_to_visible, -1)
+    gated = labels._replace(visible_to_infrared=crossing, infrared_to_visible=none)
+    criterion = objective(start)
+    unit, tau = criterion.normalize(features), criterion.memory.temperature
+    losses = criterion.losses(unit, on_host(gated))
+
+    def mean(rows, memory, label):
+        kept = [i for i, one in enumerate(label.tolist()) if one >= 0]
+        of = [
+            torch.nn.functional.cross_entropy((rows[i] @ memory.T / tau)[None], label[i][None])
+            for i in kept
+        ]
+        return sum(of) / len(of) if of else 0
+
+    v, a, r = unit.global_features.chunk(3)
+    expected = sum(
+        mean(torch.cat([v, a, r]), criterion.global_memory[space], torch.cat([of_v, of_v, of_r]))
+        for space, of_v, of_r in (
+            ("visible", gated.visible, none),
+            ("infrared", crossing, gated.infrared),
+        )
+    )
+    close(losses["global"], expected)
+    num_parts = len(unit.parts["visible"])
+    expected = sum(
+        mean(
+            unit.parts[side][part],
+            criterion.part_memory[side, space][part],
+            label.repeat(len(unit.parts[side][part]) // len(label)),
+        )
+        / num_parts
+        for side, space, label in (
+            ("visible", "visible", gated.visible),
+            ("visible", "infrared", crossing),
+            ("infrared", "visible", none),
+            ("infrared", "infrared", gated.infrared),
+        )
+        for part in range(num_parts)
+    )
+    close(losses["part"], expected)
+    before = memories(criterion)
+    criterion.update(unit, on_host(gated), rng)
+    after = memories(criterion)
+    moved = {
+        key: set((after[key] != before[key]).any(-1).nonzero()[..., -1].tolist()) for key in before
+    }
+    assert moved["infrared", "visible"] == set()
+    assert moved["visible", "infrared"] == set(crossing[1::2].tolist())
+    assert moved["infrared"] == {*crossing[1::2].tolist(), *gated.infrared.tolist()}

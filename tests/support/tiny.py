@@ -25,6 +25,7 @@ PRETRAIN = [
 ASSOCIATE = [
     "--clustering-k1", "6", "--clustering-k2", "2", "--clustering-eps", "0.7",
     "--clustering-min-samples", "2", "--associate-cmfp-k", "4",
+    "--associate-stop-on-collapse", "false",
 ]  # fmt: skip
 TRAIN = [
     "--augment-pad", "2", "--train-iterations", "3", "--train-labels", "4",
