@@ -49,9 +49,9 @@ test-slow: venv ## the slow tests: accuracy of the demo, killed jobs, full disks
 	python -m pytest -m slow -n $(TEST_WORKERS)
 
 .PHONY: test-slurm
-test-slurm: venv ## the workflow on its own one-node SLURM cluster; root installs SLURM first
+test-slurm: venv ## the workflow on its own one-node SLURM clusters; root installs SLURM first
 	tests/support/install.sh slurm
-	python -m pytest -m slurm
+	python -m pytest -m slurm -n $(TEST_WORKERS) --dist loadfile
 
 .PHONY: test-dvc
 test-dvc: venv ## record the workflow with DVC, push, clone, pull and compare: minutes

@@ -104,13 +104,14 @@ def _claimed_gpu(num_gpus: int, *, wait: bool) -> int:
 def _names_of_gpus(num_gpus: int) -> list[str]:
     """Return a name of each visible GPU for its lock.
 
-    A scheduler may call different cards by the same number in different jobs, and may give one card
-    to several on purpose: its job is part of the name, so only processes of one job share locks.
+    CUDA takes those of CUDA_VISIBLE_DEVICES up to the first that is not there. A scheduler may
+    call different cards by the same number in different jobs, and may give one card to several on
+    purpose: its job is part of the name, so only processes of one job share locks.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = visible.split(",") if visible else [str(index) for index in range(num_gpus)]
     jobs = [f"{key}-{os.environ[key]}-" for key in _SCHEDULERS if os.environ.get(key)]
-    return ["".join([*jobs, name.strip()]).replace(os.sep, "-") for name in names]
+    return ["".join([*jobs, name.strip()]).replace(os.sep, "-") for name in names[:num_gpus]]
 
 
 def claim(names: list[str], locks: Path) -> int | None:
