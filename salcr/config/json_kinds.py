@@ -190,6 +190,7 @@ class JobFacts(Content):
     versions: Versions
     device: Text = ""
     labels: dict[Text, Number] = Field(default_factory=dict)
+    diagnosis: list[Text] = Field(default_factory=list)
 
 
 class Job(JobFacts):
