@@ -48,8 +48,9 @@ class Run(NamedTuple):
         return root / variant / trial_name(trial) / round_name(round_)
 
     def evaluated(self, every: int) -> Iterator[int]:
-        """Yield the rounds that are evaluated: 0, each `every`-th, and the last."""
-        yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
+        """Yield the rounds that are evaluated: 0, each `every`-th, and the last; none for 0."""
+        if every:
+            yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
 
 
 def trial_name(trial: int) -> str:
