@@ -39,6 +39,8 @@ class Plan:
     """Variant -> the configuration with its overlay, in the order of `config.variants`."""
     runs: Mapping[str, Run]
     """Variant -> its run, in the same order."""
+    has_test: bool = True
+    """Whether there are test images; without them nothing is evaluated, nor what needs scores."""
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Plan:
@@ -67,6 +69,26 @@ class Plan:
     def first(self) -> Run:
         """Return the first run: the plain method, where it is among the variants."""
         return next(iter(self.runs.values()))
+
+    @property
+    def evaluate_every(self) -> int:
+        """Return the number of rounds between evaluations; 0 if nothing is evaluated."""
+        return self.config.evaluate_every if self.has_test else 0
+
+    def check_test(self, what: str) -> None:
+        """Check that there are test images.
+
+        Args:
+            what: needs them, for the message.
+
+        Raises:
+            SalcrError: there are none.
+        """
+        if not self.has_test:
+            raise SalcrError(
+                f"{what}: {self.config.dataset.root} has no test images, from which scores are "
+                "computed; add test.csv and its pictures (docs/data.md)"
+            )
 
     def file(self, run: Run, trial: int, round_: int, name: str) -> str:
         """Return a file of one round; those of round 0 belong to the owner of the stage one."""
@@ -102,7 +124,7 @@ class Plan:
 
     def evaluated(self, name: str) -> list[str]:
         """Return a file of each round that is evaluated."""
-        return self._files(name, lambda run: run.evaluated(self.config.evaluate_every))
+        return self._files(name, lambda run: run.evaluated(self.evaluate_every))
 
     def last(self, run: Run, trial: int, name: str) -> str:
         """Return a file of a run's last round, which is stage one's without stage two."""

@@ -51,8 +51,9 @@ class Run(NamedTuple):
         return self.variant if round_ else self.owner
 
     def evaluated(self, every: int) -> Iterator[int]:
-        """Yield the rounds that are evaluated: 0, each `every`-th, and the last."""
-        yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
+        """Yield the rounds that are evaluated: 0, each `every`-th, and the last; none for 0."""
+        if every:
+            yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
 
 
 def trial_name(trial: int) -> str:

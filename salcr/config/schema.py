@@ -29,7 +29,7 @@ from salcr.config.section import Section
 from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
-Layout = Literal["regdb", "sysu", "llcm"]
+Layout = Literal["regdb", "sysu", "llcm", "folders"]
 MAX_THREADS = 1024  # more than any machine has cores
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"  # names become folders and parts of file names
 WEIGHTS = ("imagenet", "random", "synthetic")  # words for model.weights
@@ -51,6 +51,8 @@ class Dataset(Section):
             raise ValueError("trials must be distinct whole numbers from 1")
         if self.layout != "regdb" and self.trials != [1]:
             raise ValueError(f"layout {self.layout} has one split: set trials: [1]")
+        if self.layout == "folders" and self.synthetic:
+            raise ValueError("layout folders is for given pictures: set synthetic: false")
         return self
 
 

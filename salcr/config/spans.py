@@ -96,7 +96,7 @@ def span_rules(plan: Plan, code: Callable[[str], str]) -> list[SpanRule]:
     for span in sorted(runs):
         alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[str]] = {}
         for variant, trials_of_variant in runs[span].items():
-            evaluated = plan.runs[variant].evaluated(plan.config.evaluate_every)
+            evaluated = plan.runs[variant].evaluated(plan.evaluate_every)
             within = tuple(r for r in evaluated if span.first <= r <= span.last)
             alike.setdefault((tuple(trials_of_variant), within), []).append(variant)
         for number, ((trials, within), variants) in enumerate(alike.items()):

@@ -10,21 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from salcr.data.pictures import SUFFIXES
 from salcr.errors import SalcrError, is_out_of_memory
 from salcr.log import escape_name
 
-# The formats that are decoded, and the suffixes of their files. Pillow has more decoders, some of
-# which start a program: a PostScript file, whatever its name, would be run by Ghostscript.
-_SUFFIXES = {
-    "BMP": (".bmp",),
-    "GIF": (".gif",),
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png",),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
-}
-_FORMATS = {suffix: form for form, suffixes in _SUFFIXES.items() for suffix in suffixes}
+_FORMATS = {suffix: form for form, suffixes in SUFFIXES.items() for suffix in suffixes}
 _SPECIAL = {
     "MPO": "JPEG"
 }  # several JPEG images in one file, as some cameras write; the first counts
@@ -56,12 +46,12 @@ def open_image(path: Path) -> Image.Image:
             raise SalcrError(f"{name}: is missing or not a regular file")
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=tuple(_SUFFIXES)) as image:
+            with Image.open(path, formats=tuple(SUFFIXES)) as image:
                 form = _SPECIAL.get(str(image.format), str(image.format))
                 if _FORMATS.get(path.suffix.lower(), form) != form:
                     raise SalcrError(
                         f"{name}: its content is {form}, which its name denies; rename it to "
-                        f"{_SUFFIXES[form][0]} (in lists of images, too) or convert it"
+                        f"{SUFFIXES[form][0]} (in lists of images, too) or convert it"
                     )
                 layouts = [str(tile[3]) for tile in getattr(image, "tile", [])]
                 if image.mode.startswith(_DEEP_MODES) or _DEEP_LAYOUT in "".join(layouts):
@@ -73,22 +63,35 @@ def open_image(path: Path) -> Image.Image:
         if is_out_of_memory(error):
             raise
         raise SalcrError(
-            f"{name}: cannot be decoded ({error}): damaged, or not one of {', '.join(_SUFFIXES)}"
+            f"{name}: cannot be decoded ({error}): damaged, or not one of {', '.join(SUFFIXES)}"
         ) from None
 
 
-def decode_image(path: Path, *, height: int, width: int) -> NDArray[np.uint8]:
+def decode_image(
+    path: Path, *, height: int, width: int, box: tuple[int, int, int, int] | None = None
+) -> NDArray[np.uint8]:
     """Return an image file as RGB values, resized with bilinear interpolation.
 
     Args:
         path: image file.
         height: of the result, in pixels.
         width: of the result, in pixels.
+        box: left edge, upper edge, width and height of the part to return, in pixels of the upright
+            picture; None for all of it.
 
     Returns:
         uint8 [height, width, 3].
 
     Raises:
-        SalcrError: as `open_image`.
+        SalcrError: as `open_image`, or the box is not within the picture.
     """
-    return np.asarray(open_image(path).resize((width, height), Image.Resampling.BILINEAR))
+    image = open_image(path)
+    if box is not None:
+        left, upper, right, lower = box[0], box[1], box[0] + box[2], box[1] + box[3]
+        if right > image.width or lower > image.height:
+            raise SalcrError(
+                f"{escape_name(str(path))}: the box {','.join(map(str, box))} leaves the picture, "
+                f"which is {image.width} wide and {image.height} high"
+            )
+        image = image.crop((left, upper, right, lower))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))

@@ -19,11 +19,12 @@ import torch
 
 from salcr import codehash, files
 from salcr.data import workers
+from salcr.data.pictures import list_files
 from salcr.errors import SalcrError
 from salcr.log import escape_name, progress, say, warn
 from salcr.search import index
 from salcr.search.embedder import Embedder
-from salcr.search.images import Picture, content_digest, list_files, read_picture
+from salcr.search.images import Picture, content_digest, read_picture
 from salcr.types import Floats
 
 FOLDER = "blocks"

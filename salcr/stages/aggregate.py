@@ -20,7 +20,9 @@ from salcr.log import say
 _RANKS = (1, 5, 10, 20)
 _SCORES = [*(f"rank{rank}" for rank in _RANKS), "map", "minp"]
 _MAIN_SCORES = {"rank1": "rank-1", "map": "mAP", "minp": "mINP"}
+NOT_EVALUATED = "no test images: nothing was evaluated\n"
 _KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
+_COLUMNS = [*_KEYS[1:], "round", "trial", "draw", *_SCORES, "cmc"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +54,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def format_summary(summary: pd.DataFrame) -> str:
-    """Return the main scores, in percent with their standard deviations, as a text table."""
+    """Return the main scores, in percent with their standard deviations, as a text table.
+
+    Without test images it is a sentence that says so.
+    """
+    if summary.empty:
+        return NOT_EVALUATED
     table = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
     for name, title in _MAIN_SCORES.items():
         pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
@@ -107,7 +114,7 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
                         {**key, "draw": draw, **_percent(scores)}
                         for draw, scores in enumerate(galleries)
                     ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=_COLUMNS)
 
 
 def _rankings(settings: dict[str, Any]) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:

@@ -49,6 +49,7 @@ CODE = {
     "stages/plot.py": {"plot": 9},
     "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
     "datasets/llcm.py": {},
+    "datasets/folders.py": {},
     "__main__.py": {},
 }
 RESULTS = {

@@ -5,6 +5,7 @@ import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from snakemake.persistence.file import FilePersistence
@@ -77,6 +78,7 @@ try:
     PLAN.check_named_files()
     ROOT = CONFIG.dataset.root
     READER = READERS[CONFIG.dataset.layout]
+    PLAN = replace(PLAN, has_test=READER.has_test(Path(ROOT)))
     # What preprocess waits for: the marker of synthetic images, or the files that list given ones.
     if CONFIG.dataset.synthetic:
         SOURCE = [str(Path(ROOT, "synthesize.json"))]
@@ -132,10 +134,10 @@ TABLES = ["trials", "cmc", "label_quality", "losses"]  # beside the summary
 PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/resources/published.csv")
 
 # The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
-PAPER = paper.matches(CONFIG, PLAN.variants)
+PAPER = paper.matches(CONFIG, PLAN.variants) if PLAN.has_test else {}
 DEPARTURES = paper.departures(CONFIG)
 PAPER_FORMS = ["csv", "md", "tex"]
-PAPER_TABLES = [table.name for table in paper.TABLES]
+PAPER_TABLES = [table.name for table in paper.TABLES] if PLAN.has_test else []
 
 COMPARABLE = not (CONFIG.dataset.synthetic or DEPARTURES)
 FIGURES = {
@@ -204,6 +206,23 @@ def option(flag, name):
 def folder_of_images(wildcards):
     """Return where the data set is."""
     return ROOT
+
+
+def listing(wildcards):
+    """Return a digest of the images, where no file lists them: a param, so that more are read."""
+    try:
+        return READER.listing(Path(ROOT))
+    except SalcrError as error:
+        stop(error)
+
+
+def scores_of_trials(wildcards):
+    """Return the table of scores, which there is where there are test images."""
+    try:
+        PLAN.check_test("tables")
+    except SalcrError as error:
+        stop(error)
+    return f"{RESULTS}/trials.csv"
 
 
 def initial_weights(wildcards):
@@ -303,6 +322,7 @@ def planned_study():
     """
     settings = [setting.name for setting in READERS[CONFIG.dataset.layout].settings]
     try:
+        PLAN.check_test("study")
         rows = starts.read_rows(PLAN.study_rows)
         needed = starts.needed_starts(PLAN, rows, ORIGINS, settings)
         return list(needed), starts.rows_to_show(rows, needed, ORIGINS)

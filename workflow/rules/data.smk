@@ -80,6 +80,7 @@ rule preprocess:
         code=code("preprocess"),
         root=folder_of_images,
         layout=CONFIG.dataset.layout,
+        **({"listing": listing} if CONFIG.dataset.layout == "folders" else {}),
         # Synthetic images have no published numbers to be compared with.
         subset=(
             "--allow-subset"

@@ -145,7 +145,7 @@ rule aggregate:
         root=subpath(output.summary, parent=True),
         runs=[str(run) for run in PLAN.runs.values()],
         trials=CONFIG.dataset.trials,
-        every=CONFIG.evaluate_every,
+        every=PLAN.evaluate_every,
     message:
         "aggregate: tables of all trials and rounds"
     shell:

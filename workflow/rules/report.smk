@@ -26,7 +26,7 @@ rule complexity:
 
 rule tables:
     input:
-        trials=f"{RESULTS}/trials.csv",
+        trials=scores_of_trials,
         summary=f"{DATA}/preprocess.json",
         complexity=f"{RESULTS}/complexity.json",
         jobs=inputs.timed_jobs(PLAN, PAPER),
@@ -108,7 +108,7 @@ rule provenance:
         data=subpath(input.summary, parent=True),
         runs=[str(run) for run in PLAN.runs.values()],
         trials=CONFIG.dataset.trials,
-        every=CONFIG.evaluate_every,
+        every=PLAN.evaluate_every,
     message:
         "provenance: how each trial was made"
     shell:

@@ -64,6 +64,9 @@ for span_rule in SPAN_RULES:
 
     workflow.ruleorder(span_rule.name("rounds"), "associate", "train")
 
+    if not span_rule.evaluated:
+        continue
+
     rule:
         name:
             span_rule.name("evaluate")
