@@ -27,6 +27,7 @@ _COMPUTING = (
     "cluster_centers",
     "embed",
     "search",
+    "calibrate",
     "export",
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import math
 import os
 import re
 from collections.abc import Callable, Collection, Iterator
@@ -47,6 +48,21 @@ class Integer(argparse.Action):
                 least, most = self.range[0], self.range[-1]
                 raise SalcrError(f"{name} {value}: must be a whole number from {least} to {most}")
         setattr(namespace, self.dest, values)
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return the type of a flag that holds a number of a range."""
+
+    def checked(word: str) -> float:
+        try:
+            value = float(word)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{word!r} is not a number from {least:g} to {most:g}")
+        return value
+
+    return checked
 
 
 def matching(pattern: str, meaning: str) -> Callable[[str], str]:

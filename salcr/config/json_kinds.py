@@ -292,6 +292,42 @@ class Origin(Content):
     trial: Whole
 
 
+class Point(Content):
+    """A point of an ROC: rates of pairs whose cosine is at least the threshold."""
+
+    threshold: Number
+    false_match_rate: Share
+    true_match_rate: Share
+
+
+class Threshold(Content):
+    """The threshold of a false-match rate, None where there are too few pairs."""
+
+    threshold: Number | None
+    false_match_rate: Share
+    true_match_rate: Share | None
+
+
+class PairSimilarities(Content):
+    """Cosines of the pairs of one kind: histograms in 200 equal steps from -1 to 1."""
+
+    positive: Annotated[list[Whole], Field(min_length=200, max_length=200)]
+    negative: Annotated[list[Whole], Field(min_length=200, max_length=200)]
+    roc: Annotated[list[Point], Field(min_length=2)]
+    thresholds: Annotated[list[Threshold], Field(min_length=1)]
+
+
+class Calibration(Content):
+    """Which cosine means the same person."""
+
+    title = "the calibration.json that `calibrate` writes"
+    index: Filled
+    people_from: Literal["identities", "clusters"]
+    num_images: Whole
+    num_people: Whole
+    pairs: Annotated[dict[Literal["across", "within"], PairSimilarities], Field(min_length=1)]
+
+
 class Index(Content):
     """The summary of an index."""
 

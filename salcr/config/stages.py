@@ -132,6 +132,11 @@ _STAGES = (
         writes=("out",),
     ),
     Stage(
+        "calibrate",
+        "which similarity of an index means the same person",
+        ("clustering",),
+    ),
+    Stage(
         "search",
         "the images of an index that show the person of a query",
         ("numerics",),

@@ -80,6 +80,7 @@ PUBLISHED = Table(
 )
 PAPER = Table("a csv that `tables` writes", choices={"status": ("run", "not run")})
 BENCHMARK = Table("a benchmark that Snakemake writes", others=["max_rss"], numbers=["s"])
+IDENTIFIED = Table("a csv with the columns file and identity", words=["file", "identity"])
 INDEXED = Table(
     "the files.csv that `embed` writes", words=["file"], wholes=["folder"], choices=_MODALITIES
 )

@@ -25,7 +25,9 @@ from salcr.types import Floats, Integers
 SUMMARY = "embed.json"
 INDEX, FEATURES, IMAGES, SKIPPED = "index.faiss", "features.npy", "files.csv", "skipped.csv"
 IMAGE_COLUMNS = ["folder", "file", "modality"]
-FILES = (INDEX, FEATURES, IMAGES, SKIPPED, SUMMARY)
+CALIBRATION = "calibration.json"
+"""That `calibrate` writes."""
+FILES = (INDEX, FEATURES, IMAGES, SKIPPED, SUMMARY, CALIBRATION)
 SKIPPED_COLUMNS = ["folder", "file", "reason"]
 _FORMAT = 2
 _RERUN_HINT = "run embed again"
@@ -58,6 +60,10 @@ class SearchIndex(NamedTuple):
     def rows_of(self, modalities: Iterable[str]) -> Integers:
         """Return the rows with images of the given modalities, ascending."""
         return np.flatnonzero(self.images["modality"].isin(list(modalities)))
+
+    def features_of(self, rows: Integers) -> Floats:
+        """Return the features of some rows, [R, C], unit rows."""
+        return np.asarray(self.index.reconstruct_batch(rows), dtype=np.float32)
 
     def search(self, features: Floats, rows: Integers, k: int) -> Hits:
         """Return the nearest images among some rows.

@@ -24,16 +24,17 @@ class Shown(NamedTuple):
     """Name of its file on the page."""
 
 
-def hits_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]]) -> str:
+def hits_page(summary: str, rows: Sequence[tuple[Shown, Sequence[Shown]]], *, no_hit: str) -> str:
     """Return the page of queries, each with its hits.
 
     Args:
         summary: a sentence above them.
         rows: query and hits, nearest first.
+        no_hit: in the place of the hits of a query without any.
     """
     figures = [(_figure(query), [_figure(hit) for hit in hits]) for query, hits in rows]
     return page.render_page(
-        "search/hits.html.j2", title="SALCR search", summary=summary, rows=figures
+        "search/hits.html.j2", title="SALCR search", summary=summary, rows=figures, no_hit=no_hit
     )
 
 

@@ -14,6 +14,7 @@ from salcr.config.schema import Config
 from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.log import escape_name, say, warn
+from salcr.search.calibration import Limits, limits_of
 from salcr.search.embedder import Embedder, read_embedder
 from salcr.search.images import guess_modality, thumbnail
 from salcr.search.index import Hits, SearchIndex, read_index
@@ -34,7 +35,8 @@ class Query(NamedTuple):
     modality: str
     guessed: bool
     hits: list[dict[str, Any]]
-    """Nearest first: rank, score, row, modality and path of each."""
+    """Nearest first: rank, score, row, modality and path of each. Empty if all scores are below the
+    limit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,6 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="other",
         help="search images of the other modality only (the default), or all",
     )
+    smallest = parser.add_mutually_exclusive_group()
+    smallest.add_argument(
+        "--min-score",
+        type=cli.number(-1, 1),
+        metavar="X",
+        help="leave out hits whose cosine similarity is below X; there may be no hit",
+    )
+    smallest.add_argument(
+        "--at-fmr",
+        type=cli.number(0, 1),
+        metavar="RATE",
+        help="leave out hits below the threshold of this false-match rate, such as 1e-3, of "
+        "`calibrate`",
+    )
     parser.add_argument("--json", type=Path, help="json to write")
     parser.add_argument("--sheet", type=Path, help="png of queries and hits to write")
     parser.add_argument("--page", type=Path, help="HTML file of queries and hits to write")
@@ -71,6 +87,13 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         raise SalcrError(f"--sheet {arguments.sheet}: the name must end with .png")
     index = read_index(arguments.index)
     _check_model(arguments, index)
+    limits = limits_of(
+        arguments.index,
+        index.summary,
+        arguments.among,
+        min_score=arguments.min_score,
+        rate=arguments.at_fmr,
+    )
     device = devices.prepare(arguments.device, arguments.threads, wait=False)
     import faiss  # here, as in salcr/search/index.py
 
@@ -81,18 +104,20 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     queries: list[Query] = []
     for start in range(0, len(arguments.query), _BLOCK):
         paths = arguments.query[start : start + _BLOCK]
-        queries += _search(embedder, index, paths, arguments)
+        queries += _search(embedder, index, paths, arguments, limits)
     _warn_of_guesses(queries)
     if arguments.json is not None:
         content = {"index": str(arguments.index), "checkpoint": embedder.origin}
+        if limits.scores:
+            content["min_score"] = limits.scores
         listed = [{**query._asdict(), "path": str(query.path)} for query in queries]
         files.write_json(arguments.json, {**content, "queries": listed})
         say(f"{arguments.json} written")
     if arguments.sheet is not None:
         _write_sheet(arguments.sheet, queries)
     if arguments.page is not None:
-        _write_page(arguments.page, queries, index, among=arguments.among)
-    _print_tables(queries)
+        _write_page(arguments.page, queries, index, limits, among=arguments.among)
+    _print_tables(queries, limits)
 
 
 def _check_model(arguments: argparse.Namespace, index: SearchIndex) -> None:
@@ -108,9 +133,13 @@ def _check_model(arguments: argparse.Namespace, index: SearchIndex) -> None:
 
 
 def _search(
-    embedder: Embedder, index: SearchIndex, paths: list[Path], arguments: argparse.Namespace
+    embedder: Embedder,
+    index: SearchIndex,
+    paths: list[Path],
+    arguments: argparse.Namespace,
+    limits: Limits,
 ) -> list[Query]:
-    """Return queries with their hits.
+    """Return queries with their hits within the limits.
 
     Raises:
         SalcrError: an image cannot be read, or the index has no images of the other modality.
@@ -135,7 +164,7 @@ def _search(
             warn(f"--top {arguments.top}: the index has {len(rows)} {' or '.join(wanted)} images")
         hits = index.search(features[positions], rows, arguments.top)
         for number, position in enumerate(positions.tolist()):
-            listed = _list_hits(index, hits, number)
+            listed = limits.keep(_list_hits(index, hits, number), modality)
             queries[position] = Query(paths[position], modality, guessed, listed)
     return [queries[position] for position in range(len(paths))]
 
@@ -169,13 +198,15 @@ def _warn_of_guesses(queries: list[Query]) -> None:
             )
 
 
-def _print_tables(queries: list[Query]) -> None:
+def _print_tables(queries: list[Query], limits: Limits) -> None:
     """Print each query's hits in columns: rank, cosine similarity, file."""
     lines = []
     for query in queries:
         lines += [f"{_short(str(query.path))} ({query.modality})", "rank   score  file"]
         for hit in query.hits:
             lines.append(f"{hit['rank']:4}  {hit['score']:6.4f}  {_short(hit['path'])}")
+        if not query.hits:
+            lines.append(f"   -       -  {limits.no_hit}")
     print("\n".join(lines))
 
 
@@ -213,7 +244,14 @@ def _write_sheet(path: Path, queries: list[Query]) -> None:
     say(f"{path} written")
 
 
-def _write_page(path: Path, queries: list[Query], index: SearchIndex, *, among: str) -> None:
+def _write_page(
+    path: Path,
+    queries: list[Query],
+    index: SearchIndex,
+    limits: Limits,
+    *,
+    among: str,
+) -> None:
     """Write the queries, each with its hits, as one HTML file."""
     rows = [
         (
@@ -233,7 +271,7 @@ def _write_page(path: Path, queries: list[Query], index: SearchIndex, *, among: 
     summary = (
         f"{len(queries)} {'query' if len(queries) == 1 else 'queries'}, searched among {counted} "
         f"images{', each in the other modality' if among == 'other' else ''}. Beside each query "
-        "are the nearest images, with their rank and cosine similarity."
+        f"are the nearest images, with their rank and cosine similarity{limits.sentence}."
     )
-    files.write_text(path, hits_page(summary, rows))
+    files.write_text(path, hits_page(summary, rows, no_hit=limits.no_hit))
     say(f"{path} written")

@@ -66,6 +66,9 @@ _PLOT: dict[str, object] = {
 }  # fmt: skip
 _JOBS = [LAST / "jobs" / f"{stage}.json" for stage in ("associate", "train", "evaluate")]
 _TRAIN = _pairs(tiny.TRAIN)
+_CLUSTERING = _pairs(
+    ["--clustering-k1", "3", "--clustering-k2", "1", "--clustering-eps", "0.9", "--clustering-min-samples", "2"]
+)
 _ORIGINS = {"salcr": ["aa", "11+22"], "dagl": ["bb", "11+22"]}
 _MATCHES = {"3": {"SALCR": ["salcr", "salcr"]}, "6": {"none": ["salcr", "salcr"]}}
 
@@ -250,6 +253,11 @@ COMMANDS: dict[str, Command] = {
         {"--images": Read(RAW / "Visible/1"), **_NETWORK, "--out": Write("index")},
         (LAST / "checkpoint.pt",),
     ),
+    "calibrate": Command(
+        {"--index": Read(INDEX), "--identities": Read("people.csv")},
+        (INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv", Path("people.csv")),
+    ),
+    "calibrate clusters": Command({"--index": Read(INDEX), **_CLUSTERING}),
     "search": Command(
         {
             "--index": Read(INDEX), **_NETWORK, "--query": Read(QUERY), "--top": 3,
@@ -285,6 +293,10 @@ def words_of(name: str, folder: Path, out: Path, flags: Flags | None = None) -> 
     return words
 
 
+def _pictures(folder: Path) -> list[Path]:
+    return sorted((folder / RAW / "Visible/1").iterdir())
+
+
 def several(value: object) -> list[object]:
     """Return the values of a flag."""
     return [*value] if isinstance(value, list) or type(value) is tuple else [value]
@@ -311,6 +323,8 @@ def complete(folder: Path) -> None:
     shutil.copytree(GOLDEN, folder / "golden")
     shutil.copy(REPOSITORY / "workflow/resources/published.csv", folder)
     (folder / "page.md").write_text("<!-- study table -->\n<!-- end of study table -->\n")
+    lines = [f"{path.name},{number % 2}\n" for number, path in enumerate(_pictures(folder))]
+    (folder / "people.csv").write_text("file,identity\n" + "".join(lines))
     for name in ("complexity", "study-row", "study", "transfer", "tables", "embed"):
         to = {"embed": folder, "tables": folder}.get(name, folder / "made" / name)
         if name == "study":
