@@ -227,7 +227,9 @@ class TrialConfig(Content):
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: Sections
-    preprocess: Annotated[dict[Literal["height", "width"], Whole], Field(min_length=2)]
+    preprocess: Annotated[
+        dict[Literal["height", "width", "thermal_range"], Whole | Text], Field(min_length=2)
+    ]
     model: Backbone
     pretrain: Initial
 

@@ -57,10 +57,13 @@ class Dataset(Section):
 
 
 class Preprocess(Section):
-    """Size of the stored images."""
+    """Size and brightness of the stored images."""
 
     height: int = Field(ge=32, le=1024, description="image height in pixels")
     width: int = Field(ge=16, le=1024, description="image width in pixels")
+    thermal_range: Literal["refuse", "file", "folder"] = Field(
+        default="refuse", description="what 16-bit infrared pictures are scaled by"
+    )
 
 
 class Model(Section):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from salcr import files
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.images import decode_image, name_fault
+from salcr.data.thermal import ThermalRanges
 from salcr.datasets.counts import PUBLISHED, deviations
 from salcr.datasets.protocol import Annotations, check_evaluation
 from salcr.datasets.readers import READERS
@@ -57,9 +60,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         modality: {r.name: r for r in sorted(records, key=_name) if r.modality == modality}
         for modality in MODALITIES
     }
-    shapes, hashes, checksums = _write_arrays(
-        arguments, images, (settings.preprocess.height, settings.preprocess.width)
-    )
+    size = settings.preprocess.height, settings.preprocess.width
+    infrared = (image.file for image in images["infrared"].values())
+    ranges = ThermalRanges(settings.preprocess.thermal_range, arguments.root, infrared)
+    shapes, hashes, checksums = _write_arrays(arguments, images, size, ranges)
     table = _table(records, images)
     files.write_table(arguments.out / store.MANIFEST, table[store.MANIFEST_COLUMNS])
     files.write_table(arguments.out / store.IDENTITIES, table[store.IDENTITY_COLUMNS])
@@ -75,6 +79,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     if any(unlabeled.values()):
         summary["unlabeled"] = unlabeled
+    summary |= ranges.summary()
     files.write_json(arguments.out / store.SUMMARY, summary)
 
 
@@ -116,7 +121,10 @@ def _count_unlabeled(records: list[Record]) -> dict[str, int]:
 
 
 def _write_arrays(
-    arguments: argparse.Namespace, images: dict[str, dict[str, Record]], size: tuple[int, int]
+    arguments: argparse.Namespace,
+    images: dict[str, dict[str, Record]],
+    size: tuple[int, int],
+    ranges: ThermalRanges,
 ) -> tuple[dict[str, list[int]], dict[str, str], dict[str, str]]:
     """Write the images of both modalities, or none if one cannot be decoded.
 
@@ -124,6 +132,7 @@ def _write_arrays(
         arguments: of the stage.
         images: modality -> name -> image, in the order of the rows.
         size: height and width of the stored images.
+        ranges: of the infrared pictures with 16 bits.
 
     Returns:
         modality -> shape of its array; name of the array's file -> its SHA-256; -> its CRC-32.
@@ -134,7 +143,8 @@ def _write_arrays(
             path = arguments.out / store.ARRAYS[modality]
             temporary = whole.enter_context(files.atomic_path(path))
             shape = (len(named), *size, 3)
-            _fill(temporary, arguments.root, list(named.values()), shape)
+            decode = partial(_decode, arguments.root, ranges, height=size[0], width=size[1])
+            _fill(temporary, map(decode, named.values()), shape)
             shapes[modality] = list(shape)
             hashes[path.name] = files.sha256(temporary)
             checksums[path.name] = files.crc32(temporary)
@@ -150,25 +160,28 @@ def _table(records: list[Record], images: dict[str, dict[str, Record]]) -> pd.Da
     return table
 
 
-def _fill(path: Path, root: Path, images: list[Record], shape: tuple[int, ...]) -> None:
+def _fill(path: Path, images: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> None:
     """Write the images to a uint8 .npy array [N, H, W, 3], with one of them in memory at a time."""
     # Not memory-mapped: on a full disk, a write raises an error, but a mapped page kills the job.
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for image in progress(images, title="images", total=len(images)):
-            file.write(_decode(root, image, height=shape[1], width=shape[2]).tobytes())
+        for image in progress(images, title="images", total=shape[0]):
+            file.write(image.tobytes())
 
 
-def _decode(root: Path, image: Record, *, height: int, width: int) -> NDArray[np.uint8]:
+def _decode(
+    root: Path, ranges: ThermalRanges, image: Record, *, height: int, width: int
+) -> NDArray[np.uint8]:
     """Return an image, [H, W, 3]; an error names the line that lists its box, if it has one."""
-    path = root / image.file
-    if image.box is None:
-        return decode_image(path, height=height, width=width)
+    range_of = partial(ranges.of, image.file) if image.modality == "infrared" else None
+    box = image.box and image.box[:4]
     try:
-        return decode_image(path, height=height, width=width, box=image.box[:4])
+        return decode_image(
+            root / image.file, height=height, width=width, box=box, range_of=range_of
+        )
     except SalcrError as error:
-        raise SalcrError(f"{image.box.place}: {error}") from None
+        raise SalcrError(f"{image.box.place}: {error}" if image.box else str(error)) from None
 
 
 def _name(image: Record) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from salcr.datasets import folders
 from salcr.datasets.records import Record
@@ -94,3 +95,28 @@ def test_the_digest_says_whether_pictures_were_added_or_changed(
     assert folders.digest(root) == before
     (root / name).write_bytes(content)
     assert folders.digest(root) != before
+
+
+def test_each_box_is_an_image(root: Path, tmp_path: Path) -> None:
+    """Boxes are cut out of the picture, in the order of their numbers; others are left out.
+
+    In the other modality, of which no picture is listed, all of each picture counts.
+    """
+    ramp = np.tile(np.arange(40, dtype=np.uint8), (80, 1))
+    Image.fromarray(ramp).save(root / "visible/ramp.png")
+    boxes = [(20, 0, 8, 16), (3, 5, 8, 16)]
+    lines = [f"visible/ramp.png,{','.join(map(str, box))}\n" for box in boxes]
+    (root / "boxes.csv").write_text("file,x,y,width,height\n" + "".join(lines))
+    assert own_pictures.preprocess(root, tmp_path / "data") == 0
+    manifest = pd.read_csv(tmp_path / "data/manifest.csv")
+    visible = manifest[manifest["modality"] == "visible"]
+    assert visible["file"].tolist() == [
+        "visible/ramp.png#xywh=3,5,8,16", "visible/ramp.png#xywh=20,0,8,16",
+    ]  # fmt: skip
+    assert (manifest["modality"] == "infrared").sum() == 2
+    stored = np.load(tmp_path / "data/visible.npy")[visible["row"]]
+    for image, left in zip(stored, (3, 20), strict=True):
+        cut = Image.fromarray(ramp[:16, left : left + 8]).resize(
+            (32, 64), Image.Resampling.BILINEAR
+        )
+        assert (image == np.asarray(cut)[..., None]).all()

@@ -129,3 +129,39 @@ def test_a_file_that_is_not_such_a_csv(
     """Empty, in another encoding, or with other separators."""
     own_pictures.add_test(root).write_bytes(content)
     assert complaint in refusal(root, capsys)
+
+
+BOX = "visible/b/1.png,0,0,10,20"
+# The lines after the names of the columns, and the complaint; pictures have 40 x 80 pixels.
+BOXES: dict[str, tuple[str, str]] = {
+    "too wide": ("visible/b/1.png,31,0,10,20", "line 2: "),
+    "too high": (f"{BOX}\nvisible/b/1.png,0,61,10,20", "line 3: "),
+    "no area": ("visible/b/1.png,0,0,10,0", "line 2: the box of visible/b/1.png has no area"),
+    "a negative number": ("visible/b/1.png,-1,0,10,20", "line 2: x is '-1'; write a whole number"),
+    "a fraction": ("visible/b/1.png,0,0.5,10,20", "line 2: y is '0.5'; write a whole number"),
+    "a box again": (f"{BOX}\n{BOX}", "line 3: lists this box of visible/b/1.png again, a"),
+    "unknown file": ("visible/1.png,0,0,1,1", "line 2: visible/1.png is not a picture in visible/"),
+    "a test picture": ("test/visible/5.png,0,0,1,1", "line 2: test/visible/5.png is not a picture"),
+    "no name": (",0,0,10,20", "line 2: . is not a picture"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", BOXES)
+def test_boxes(root: Path, capsys: Output, fault: str) -> None:
+    """Each is refused with its line; one outside of the picture, with the size of the picture."""
+    own_pictures.add_test(root)
+    lines, complaint = BOXES[fault]
+    (root / "boxes.csv").write_text(f"file,x,y,width,height\n{lines}\n")
+    error = refusal(root, capsys)
+    assert f"boxes.csv, {complaint}" in error
+    if fault.startswith("too"):
+        numbers = lines.rpartition("png,")[2]
+        assert f"the box {numbers} leaves the picture, which is 40 wide and 80 high" in error
+
+
+def test_boxes_of_unknown_columns(root: Path, capsys: Output) -> None:
+    """Corners instead of sizes would be taken for them."""
+    (root / "boxes.csv").write_text("file,left,top,right,bottom\nvisible/b/1.png,0,0,10,20\n")
+    assert "line 1: its columns are file,left,top,right,bottom; write file,x," in refusal(
+        root, capsys
+    )
