@@ -76,12 +76,12 @@ rule preprocess:
         mem_mb=4000,
         runtime=60,
     params:
+        **({"listing": listing} if CONFIG.dataset.layout == "folders" else {}),
+        # Synthetic images have no published numbers to be compared with.
         flags=flags("preprocess"),
         code=code("preprocess"),
         root=folder_of_images,
         layout=CONFIG.dataset.layout,
-        **({"listing": listing} if CONFIG.dataset.layout == "folders" else {}),
-        # Synthetic images have no published numbers to be compared with.
         subset=(
             "--allow-subset"
             if CONFIG.dataset.allow_subset or CONFIG.dataset.synthetic

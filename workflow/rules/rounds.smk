@@ -63,7 +63,6 @@ for span_rule in SPAN_RULES:
             " > {log:q} 2>&1"
 
     workflow.ruleorder(span_rule.name("rounds"), "associate", "train")
-
     if not span_rule.evaluated:
         continue
 
