@@ -133,7 +133,7 @@ def rounds_of_spans(plan: Plan, rules: Iterable[SpanRule], *, evaluated: bool) -
 
 def _rounds(plan: Plan, run: Run, *, evaluated: bool) -> Iterable[int]:
     """Return the rounds of a run that are evaluated, or those of stage two."""
-    return run.evaluated(plan.config.evaluate_every) if evaluated else range(1, run.rounds + 1)
+    return run.evaluated(plan.evaluate_every) if evaluated else range(1, run.rounds + 1)
 
 
 def span_logs(plan: Plan, rules: Iterable[SpanRule]) -> dict[Path, Path]:
