@@ -67,8 +67,8 @@ _PLOT: dict[str, object] = {
 _JOBS = [LAST / "jobs" / f"{stage}.json" for stage in ("associate", "train", "evaluate")]
 _TRAIN = _pairs(tiny.TRAIN)
 _CLUSTERING = _pairs([
-    "--clustering-k1", "3", "--clustering-k2", "1",
-    "--clustering-eps", "0.9", "--clustering-min-samples", "2",
+    "--clustering-k1", "3", "--clustering-k2", "2",
+    "--clustering-eps", "0.7", "--clustering-min-samples", "2",
 ])  # fmt: skip
 _ORIGINS = {"salcr": ["aa", "11+22"], "dagl": ["bb", "11+22"]}
 _MATCHES = {"3": {"SALCR": ["salcr", "salcr"]}, "6": {"none": ["salcr", "salcr"]}}
