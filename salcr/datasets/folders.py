@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -166,17 +166,23 @@ def _read_boxes(root: Path, training: Mapping[str, list[str]]) -> dict[str, list
     places: dict[tuple[object, ...], str] = {}
     for place, values in read_lines(path, _BOX_COLUMNS):
         file = values["file"]
-        if file not in known:
-            raise SalcrError(
-                f"{place}: {file} is not a picture in visible/ or infrared/ of "
-                f"{root.absolute()}; correct the line, or delete it"
-            )
+        _require_picture(file, known, place, root)
         x, y, width, height = (parse_whole(values, name, place) for name in _BOX_COLUMNS[1:])
         if not (width and height):
             raise SalcrError(f"{place}: the box of {file} has no area; correct the line")
         refuse_again(places, (file, x, y, width, height), place, f"this box of {file}")
         boxes[file].append(Box(x, y, width, height, place))
     return {file: sorted(listed) for file, listed in boxes.items()}
+
+
+def _require_picture(
+    file: str, pictures: Container[str], place: str, root: Path, inside: str = ""
+) -> None:
+    if file not in pictures:
+        raise SalcrError(
+            f"{place}: {file} is not a picture in {inside}visible/ or {inside}infrared/ of "
+            f"{root.absolute()}; correct the line, or delete it"
+        )
 
 
 def _with_boxes(
@@ -213,11 +219,7 @@ def _read_test(root: Path) -> list[Record]:
     lines = {}
     for place, values in read_lines(path, _TEST_COLUMNS):
         file = values["file"]
-        if file not in pictures:
-            raise SalcrError(
-                f"{place}: {file} is not a picture in {_TEST_FOLDER}/visible/ or "
-                f"{_TEST_FOLDER}/infrared/ of {root.absolute()}; correct the line, or delete it"
-            )
+        _require_picture(file, pictures, place, root, inside=f"{_TEST_FOLDER}/")
         refuse_again(places, file, place, file)
         identity, camera = (parse_whole(values, name, place) for name in _TEST_COLUMNS[1:])
         people[pictures[file]].setdefault(identity, place)

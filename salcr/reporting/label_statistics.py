@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from salcr.types import MODALITIES
+
 _PERCENT = "{:.1%}".format
 _THREE = "{:.3f}".format
 # name of a number, for both modalities where it ends with "_": title, and how it is written
@@ -16,7 +18,6 @@ _COLUMNS = {
     "agreement": ("agreement", _PERCENT),
     "center_distance": ("distance of centers", _THREE),
 }
-_MODALITIES = ("visible", "infrared")
 
 
 def label_statistics(trials: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -49,6 +50,6 @@ def _row(numbers: Mapping[str, float]) -> list[str]:
     """Return the cells of a round; empty for numbers that are not there."""
     cells = []
     for name, (_, write) in _COLUMNS.items():
-        names = [name + m for m in _MODALITIES] if name.endswith("_") else [name]
+        names = [name + m for m in MODALITIES] if name.endswith("_") else [name]
         cells.append(" / ".join(write(numbers[one]) for one in names if one in numbers))
     return cells

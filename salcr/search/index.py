@@ -18,7 +18,7 @@ import pandas as pd
 
 from salcr import files
 from salcr.config import table_kinds
-from salcr.config.json_kinds import Index
+from salcr.config.index_kinds import Index
 from salcr.errors import SalcrError
 from salcr.types import Floats, Integers
 

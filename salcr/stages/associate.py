@@ -74,7 +74,8 @@ def associate_images(
     messages = diagnosis.explain(numbers, of_images, settings.clustering)
     for message in messages:
         warn(message)
-    provenance.note(labels=diagnosis.as_facts(numbers), diagnosis=messages)
+    rounded = {name: round(value, 4) for name, value in numbers.items()}
+    provenance.note("associate", labels=rounded, diagnosis=messages)
     write_labels(path, labels, clusters, trial=trial, data_hash=split.data_hash)
     say(f"{path} written")
     return features, clusters, labels

@@ -77,12 +77,11 @@ rule preprocess:
         runtime=60,
     params:
         **({"listing": listing} if CONFIG.dataset.layout == "folders" else {}),
-        # Synthetic images have no published numbers to be compared with.
         flags=flags("preprocess"),
         code=code("preprocess"),
         root=folder_of_images,
         layout=CONFIG.dataset.layout,
-        subset=(
+        subset=(  # synthetic images have no published numbers to be compared with
             "--allow-subset"
             if CONFIG.dataset.allow_subset or CONFIG.dataset.synthetic
             else ""
