@@ -11,6 +11,9 @@ PYTHON ?= python3
 CONFIG := config/demo.yaml
 CORES ?= all
 TEST_WORKERS ?= 2
+GPU_CHECK ?=
+GPU_PYTHON ?= 3.12
+GPU_WHEELS := pydantic|pydantic-core|annotated-types|typing-inspection|typing-extensions
 export VENV
 # Not `abspath`, which splits a path at its blanks.
 export PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))/bin:$(PATH)
@@ -46,9 +49,9 @@ test-slow: venv ## the slow tests: accuracy of the demo, killed jobs, full disks
 	python -m pytest -m slow -n $(TEST_WORKERS)
 
 .PHONY: test-slurm
-test-slurm: venv ## the workflow on its own one-node SLURM cluster; root installs SLURM first
+test-slurm: venv ## the workflow on its own one-node SLURM clusters; root installs SLURM first
 	tests/support/install.sh slurm
-	python -m pytest -m slurm
+	python -m pytest -m slurm -n $(TEST_WORKERS) --dist loadfile
 
 .PHONY: test-dvc
 test-dvc: venv ## record the workflow with DVC, push, clone, pull and compare: minutes
@@ -64,12 +67,24 @@ bench: venv ## time and memory beside plain formulations; needs two idle cores
 	python -m benchmarks
 	python -m benchmarks --epoch
 	python -m benchmarks --growth
+	python -m benchmarks --plans
 
+# By any Python with torch and numba, such as that of a machine without a network.
 .PHONY: gpu-check
-gpu-check: venv ## tests and benchmarks that need a GPU; does nothing without one
-	@if python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
-		python -m pytest -m gpu && python -m benchmarks --epoch --device cuda; \
-	else echo "no GPU here: nothing was checked"; fi
+gpu-check: ## tests and measurements on a GPU; PYTHON needs torch and numba
+	@if compgen -G '.gpu/*.whl' >/dev/null && ! "$(PYTHON)" -c 'import pydantic' 2>/dev/null; then \
+		"$(PYTHON)" -m pip install --quiet --no-index --no-deps --no-compile --upgrade \
+			--target .gpu/packages .gpu/*.whl; \
+	fi; \
+	export PYTHONPATH="$$PWD/.gpu/packages$${PYTHONPATH:+:$$PYTHONPATH}"; \
+	"$(PYTHON)" -m benchmarks.device $(GPU_CHECK)
+
+.PHONY: gpu-wheels
+gpu-wheels: ## fetch into .gpu/ what gpu-check needs besides, for GPU_PYTHON on Linux
+	"$(PYTHON)" -m pip download --quiet --no-deps --only-binary=:all: --dest .gpu \
+		--implementation cp --python-version $(GPU_PYTHON) --platform manylinux_2_28_x86_64 \
+		--platform manylinux_2_17_x86_64 --platform manylinux2014_x86_64 \
+		$$(grep -E '^($(GPU_WHEELS))==' requirements.lock)
 
 .PHONY: lint
 lint: venv ## style and types of the Python code and of the workflow

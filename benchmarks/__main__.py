@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.epoch import measure_network, measure_networks
 from benchmarks.growth import SIZES, measure_clustering, measure_growth
+from benchmarks.planning import measure_plans
 from benchmarks.row import measure, run_in_subprocess
 from benchmarks.search import measure_search, print_kind
 from salcr.search.factory import KINDS
@@ -34,6 +35,9 @@ def main() -> int:
     )
     parser.add_argument("--kind", help=argparse.SUPPRESS)  # of --search, in this process
     parser.add_argument("--epoch", action="store_true", help="time a round instead of the rows")
+    parser.add_argument(
+        "--plans", action="store_true", help="let Snakemake plan workflows instead of the rows"
+    )
     parser.add_argument("--network", help=argparse.SUPPRESS)  # of --epoch, in this process
     parser.add_argument(
         "--device",
@@ -58,6 +62,9 @@ def main() -> int:
         return 0
     if arguments.epoch:
         _write(arguments.out, epoch=measure_networks(arguments.device, arguments.threads))
+        return 0
+    if arguments.plans:
+        _write(arguments.out, plans=measure_plans())
         return 0
     if arguments.growth:
         sizes = measure_growth(SIZES, arguments.threads)

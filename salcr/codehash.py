@@ -40,10 +40,10 @@ _EQUIVALENT, _NONE = "equivalent_code.csv", ""  # the table; what a new module c
 _COLUMNS = ["module", "code", "counts_as", "reason"]
 # What carries settings and words between a person and a stage, hashes, or refuses files.
 _NO_RESULT = {
-    "codehash", "config.checkpoint_kinds", "config.cli", "config.json_kinds", "config.kinds",
-    "config.loading", "config.method", "config.paths", "config.reading", "config.schema",
-    "config.section", "config.stages", "config.synthetic", "config.table_kinds", "errors", "log",
-    "provenance", "training.tensorboard",
+    "codehash", "config.checkpoint_kinds", "config.cli", "config.index_kinds", "config.json_kinds",
+    "config.kinds", "config.loading", "config.method", "config.paths", "config.reading",
+    "config.schema", "config.section", "config.stages", "config.synthetic", "config.table_kinds",
+    "errors", "log", "provenance", "training.tensorboard",
 }  # fmt: skip
 _MESSAGES = {"say", "warn"}
 _WORDS_OF_PROGRESS = {"title", "total"}
@@ -86,11 +86,11 @@ def accept(reason: str, package: Path = PACKAGE) -> tuple[list[str], list[str]]:
         package: folder of the package, in a Git repository.
 
     Returns:
-        The names of the modules that differed, and of the stages that run them.
+        The names of the modules that differed, and of the stages that run them. A stage that runs
+        other modules than before, new ones apart, is not among these and will run again.
 
     Raises:
-        SalcrError: nothing to accept, Git cannot tell what was committed, or a stage runs other
-            modules than before, new ones apart. Nothing is written then.
+        SalcrError: nothing can be accepted, or Git cannot tell what was committed.
     """
     if not reason.strip():
         raise SalcrError("--accept: say why no result changes")
@@ -102,12 +102,11 @@ def accept(reason: str, package: Path = PACKAGE) -> tuple[list[str], list[str]]:
     if not stages:
         raise SalcrError("nothing to accept: all stages' code counts as at the last commit")
     older, known = {}, set().union(*before.values())
+    others = {s: sorted((before[s].keys() ^ after[s].keys()) & known) for s in stages}
+    if not (stages := [stage for stage in stages if not others[stage]]):
+        which = "; ".join(f"{s} runs other modules ({', '.join(o)})" for s, o in others.items())
+        raise SalcrError(f"only edits inside of modules and new ones can be accepted: {which}")
     for stage in stages:
-        if others := sorted((before[stage].keys() ^ after[stage].keys()) & known):
-            raise SalcrError(
-                f"{stage} runs other modules than at the last commit ({', '.join(others)}); "
-                "only edits inside of modules and new modules can be accepted"
-            )
         changed = after[stage].items() - before[stage].items()
         older.update({(name, code): before[stage].get(name, _NONE) for name, code in changed})
     path = package / _EQUIVALENT

@@ -49,20 +49,22 @@ def raw_files(root: Path, split_files: str, missing: Callable[[Path], str]) -> l
     return [*files, str(record)] if record.exists() else files
 
 
-def check_pulled(results: Path, logs: Mapping[Path, Path]) -> None:
+def check_pulled(results: Path, logs_of: Callable[[], Mapping[Path, Path]]) -> None:
     """Check that the checkpoints of results that DVC tracks are here.
 
     One that is missing because its own job was stopped or failed here is accepted.
 
     Args:
         results: the folder of results, relative to the working folder.
-        logs: checkpoint -> log of the job that writes it, for all requested checkpoints.
+        logs_of: returns checkpoint -> log of the job that writes it, for all requested checkpoints;
+            called for results that DVC tracks only.
 
     Raises:
         SalcrError: the results were not pulled, or not completely.
     """
     if not _LOCK.exists() or results.as_posix() not in _tracked(_LOCK):
         return
+    logs = logs_of()
     recorded, incomplete = _outputs_in(_RECORDS), _outputs_in(_INCOMPLETE)
     if not any(path.is_relative_to(results) for path in recorded):
         raise SalcrError(

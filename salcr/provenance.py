@@ -25,12 +25,18 @@ COMMIT_DIGITS = 12
 # What a result may differ by in its last digits, or more.
 _PACKAGES = ("torch", "numpy", "numba", "scipy", "scikit-learn", "pandas", "pillow")
 
-_facts: dict[str, Any] = {}
+# stage -> facts; None for those of every stage that the process runs
+_facts: dict[str | None, dict[str, Any]] = {}
 
 
-def note(**facts: Any) -> None:
-    """Record facts that only a running stage knows, such as its device."""
-    _facts.update(facts)
+def note(stage: str | None = None, **facts: Any) -> None:
+    """Record facts that only a running stage knows.
+
+    Args:
+        stage: that they are of; None for facts of the process, such as its device.
+        facts: plain values by name.
+    """
+    _facts.setdefault(stage, {}).update(facts)
 
 
 def write_job(path: Path, stage: str, settings: Mapping[str, Any], *, seconds: float) -> None:
@@ -59,7 +65,8 @@ def describe_job(stage: str, settings: Mapping[str, Any], *, seconds: float) -> 
         "config": config,
         "code": codehash.stage_hash(stage),
         **_commit_or_warning(),
-        **_facts,
+        **_facts.get(None, {}),
+        **_facts.get(stage, {}),
         "machine": f"{platform.system()} {platform.machine()}, {processor()}",
         "versions": _versions(),
     }

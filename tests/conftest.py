@@ -36,6 +36,15 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20250424)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave GPUs to `-m gpu`: elsewhere a job's `auto` is the CPU, whose bytes repeat.
+
+    A process that had claimed the only GPU would also let the jobs that it starts wait for ever.
+    """
+    if "gpu" not in config.option.markexpr:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 def _cuda_is_available() -> bool:
     import torch
 

@@ -19,8 +19,8 @@ GROUND = "ground"  # the files next to the rooms
 ROOMS: dict[str, set[str]] = {
     GROUND: set(),
     "config": set(),
-    "datasets": set(),
     "data": {"config"},
+    "datasets": {"data"},
     "models": {"data", "config"},
     "pseudo_labels": {"config"},
     "reporting": {"data", "config"},

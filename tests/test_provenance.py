@@ -49,7 +49,7 @@ def test_it_names_data_seed_code_and_every_job(finished_run: Path) -> None:
     jobs = [(job["round"], job["stage"]) for job in record["jobs"]]
     assert record["stage_one_of"] == "salcr" and jobs == [
         (None, "preprocess"), (0, "pretrain"), (0, "evaluate"), (1, "associate"),
-        (1, "label_quality"), (1, "train"), (1, "evaluate"),
+        (1, "train"), (1, "evaluate"), (None, "label_quality"),
     ]  # fmt: skip
     for job in record["jobs"]:
         assert job["code"] == codehash.stage_hash(job["stage"])
@@ -131,6 +131,9 @@ def test_jobs_of_different_settings_are_refused(
                 job["config"]["train"]["learning_rate"] *= 2
             copy = tmp_path / f"salcr/trial01/round{number:02d}/jobs" / path.name
             files.write_json(copy, job)
+    (tmp_path / "salcr/trial01/jobs").mkdir()
+    of_trial = "jobs/label_quality.json"
+    files.write_json(tmp_path / "salcr/trial01" / of_trial, files.read_json(source / of_trial))
     assert tiny.run("provenance", "--root", tmp_path, "--runs", "salcr:salcr:1", *words) == 0
     capsys.readouterr()
     assert tiny.run("provenance", "--root", tmp_path, "--runs", "salcr:salcr:2", *words) == 1

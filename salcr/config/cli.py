@@ -195,4 +195,5 @@ def add_runs(parser: argparse.ArgumentParser) -> None:
         help="variants, whose stage one they share, and their rounds of stage two",
     )
     parser.add_argument("--trials", action=Integer, nargs="+", required=True, help="trials to read")
-    parser.add_argument("--every", action=Integer, default=1, help="rounds between evaluations")
+    every = "rounds between evaluations; 0: nothing is evaluated"
+    parser.add_argument("--every", action=Integer, least=0, default=1, help=every)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 from pydantic import StrictBool as Flag
@@ -76,12 +76,18 @@ class Transferred(Content):
     settings: dict[Text, Rankings]
 
 
-class LabelQuality(Content):
-    """Scores of pseudo-labels, in both label spaces."""
+class RoundLabels(Content):
+    """Scores of a round's pseudo-labels, in both label spaces."""
 
-    title = "the label_quality.json that `label-quality` writes"
     visible: dict[Text, Number]
     infrared: dict[Text, Number]
+
+
+class LabelQuality(Content):
+    """Scores of the pseudo-labels of a trial, from its first round on."""
+
+    title = "the label_quality.json that `label-quality` writes"
+    rounds: Annotated[list[RoundLabels], Field(min_length=1)]
 
 
 class RankedQuery(Content):
@@ -184,6 +190,7 @@ class JobFacts(Content):
     versions: Versions
     device: Text = ""
     labels: dict[Text, Number] = Field(default_factory=dict)
+    diagnosis: list[Text] = Field(default_factory=list)
 
 
 class Job(JobFacts):
@@ -220,7 +227,9 @@ class TrialConfig(Content):
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: Sections
-    preprocess: Annotated[dict[Literal["height", "width"], Whole], Field(min_length=2)]
+    preprocess: Annotated[
+        dict[Literal["height", "width", "thermal_range"], Whole | Text], Field(min_length=2)
+    ]
     model: Backbone
     pretrain: Initial
 
@@ -275,83 +284,3 @@ class Start(Content):
 
     title = "the json that `study-row` writes"
     rows: Annotated[list[StartRow], Field(min_length=1)]
-
-
-class Origin(Content):
-    """What identifies a network."""
-
-    sha256: Text
-    round: Whole
-    trial: Whole
-
-
-class Point(Content):
-    """A point of an ROC: rates of pairs whose cosine is at least the threshold."""
-
-    threshold: Number
-    false_match_rate: Share
-    true_match_rate: Share
-
-
-class Threshold(Content):
-    """The threshold of a false-match rate, None where there are too few pairs."""
-
-    threshold: Number | None
-    false_match_rate: Share
-    true_match_rate: Share | None
-
-
-class PairSimilarities(Content):
-    """Cosines of the pairs of one kind: histograms in 200 equal steps from -1 to 1."""
-
-    positive: Annotated[list[Whole], Field(min_length=200, max_length=200)]
-    negative: Annotated[list[Whole], Field(min_length=200, max_length=200)]
-    roc: Annotated[list[Point], Field(min_length=2)]
-    thresholds: Annotated[list[Threshold], Field(min_length=1)]
-
-
-class Calibration(Content):
-    """Which cosine means the same person."""
-
-    title = "the calibration.json that `calibrate` writes"
-    index: Filled
-    people_from: Literal["identities", "clusters"]
-    num_images: Whole
-    num_people: Whole
-    pairs: Annotated[dict[Literal["across", "within"], PairSimilarities], Field(min_length=1)]
-
-
-class ShardSettings(Content):
-    """What all shards of an index have in common."""
-
-    title = "the settings.json that `embed --shard` writes"
-    checkpoint: Origin
-    image_size: Annotated[list[Whole], Field(min_length=2, max_length=2)]
-    num_channels: Whole
-    numerics: dict[Text, Any]
-    device: Text
-    folders: Annotated[list[Text], Field(min_length=1)]
-    modalities: list[Text]
-
-
-class Part(Content):
-    """An approximate index of one modality, and its share of the exact neighbors."""
-
-    factory: Filled
-    width: Whole
-    recall_at_1: Share
-    recall_at_10: Share
-
-
-class Index(Content):
-    """The summary of an index."""
-
-    title = "the embed.json that `embed` writes"
-    crc32: dict[Text, Text]
-    kind: Literal["flat", "ivf", "hnsw", "pq"] = "flat"
-    parts: dict[Modality, Part] = Field(default_factory=dict)
-    checkpoint: Origin
-    num_channels: Whole
-    folders: Annotated[list[Text], Field(min_length=1)]
-    num_pictures: dict[Modality, Whole]
-    key: Text

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from salcr.config.loading import pretraining_owner, validate, variant
 from salcr.config.paths import TRIAL
-from salcr.config.runs import Run, trial_name
+from salcr.config.runs import Run, round_name, trial_name
 from salcr.config.schema import WEIGHTS, Config
 from salcr.errors import SalcrError
 
@@ -38,6 +39,8 @@ class Plan:
     """Variant -> the configuration with its overlay, in the order of `config.variants`."""
     runs: Mapping[str, Run]
     """Variant -> its run, in the same order."""
+    has_test: bool = True
+    """Whether there are test images; without them nothing is evaluated, nor what needs scores."""
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Plan:
@@ -67,18 +70,45 @@ class Plan:
         """Return the first run: the plain method, where it is among the variants."""
         return next(iter(self.runs.values()))
 
+    @property
+    def evaluate_every(self) -> int:
+        """Return the number of rounds between evaluations; 0 if nothing is evaluated."""
+        return self.config.evaluate_every if self.has_test else 0
+
+    def check_test(self, what: str) -> None:
+        """Check that there are test images.
+
+        Args:
+            what: needs them, for the message.
+
+        Raises:
+            SalcrError: there are none.
+        """
+        if not self.has_test:
+            raise SalcrError(
+                f"{what}: {self.config.dataset.root} has no test images, from which scores are "
+                "computed; add test.csv and its pictures (docs/data.md)"
+            )
+
     def file(self, run: Run, trial: int, round_: int, name: str) -> str:
         """Return a file of one round; those of round 0 belong to the owner of the stage one."""
-        return str(run.folder(self.results, trial, round_) / name)
+        # Not by way of a Path: a plan of the paper's tables has a hundred thousand names.
+        return f"{self._trial(run.of_round(round_), trial)}/{round_name(round_)}/{name}"
 
     def trial_file(self, variant: str, trial: int, name: str) -> str:
         """Return a file of one variant and trial."""
-        return str(self.results / variant / trial_name(trial) / name)
+        return f"{self._trial(variant, trial)}/{name}"
 
     def trial_files(self, name: str) -> list[str]:
         """Return a file of each variant and trial."""
         trials = self.config.dataset.trials
         return [self.trial_file(variant, trial, name) for variant in self.runs for trial in trials]
+
+    def stage_two_trials(self, name: str) -> list[str]:
+        """Return a file of each variant and trial that has rounds of stage two."""
+        trials = self.config.dataset.trials
+        runs = [run for run in self.runs.values() if run.rounds]
+        return [self.trial_file(run.variant, trial, name) for run in runs for trial in trials]
 
     def stage_one(self, name: str) -> list[str]:
         """Return a file of each stage one, once where variants share it."""
@@ -94,7 +124,7 @@ class Plan:
 
     def evaluated(self, name: str) -> list[str]:
         """Return a file of each round that is evaluated."""
-        return self._files(name, lambda run: run.evaluated(self.config.evaluate_every))
+        return self._files(name, lambda run: run.evaluated(self.evaluate_every))
 
     def last(self, run: Run, trial: int, name: str) -> str:
         """Return a file of a run's last round, which is stage one's without stage two."""
@@ -119,6 +149,11 @@ class Plan:
         """Return variant and trial of each start of the study."""
         trials, counts = self.config.dataset.trials, self.config.study.starts
         return [(name, trial) for name in self.runs for trial in trials[: counts.get(name)]]
+
+    def labels(self, variant: str, trial: int) -> list[str]:
+        """Return the label file of each round of stage two, in their order."""
+        run = self.runs[variant]
+        return [self.file(run, trial, r, "labels.csv") for r in range(1, run.rounds + 1)]
 
     def previous(self, variant: str, trial: int, round_: int, name: str) -> str:
         """Return a file of the round before, which for round 1 is stage one's."""
@@ -195,6 +230,14 @@ class Plan:
             log = f"logs/{stage}/{job.removesuffix('-round00')}.log"
             logs[checkpoint] = self.results / log
         return logs
+
+    @cached_property
+    def _root(self) -> str:
+        return str(self.results)
+
+    def _trial(self, variant: str, trial: int) -> str:
+        """Return the folder of one variant and trial."""
+        return f"{self._root}/{variant}/{trial_name(trial)}"
 
     def _files(self, name: str, rounds: Callable[[Run], Iterable[int]]) -> list[str]:
         """Return a file of all variants, trials and some rounds, sorted, each once."""

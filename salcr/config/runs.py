@@ -44,12 +44,16 @@ class Run(NamedTuple):
 
     def folder(self, root: Path, trial: int, round_: int) -> Path:
         """Return the folder of one round; round 0 is the owner's stage one."""
-        variant = self.variant if round_ else self.owner
-        return root / variant / trial_name(trial) / round_name(round_)
+        return root / self.of_round(round_) / trial_name(trial) / round_name(round_)
+
+    def of_round(self, round_: int) -> str:
+        """Return the variant to which a round belongs: round 0 is the owner's stage one."""
+        return self.variant if round_ else self.owner
 
     def evaluated(self, every: int) -> Iterator[int]:
-        """Yield the rounds that are evaluated: 0, each `every`-th, and the last."""
-        yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
+        """Yield the rounds that are evaluated: 0, each `every`-th, and the last; none for 0."""
+        if every:
+            yield from (r for r in range(self.rounds + 1) if r % every == 0 or r == self.rounds)
 
 
 def trial_name(trial: int) -> str:

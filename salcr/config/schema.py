@@ -29,7 +29,7 @@ from salcr.config.section import Section
 from salcr.config.synthetic import SYNTHETIC_NETWORK, Synthesize
 
 Positive = Annotated[int, Field(ge=1)]
-Layout = Literal["regdb", "sysu", "llcm"]
+Layout = Literal["regdb", "sysu", "llcm", "folders"]
 MAX_THREADS = 1024  # more than any machine has cores
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"  # names become folders and parts of file names
 WEIGHTS = ("imagenet", "random", "synthetic")  # words for model.weights
@@ -51,14 +51,19 @@ class Dataset(Section):
             raise ValueError("trials must be distinct whole numbers from 1")
         if self.layout != "regdb" and self.trials != [1]:
             raise ValueError(f"layout {self.layout} has one split: set trials: [1]")
+        if self.layout == "folders" and self.synthetic:
+            raise ValueError("layout folders is for given pictures: set synthetic: false")
         return self
 
 
 class Preprocess(Section):
-    """Size of the stored images."""
+    """Size and brightness of the stored images."""
 
     height: int = Field(ge=32, le=1024, description="image height in pixels")
     width: int = Field(ge=16, le=1024, description="image width in pixels")
+    thermal_range: Literal["refuse", "file", "folder"] = Field(
+        default="refuse", description="what 16-bit infrared pictures are scaled by"
+    )
 
 
 class Model(Section):

@@ -8,13 +8,13 @@ nothing that is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from salcr import files
 from salcr.config.plan import Plan
-from salcr.config.runs import JOBS, Span, round_name, trial_name
+from salcr.config.runs import JOBS, Run, Span, round_name, trial_name
 from salcr.config.schema import Config
 from salcr.config.stages import STAGES
 from salcr.errors import SalcrError
@@ -96,12 +96,44 @@ def span_rules(plan: Plan, code: Callable[[str], str]) -> list[SpanRule]:
     for span in sorted(runs):
         alike: dict[tuple[tuple[int, ...], tuple[int, ...]], list[str]] = {}
         for variant, trials_of_variant in runs[span].items():
-            evaluated = plan.runs[variant].evaluated(plan.config.evaluate_every)
+            evaluated = plan.runs[variant].evaluated(plan.evaluate_every)
             within = tuple(r for r in evaluated if span.first <= r <= span.last)
             alike.setdefault((tuple(trials_of_variant), within), []).append(variant)
         for number, ((trials, within), variants) in enumerate(alike.items()):
             rules.append(SpanRule(span, variants, trials, within, number))
     return rules
+
+
+def rounds_of_spans(plan: Plan, rules: Iterable[SpanRule], *, evaluated: bool) -> set[int]:
+    """Return the rounds that spans compute in every run that has them.
+
+    The rules of single rounds need not match these, so that Snakemake does not plan them twice.
+
+    Args:
+        plan: of the workflow.
+        rules: what `span_rules` returned.
+        evaluated: whether the rounds are those that spans evaluate instead of train.
+    """
+    of_spans = {
+        (variant, trial, round_)
+        for rule in rules
+        for variant in rule.variants
+        for trial in rule.trials
+        for round_ in (rule.evaluated if evaluated else range(rule.span.first, rule.span.last + 1))
+    }
+    of_runs = {
+        (run.variant, trial, round_)
+        for run in plan.runs.values()
+        for trial in plan.config.dataset.trials
+        for round_ in _rounds(plan, run, evaluated=evaluated)
+    }
+    alone = {round_ for _, _, round_ in of_runs - of_spans}
+    return {round_ for _, _, round_ in of_runs} - alone
+
+
+def _rounds(plan: Plan, run: Run, *, evaluated: bool) -> Iterable[int]:
+    """Return the rounds of a run that are evaluated, or those of stage two."""
+    return run.evaluated(plan.evaluate_every) if evaluated else range(1, run.rounds + 1)
 
 
 def span_logs(plan: Plan, rules: Iterable[SpanRule]) -> dict[Path, Path]:
@@ -134,7 +166,7 @@ def _planned_spans(plan: Plan, code: Callable[[str], str]) -> dict[tuple[str, in
             if per_job == 1 and not begun:
                 continue
 
-            is_single = partial(_is_single, folder, settings["train"], code)
+            is_single = cache(partial(_is_single, folder, settings["train"], code))
             limit = run.rounds if per_job == "all" else per_job
             divided = divide(run.rounds, limit, begun, is_single)
             spans[name, trial] = [span for span in divided if span.last > span.first]

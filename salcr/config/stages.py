@@ -55,7 +55,7 @@ _STAGES = (
     ),
     Stage(
         "label_quality",
-        "agreement of the pseudo-labels of a round with the identities",
+        "agreement of the pseudo-labels of each round with the identities",
         writes=("label_quality",),
     ),
     Stage(

@@ -15,6 +15,7 @@ SUMMARY = Table(
     numbers=[f"{score}_{kind}" for score in _SCORES for kind in ("mean", "std")],
     wholes=["num_trials"],
     choices=_STAGES,
+    may_be_empty=True,  # where there are no test images
 )
 TRIALS = Table(
     "the trials.csv that `aggregate` writes",

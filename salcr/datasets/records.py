@@ -11,6 +11,19 @@ UNKNOWN = -1
 """Label and identity of a training image whose person is unknown."""
 
 
+class Box(NamedTuple):
+    """The part of a picture that is one image, in pixels of the upright picture."""
+
+    x: int
+    """From the left edge, from 0."""
+    y: int
+    """From the upper edge, from 0."""
+    width: int
+    height: int
+    place: str = ""
+    """The line that lists it, in words."""
+
+
 class Record(NamedTuple):
     """One image in one split of one trial."""
 
@@ -25,3 +38,15 @@ class Record(NamedTuple):
     camera: int
     identity: int
     """From 0; equal for the images of one person within a split of a trial. Or `UNKNOWN`."""
+    box: Box | None = None
+    """The part of the file that it is; None for all of it."""
+
+    @property
+    def name(self) -> str:
+        """Return what distinguishes the image from all others: the file and, if any, the box.
+
+        A box is written as a media fragment, such as a.jpg#xywh=10,20,64,128.
+        """
+        if self.box is None:
+            return self.file
+        return f"{self.file}#xywh={','.join(map(str, self.box[:4]))}"

@@ -48,6 +48,19 @@ def label_quality(
     return quality
 
 
+def stability(before: Integers, after: Integers) -> float:
+    """Return how far two rounds agree, without any identity: the adjusted Rand index, at most 1.
+
+    Args:
+        before: [N] labels of a round, -1 for none.
+        after: [N] those of the next round. Images without a label in one of them are left out.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    kept = (before >= 0) & (after >= 0)
+    return float(adjusted_rand_score(before[kept], after[kept])) if kept.any() else 0.0
+
+
 def _agreement(label: Integers, identity: Integers) -> dict[str, float]:
     """Return the scores of images, [N], that are not pairs."""
     from sklearn import metrics  # the import takes over a second

@@ -5,14 +5,13 @@ Numbers of a round, and what they mean in words, with the key to change.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from salcr.config.method import Clustering
 from salcr.pseudo_labels.clustering import jaccard_distance
+from salcr.pseudo_labels.partners import is_mutual, partners_of_clusters
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
 _MOST_OUTLIERS = 0.7
@@ -60,19 +59,8 @@ def describe_round(
 
 
 def _agreement(clusters: dict[str, Integers], labels: PseudoLabels[Integers]) -> float:
-    partner = {}
-    for m, other in zip(MODALITIES, reversed(MODALITIES), strict=True):
-        own, crossing = clusters[m], labels.of(m, other)
-        labeled = (own >= 0) & (crossing >= 0)
-        sizes = (int(own.max()) + 1, int(clusters[other].max()) + 1)
-        votes = np.zeros(sizes, dtype=np.int64)
-        np.add.at(votes, (own[labeled], crossing[labeled]), 1)
-        partner[m] = np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
-    returned = [
-        (partner[m] >= 0) & (partner[other][partner[m]] == np.arange(len(partner[m])))
-        for m, other in zip(MODALITIES, reversed(MODALITIES), strict=True)
-    ]
-    return float(np.concatenate(returned).mean())
+    partners = partners_of_clusters(clusters, labels)
+    return float(np.concatenate([is_mutual(m, partners) for m in MODALITIES]).mean())
 
 
 def diagnose(numbers: Statistics) -> dict[str, str]:
@@ -112,12 +100,14 @@ def hopeless(numbers: Statistics) -> str | None:
     """Return why further rounds cannot help, or None.
 
     Args:
-        numbers: from `describe_round`, of which the largest clusters and the spreads are used.
+        numbers: from `describe_round`.
     """
+    found = diagnose(numbers)
     for m in MODALITIES:
-        if numbers[f"largest_{m}"] > _HOPELESS_CLUSTER or numbers[f"spread_{m}"] < _HOPELESS_SPREAD:
-            found = diagnose({"agreement": 1.0, **numbers})
-            return found.get(f"spread_{m}") or found[f"largest_{m}"]
+        if numbers[f"spread_{m}"] < _HOPELESS_SPREAD:
+            return found[f"spread_{m}"]
+        if numbers[f"largest_{m}"] > _HOPELESS_CLUSTER:
+            return found[f"largest_{m}"]
     return None
 
 
@@ -159,8 +149,3 @@ def explain(numbers: Statistics, features: dict[str, Tensor], clustering: Cluste
             message += f"; the distances suggest an eps of {eps:.2f}"
         messages.append(message)
     return messages
-
-
-def as_facts(numbers: Statistics) -> dict[str, Any]:
-    """Return the numbers with the digits that matter, for a job's record."""
-    return {name: round(value, 4) for name, value in numbers.items()}

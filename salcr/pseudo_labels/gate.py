@@ -6,28 +6,17 @@ there. The gate takes back the labels of clusters whose partner is not credible.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
+from numpy.typing import NDArray
 
 from salcr.log import say, warn
 from salcr.pseudo_labels.clustering import cluster_means
+from salcr.pseudo_labels.partners import is_mutual, partners_of_clusters
 from salcr.pseudo_labels.vectors import unit_rows
 from salcr.types import MODALITIES, Floats, Integers, PseudoLabels
 
 _MAJORITY = 0.5
 _MANY = 0.5  # of a modality's clusters: more are a reason to look at the threshold
-
-
-class Partners(NamedTuple):
-    """What a modality's clusters are matched with in the other one; [K] each."""
-
-    cluster: Integers
-    """The other modality's cluster that most of the images have as their label."""
-    share: Floats
-    """Share of the images that have it."""
-    similarity: Floats
-    """Largest cosine of the cluster's center with a center of the other modality."""
 
 
 def gate(
@@ -54,18 +43,16 @@ def gate(
     """
     centers = {m: unit_rows(cluster_means(features[m], clusters[m])) for m in MODALITIES}
     cosines = centers["visible"] @ centers["infrared"].T
-    partners = {}
-    for modality, similarity in (("visible", cosines), ("infrared", cosines.T)):
-        (other,) = {*MODALITIES} - {modality}
-        size = len(centers[other])
-        votes = np.zeros((len(centers[modality]), size), dtype=np.int64)
-        np.add.at(votes, (clusters[modality], labels.of(modality, other)), 1)
-        partners[modality] = Partners(
-            votes.argmax(axis=1), votes.max(axis=1) / votes.sum(axis=1), similarity.max(axis=1)
-        )
-    kept = {m: _is_credible(m, partners, least) for m in MODALITIES}
-    for modality in MODALITIES:
-        _report(modality, partners[modality], kept[modality])
+    partners = partners_of_clusters(clusters, labels)
+    kept = {}
+    for modality, similarity in (
+        ("visible", cosines.max(axis=1)),
+        ("infrared", cosines.max(axis=0)),
+    ):
+        share = partners[modality].share
+        agree = is_mutual(modality, partners) | (share >= _MAJORITY)
+        kept[modality] = (similarity >= least) & agree
+        _report(modality, kept[modality], similarity, share)
     visible, infrared = (kept[m][clusters[m]] for m in MODALITIES)
     return labels._replace(
         visible_to_infrared=np.where(visible, labels.visible_to_infrared, -1),
@@ -73,22 +60,15 @@ def gate(
     )
 
 
-def _is_credible(modality: str, partners: dict[str, Partners], least: float) -> Integers:
-    """Return [K], whether each cluster of a modality keeps its labels in the other space."""
-    own = partners[modality]
-    (other,) = (partners[m] for m in MODALITIES if m != modality)
-    mutual = other.cluster[own.cluster] == np.arange(len(own.cluster))
-    return (own.similarity >= least) & (mutual | (own.share >= _MAJORITY))
-
-
-def _report(modality: str, partners: Partners, kept: Integers) -> None:
+def _report(modality: str, kept: NDArray[np.bool_], similarity: Floats, share: Floats) -> None:
     gated = float(1 - kept.mean())
     say(
         f"{modality}: {gated:.1%} of {len(kept)} clusters are gated; mean similarity "
-        f"{partners.similarity.mean():.3f}, mean agreement {partners.share.mean():.1%}"
+        f"{similarity.mean():.3f}, mean agreement {share.mean():.1%}"
     )
     if gated > _MANY:
         warn(
-            f"{modality}: {gated:.0%} of the clusters have no partner and are trained in their own "
-            "space only: lower associate.gate_similarity if more people were seen in both"
+            f"{modality}: {gated:.0%} of the clusters have no partner, so their images are not "
+            "trained in the other space, and not at all where no image shares their own label: "
+            "lower associate.gate_similarity if more people were seen in both modalities"
         )

@@ -34,14 +34,7 @@ def figure_inputs(plan: Plan, matches: Matches, published: Sequence[str]) -> dic
     """
     results, first = plan.results, plan.first
     compared = [plan.runs[name] for name in shown(plan.runs, plan.config.plot.variants)]
-    figures = {
-        "cmc": Inputs([f"{results}/cmc.csv"]),
-        "map": Inputs([f"{results}/trials.csv"]),
-        "ranking": _before_and_after(plan, [first], "rankings.json"),
-        "tsne": _before_and_after(plan, [first], "tsne.csv"),
-        "attention": _before_and_after(plan, [first], "attention.json"),
-        "distances": _before_and_after(plan, compared, "distances.json"),
-    }
+    figures = _of_test_images(plan, compared, matches, published) if plan.has_test else {}
     if compared[0].rounds or not plan.variants[compared[0].variant].pretrain.checkpoint:
         figures["losses"] = Inputs([f"{results}/losses.csv"])
     if any(run.rounds for run in compared):
@@ -49,7 +42,22 @@ def figure_inputs(plan: Plan, matches: Matches, published: Sequence[str]) -> dic
     associate = plan.variants[first.variant].associate
     if first.rounds and associate.cmfp and associate.method == "dagl":
         figures["cluster_centers"] = Inputs([_of_last_round(plan, first, "cluster_centers.csv")])
-    return figures | _sweeps(plan, matches, published)
+    return figures
+
+
+def _of_test_images(
+    plan: Plan, compared: Sequence[Run], matches: Matches, published: Sequence[str]
+) -> dict[str, Inputs]:
+    """Return figure -> its inputs, for the figures that show test images or scores of them."""
+    return {
+        "cmc": Inputs([f"{plan.results}/cmc.csv"]),
+        "map": Inputs([f"{plan.results}/trials.csv"]),
+        "ranking": _before_and_after(plan, [plan.first], "rankings.json"),
+        "tsne": _before_and_after(plan, [plan.first], "tsne.csv"),
+        "attention": _before_and_after(plan, [plan.first], "attention.json"),
+        "distances": _before_and_after(plan, compared, "distances.json"),
+        **_sweeps(plan, matches, published),
+    }
 
 
 def timed_jobs(plan: Plan, matches: Matches) -> list[str]:

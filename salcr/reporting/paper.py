@@ -16,7 +16,7 @@ from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.files import read_yaml
 
-DATASETS = {"regdb": "RegDB", "sysu": "SYSU-MM01", "llcm": "LLCM"}
+DATASETS = {"regdb": "RegDB", "sysu": "SYSU-MM01", "llcm": "LLCM", "folders": "own pictures"}
 # The settings behind the published figures, by layout.
 _SETTINGS = Path(__file__).with_name("published_settings.yaml")
 _STAGE_TWO = {"rounds", "associate", "train", "fgsal", "gpcr"}

@@ -16,6 +16,7 @@ from salcr.config.stages import STAGES
 from salcr.provenance import COMMIT_DIGITS
 from salcr.reporting import page, tables
 from salcr.reporting.captions import CAPTIONS
+from salcr.reporting.label_statistics import label_statistics
 
 _SCORES = {
     "rank1": "rank-1",
@@ -82,6 +83,7 @@ def render_report(
         facts=_facts(trials, provenance, shapes, unlabeled),
         score_names=list(_SCORES.values()),
         results=_results(summary, checkpoints),
+        labels=label_statistics(trials),
         figures=[
             {"name": name, "caption": caption, "uri": page.data_uri(figures[name], "png")}
             for name, caption in CAPTIONS.items()

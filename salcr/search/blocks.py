@@ -19,12 +19,13 @@ import torch
 
 from salcr import codehash, files
 from salcr.data import workers
+from salcr.data.pictures import list_files
 from salcr.errors import SalcrError
 from salcr.log import escape_name, progress, say
 from salcr.search import index
 from salcr.search.content import report_content
 from salcr.search.embedder import Embedder
-from salcr.search.images import Picture, content_digest, list_files, read_picture
+from salcr.search.images import Picture, content_digest, read_picture
 from salcr.search.known import Embedded, Read, origin_of, read_known
 from salcr.types import Floats
 

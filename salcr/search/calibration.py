@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from salcr import files
-from salcr.config.json_kinds import Calibration
+from salcr.config.index_kinds import Calibration
 from salcr.errors import SalcrError
 from salcr.search import index
 

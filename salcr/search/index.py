@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from salcr import files
 from salcr.config import table_kinds
-from salcr.config.json_kinds import Index
+from salcr.config.index_kinds import Index
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.search import factory

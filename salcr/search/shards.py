@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from salcr import files
-from salcr.config.json_kinds import ShardSettings
+from salcr.config.index_kinds import ShardSettings
 from salcr.errors import SalcrError
 from salcr.search import blocks
 

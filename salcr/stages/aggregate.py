@@ -12,7 +12,7 @@ import pandas as pd
 from salcr import files
 from salcr.config import cli, table_kinds
 from salcr.config.json_kinds import LabelQuality, Metrics
-from salcr.config.runs import Run
+from salcr.config.runs import Run, trial_name
 from salcr.config.schema import Config
 from salcr.errors import SalcrError
 from salcr.log import say
@@ -20,7 +20,9 @@ from salcr.log import say
 _RANKS = (1, 5, 10, 20)
 _SCORES = [*(f"rank{rank}" for rank in _RANKS), "map", "minp"]
 _MAIN_SCORES = {"rank1": "rank-1", "map": "mAP", "minp": "mINP"}
+NOT_EVALUATED = "no test images: nothing was evaluated\n"
 _KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
+_COLUMNS = [*_KEYS[1:], "round", "trial", "draw", *_SCORES, "cmc"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +54,12 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 
 
 def format_summary(summary: pd.DataFrame) -> str:
-    """Return the main scores, in percent with their standard deviations, as a text table."""
+    """Return the main scores, in percent with their standard deviations, as a text table.
+
+    Without test images it is a sentence that says so.
+    """
+    if summary.empty:
+        return NOT_EVALUATED
     table = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
     for name, title in _MAIN_SCORES.items():
         pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
@@ -107,7 +114,7 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
                         {**key, "draw": draw, **_percent(scores)}
                         for draw, scores in enumerate(galleries)
                     ]
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines, columns=_COLUMNS)
 
 
 def _rankings(settings: dict[str, Any]) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:
@@ -148,13 +155,24 @@ def _label_quality(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd
     """Return one line per variant, round, trial and label space; none without stage two."""
     lines: list[dict[str, Any]] = []
     for run in runs:
+        qualities = {trial: _rounds_of_trial(root, run, trial) for trial in trials if run.rounds}
         for round_ in range(1, run.rounds + 1):
-            for trial in trials:
-                path = run.folder(root, trial, round_) / "label_quality.json"
-                quality = files.read_json(path, LabelQuality)
+            for trial, rounds in qualities.items():
                 key = {"variant": run.variant, "round": round_, "trial": trial}
-                lines += [{**key, "space": space, **scores} for space, scores in quality.items()]
+                for space, scores in rounds[round_ - 1].items():
+                    lines.append({**key, "space": space, **scores})
     return pd.DataFrame(lines, columns=None if lines else ["variant", "round", "trial", "space"])
+
+
+def _rounds_of_trial(root: Path, run: Run, trial: int) -> list[dict[str, Any]]:
+    """Return the label quality of each round of a trial: label space -> scores."""
+    path = root / run.variant / trial_name(trial) / "label_quality.json"
+    rounds: list[dict[str, Any]] = files.read_json(path, LabelQuality)["rounds"]
+    if len(rounds) != run.rounds:
+        raise SalcrError(
+            f"{path}: is of {len(rounds)} rounds instead of {run.rounds}; {files.RERUN_HINT}"
+        )
+    return rounds
 
 
 def _losses(root: Path, runs: Iterable[Run], trials: Iterable[int]) -> pd.DataFrame:

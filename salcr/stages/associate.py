@@ -71,9 +71,11 @@ def associate_images(
         raise SalcrError(
             f"{reason}. Further rounds would not help; associate.stop_on_collapse: false goes on"
         )
-    for message in diagnosis.explain(numbers, of_images, settings.clustering):
+    messages = diagnosis.explain(numbers, of_images, settings.clustering)
+    for message in messages:
         warn(message)
-    provenance.note(labels=diagnosis.as_facts(numbers))
+    rounded = {name: round(value, 4) for name, value in numbers.items()}
+    provenance.note("associate", labels=rounded, diagnosis=messages)
     write_labels(path, labels, clusters, trial=trial, data_hash=split.data_hash)
     say(f"{path} written")
     return features, clusters, labels

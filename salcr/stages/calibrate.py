@@ -177,7 +177,7 @@ def _check_pairs(
         raise SalcrError(f"{origin}: no two images are of one person")
     if "across" not in pairs and not is_single:
         warn(
-            "nobody is in both modalities: thresholds are of pairs within a modality only, and "
+            "no person is in both modalities: thresholds are of pairs within a modality only, and "
             "`search` needs --among all to use them"
         )
 

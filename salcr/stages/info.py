@@ -17,7 +17,7 @@ from salcr.config import table_kinds
 from salcr.config.loading import DEFAULT_CONFIG
 from salcr.config.reading import read_configurations
 from salcr.config.schema import Config
-from salcr.datasets.counts import deviations
+from salcr.datasets.counts import PUBLISHED, deviations
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.log import escape_text
@@ -140,8 +140,8 @@ def _found(dataset: dict[str, object], root: Path) -> str:
         records = READERS[layout].read_records(root)
     except SalcrError as error:
         return "not there" if not root.is_dir() else str(error).splitlines()[0]
-    wrong = deviations(layout, records)
-    images = len({record.file for record in records})
+    wrong = deviations(layout, records) if layout in PUBLISHED else []
+    images = len({record.name for record in records})
     return f"{images} images" + (f"; not as published: {'; '.join(wrong)}" if wrong else "")
 
 
@@ -159,6 +159,9 @@ def _results(directory: Path) -> Iterator[str]:
             summary = files.read_table(path, table_kinds.SUMMARY)
         except SalcrError as error:
             yield str(error)
+            continue
+        if summary.empty:
+            yield f"{path.parent}: trained; there are no test images to evaluate with"
             continue
         last = summary[summary["stage"] == summary["stage"].iloc[-1]].iloc[0]
         count = int(last["num_trials"])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from salcr import files
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.images import decode_image, name_fault
-from salcr.datasets.counts import deviations
+from salcr.data.thermal import ThermalRanges
+from salcr.datasets.counts import PUBLISHED, deviations
 from salcr.datasets.protocol import Annotations, check_evaluation
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import UNKNOWN, Record
@@ -37,29 +41,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the arrays, the manifest, the identities and the summary with its hashes."""
     records = READERS[arguments.layout].read_records(arguments.root)
-    for name in {record.file for record in records}:
+    for name in {record.name for record in records}:
         if (fault := name_fault(name)) is not None:
             raise SalcrError(f"{arguments.root}/{escape_name(name)}: {fault}")
     published = _check_counts(arguments, records)
     trials = sorted({record.trial for record in records})
     say(f"{arguments.root}: {len(records)} lines in the splits of trials {trials}")
-    for trial in trials:
-        _check_test_images(arguments, [record for record in records if record.trial == trial])
+    if any(record.split == "test" for record in records):
+        for trial in trials:
+            _check_test_images(arguments, [record for record in records if record.trial == trial])
+    else:
+        say("there are no test images: nothing will be evaluated")
     unlabeled = _count_unlabeled(records)
     if any(unlabeled.values()):
         listed = ", ".join(f"{number} {modality}" for modality, number in unlabeled.items())
         say(f"{listed} training images have no label; label quality is measured on the others")
-    rows = {
-        modality: {
-            name: row
-            for row, name in enumerate(sorted({r.file for r in records if r.modality == modality}))
-        }
+    images = {
+        modality: {r.name: r for r in sorted(records, key=_name) if r.modality == modality}
         for modality in MODALITIES
     }
-    shapes, hashes, checksums = _write_arrays(
-        arguments, rows, (settings.preprocess.height, settings.preprocess.width)
-    )
-    table = _table(records, rows)
+    size = settings.preprocess.height, settings.preprocess.width
+    infrared = (image.file for image in images["infrared"].values())
+    ranges = ThermalRanges(settings.preprocess.thermal_range, arguments.root, infrared)
+    shapes, hashes, checksums = _write_arrays(arguments, images, size, ranges)
+    table = _table(records, images)
     files.write_table(arguments.out / store.MANIFEST, table[store.MANIFEST_COLUMNS])
     files.write_table(arguments.out / store.IDENTITIES, table[store.IDENTITY_COLUMNS])
     for name in (store.MANIFEST, store.IDENTITIES):
@@ -74,11 +79,14 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     if any(unlabeled.values()):
         summary["unlabeled"] = unlabeled
+    summary |= ranges.summary()
     files.write_json(arguments.out / store.SUMMARY, summary)
 
 
 def _check_counts(arguments: argparse.Namespace, records: list[Record]) -> bool:
-    """Return whether the numbers are the published ones; refuse others unless they are allowed."""
+    """Return whether the numbers are published ones; refuse others unless they are allowed."""
+    if arguments.layout not in PUBLISHED:
+        return False
     differences = deviations(arguments.layout, records)
     if not differences:
         return True
@@ -107,49 +115,74 @@ def _check_test_images(arguments: argparse.Namespace, records: list[Record]) -> 
 def _count_unlabeled(records: list[Record]) -> dict[str, int]:
     """Return modality -> number of training images whose person is unknown."""
     return {
-        modality: len({r.file for r in records if (r.modality, r.identity) == (modality, UNKNOWN)})
+        modality: len({r.name for r in records if (r.modality, r.identity) == (modality, UNKNOWN)})
         for modality in MODALITIES
     }
 
 
 def _write_arrays(
-    arguments: argparse.Namespace, rows: dict[str, dict[str, int]], size: tuple[int, int]
+    arguments: argparse.Namespace,
+    images: dict[str, dict[str, Record]],
+    size: tuple[int, int],
+    ranges: ThermalRanges,
 ) -> tuple[dict[str, list[int]], dict[str, str], dict[str, str]]:
     """Write the images of both modalities, or none if one cannot be decoded.
 
     Args:
         arguments: of the stage.
-        rows: modality -> file -> row of its array.
+        images: modality -> name -> image, in the order of the rows.
         size: height and width of the stored images.
+        ranges: of the infrared pictures with 16 bits.
 
     Returns:
         modality -> shape of its array; name of the array's file -> its SHA-256; -> its CRC-32.
     """
     shapes, hashes, checksums = {}, {}, {}
     with ExitStack() as whole:
-        for modality, files_of_rows in rows.items():
+        for modality, named in images.items():
             path = arguments.out / store.ARRAYS[modality]
             temporary = whole.enter_context(files.atomic_path(path))
-            shape = (len(files_of_rows), *size, 3)
-            _fill(temporary, [arguments.root / name for name in files_of_rows], shape)
+            shape = (len(named), *size, 3)
+            decode = partial(_decode, arguments.root, ranges, height=size[0], width=size[1])
+            _fill(temporary, map(decode, named.values()), shape)
             shapes[modality] = list(shape)
             hashes[path.name] = files.sha256(temporary)
             checksums[path.name] = files.crc32(temporary)
-            say(f"{path}: {len(files_of_rows)} {modality} images of {size[0]}x{size[1]}")
+            say(f"{path}: {len(named)} {modality} images of {size[0]}x{size[1]}")
     return shapes, hashes, checksums
 
 
-def _table(records: list[Record], rows: dict[str, dict[str, int]]) -> pd.DataFrame:
+def _table(records: list[Record], images: dict[str, dict[str, Record]]) -> pd.DataFrame:
+    rows = {m: {name: row for row, name in enumerate(named)} for m, named in images.items()}
     table = pd.DataFrame(records, columns=list(Record._fields))
-    table["row"] = [rows[record.modality][record.file] for record in records]
+    table["file"] = [record.name for record in records]
+    table["row"] = [rows[record.modality][record.name] for record in records]
     return table
 
 
-def _fill(path: Path, sources: list[Path], shape: tuple[int, ...]) -> None:
+def _fill(path: Path, images: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> None:
     """Write the images to a uint8 .npy array [N, H, W, 3], with one of them in memory at a time."""
     # Not memory-mapped: on a full disk, a write raises an error, but a mapped page kills the job.
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        for source in progress(sources, title="images", total=len(sources)):
-            file.write(decode_image(source, height=shape[1], width=shape[2]).tobytes())
+        for image in progress(images, title="images", total=shape[0]):
+            file.write(image.tobytes())
+
+
+def _decode(
+    root: Path, ranges: ThermalRanges, image: Record, *, height: int, width: int
+) -> NDArray[np.uint8]:
+    """Return an image, [H, W, 3]; an error names the line that lists its box, if it has one."""
+    range_of = partial(ranges.of, image.file) if image.modality == "infrared" else None
+    box = image.box and image.box[:4]
+    try:
+        return decode_image(
+            root / image.file, height=height, width=width, box=box, range_of=range_of
+        )
+    except SalcrError as error:
+        raise SalcrError(f"{image.box.place}: {error}" if image.box else str(error)) from None
+
+
+def _name(image: Record) -> str:
+    return image.name

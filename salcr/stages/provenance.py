@@ -12,7 +12,7 @@ import pandas as pd
 from salcr import files
 from salcr.config import cli
 from salcr.config.json_kinds import Job
-from salcr.config.runs import Run, trial_name
+from salcr.config.runs import JOBS, Run, trial_name
 from salcr.config.schema import Config
 from salcr.data.store import read_summary
 from salcr.errors import SalcrError
@@ -57,13 +57,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
 def _paths(
     arguments: argparse.Namespace, run: Run, trial: int
 ) -> Iterator[tuple[int | None, Path]]:
-    """Yield round, None before stage one, and file of every job that a trial depends on."""
-    yield None, arguments.data / "jobs" / "preprocess.json"
+    """Yield round and file of every job that a trial depends on; None: of no single round."""
+    yield None, arguments.data / JOBS / "preprocess.json"
     evaluated = set(run.evaluated(arguments.every))
     for round_ in range(run.rounds + 1):
-        stages = ["associate", "label_quality", "train"] if round_ else ["pretrain"]
+        stages = ["associate", "train"] if round_ else ["pretrain"]
         for stage in stages + ["evaluate"] * (round_ in evaluated):
-            yield round_, run.folder(arguments.root, trial, round_) / "jobs" / f"{stage}.json"
+            yield round_, run.folder(arguments.root, trial, round_) / JOBS / f"{stage}.json"
+    if run.rounds:
+        folder = arguments.root / run.variant / trial_name(trial)
+        yield None, folder / JOBS / "label_quality.json"
 
 
 def _read_job(path: Path) -> dict[str, Any]:

@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--summary", type=Path, required=True, help="csv that aggregate wrote")
     parser.add_argument("--provenance", type=Path, required=True, help="csv that provenance wrote")
     parser.add_argument("--trials", type=Path, nargs="+", required=True, help="provenance.json")
-    parser.add_argument("--figures", type=Path, nargs="+", required=True, help="png pictures")
-    parser.add_argument("--tables", type=Path, nargs="+", required=True, help="csv, md beside each")
+    parser.add_argument("--figures", type=Path, nargs="*", required=True, help="png pictures")
+    parser.add_argument("--tables", type=Path, nargs="*", required=True, help="csv, md beside each")
     parser.add_argument(
         "--study",
         type=Path,

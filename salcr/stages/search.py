@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 
 from salcr import files
@@ -96,6 +95,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         rate=arguments.at_fmr,
     )
     device = devices.prepare(arguments.device, arguments.threads, wait=False)
+    import faiss  # here, as in salcr/search/index.py
+
     faiss.omp_set_num_threads(arguments.threads)  # its default is all cores
     embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
     if index.summary["num_channels"] != embedder.network.num_channels:

@@ -19,8 +19,8 @@ from salcr.provenance import note
 
 _SECONDS_BETWEEN_CLAIMS = 1.0
 _SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")  # JOB_ID: Grid Engine
-# name of a device -> its lock file, open until the process ends: closing it releases the lock
-_claims: dict[str, IO[str]] = {}
+# its path -> the lock file of a device, open until the process ends: closing it releases the lock
+_claims: dict[Path, IO[str]] = {}
 
 
 def prepare(device: str, threads: int, *, wait: bool = True) -> torch.device:
@@ -104,13 +104,14 @@ def _claimed_gpu(num_gpus: int, *, wait: bool) -> int:
 def _names_of_gpus(num_gpus: int) -> list[str]:
     """Return a name of each visible GPU for its lock.
 
-    A scheduler may call different cards by the same number in different jobs, and may give one card
-    to several on purpose: its job is part of the name, so only processes of one job share locks.
+    CUDA takes those of CUDA_VISIBLE_DEVICES up to the first that is not there. A scheduler may
+    call different cards by the same number in different jobs, and may give one card to several on
+    purpose: its job is part of the name, so only processes of one job share locks.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = visible.split(",") if visible else [str(index) for index in range(num_gpus)]
     jobs = [f"{key}-{os.environ[key]}-" for key in _SCHEDULERS if os.environ.get(key)]
-    return ["".join([*jobs, name.strip()]).replace(os.sep, "-") for name in names]
+    return ["".join([*jobs, name.strip()]).replace(os.sep, "-") for name in names[:num_gpus]]
 
 
 def claim(names: list[str], locks: Path) -> int | None:
@@ -127,16 +128,17 @@ def claim(names: list[str], locks: Path) -> int | None:
         the index in `names`, or None if all devices are claimed.
     """
     locks.mkdir(mode=0o700, exist_ok=True)
-    for index, name in enumerate(names):
-        if name in _claims:
+    paths = [locks / f"{name}.lock" for name in names]
+    for index, path in enumerate(paths):
+        if path in _claims:
             return index
-    for index, name in enumerate(names):
-        file = (locks / f"{name}.lock").open("w", encoding="utf-8")
+    for index, path in enumerate(paths):
+        file = path.open("w", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
             continue
-        _claims[name] = file
+        _claims[path] = file
         return index
     return None

@@ -11,8 +11,8 @@ from salcr.models.resnet import ARCHITECTURES
 # bfloat16, 85.8 MB in float32, divided by its convolutions' outputs. Most of them are kept twice,
 # before and after batch norm, for the backward pass.
 _BYTES_PER_OUTPUT = {"bfloat16": 4.53, "float32": 8.18}
-# What numerics.checkpoint leaves of it, by layers computed twice.
-_SHARE_KEPT = {0: 1.0, 2: 0.58, 4: 0.33}
+SHARE_KEPT = {0: 1.0, 2: 0.58, 4: 0.33}
+"""Of these bytes, by the number of layers that are computed twice (numerics.checkpoint)."""
 _GRADIENTS_AND_MOMENTS = 3 * 4  # bytes per parameter, beside the network's own
 _COPIES_OF_FEATURES = 3  # as extracted, concatenated, and in the memories of the losses
 _WORKSPACE = 2 * 10**9  # libraries, views of the batch, and what is lost between blocks of memory
@@ -92,7 +92,7 @@ def training_bytes(network: Network, split: Split, num_images: int) -> int:
         backbone=network.backbone,
         width=network.width,
         bfloat16=network.autocast,
-        share=_SHARE_KEPT[network.trunk.num_checkpointed],
+        share=SHARE_KEPT[network.trunk.num_checkpointed],
     )
     return (
         activations

@@ -1,7 +1,8 @@
 """Compare clustering, association, metrics and re-rankings with reference values.
 
 The format of the values is described in golden/README.md. Each check yields comparisons, which the
-caller evaluates.
+caller evaluates. The device computes all that a job computes on it: the searches of neighbors,
+memories, losses and the network. Other steps of clustering and the metrics are computed on the CPU.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from scipy import sparse
 
 from salcr.evaluation import metrics, reranking
 from salcr.pseudo_labels import association, clustering, propagation
+from salcr.pseudo_labels.neighbors import nearest_within
 from salcr.pseudo_labels.sinkhorn import sinkhorn
+from salcr.types import Floats
 from salcr.verification.comparison import Arrays, Comparison
 from salcr.verification.stage_one import stage_one
 from salcr.verification.training import memory, network, stage_two_losses
@@ -24,7 +27,10 @@ from salcr.verification.training import memory, network, stage_two_losses
 
 def jaccard(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare Jaccard distances and the DBSCAN partitions."""
-    stored = clustering.jaccard_distance(data["features"], k1=int(data["k1"]), k2=int(data["k2"]))
+    k1, k2 = int(data["k1"]), int(data["k2"])
+    (features,) = _on(device, data["features"])
+    neighbors = nearest_within(features, k1).indices
+    stored = clustering.jaccard_distance(data["features"], k1=k1, k2=k2, neighbors=neighbors)
     pairs = stored.tocoo()
     distance = np.ones(stored.shape, np.float32)
     distance[pairs.row, pairs.col] = pairs.data
@@ -51,21 +57,26 @@ def transport(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comp
 
 def cmfp(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare propagated features."""
-    mixed = propagation.propagate(data["visible"], data["infrared"], k=int(data["k"]))
+    visible, infrared, k = data["visible"], data["infrared"], int(data["k"])
+    blocks = propagation.nearest_blocks(*_on(device, visible, infrared), k=k)
+    mixed = propagation.propagate(visible, infrared, k=k, blocks=blocks)
     yield Comparison("propagated", np.concatenate(mixed), data["propagated"])
 
 
 def associate(data: Arrays, folder: Path, device: torch.device) -> Iterator[Comparison]:
     """Compare the labels of both modalities in both spaces, with and without CMFP."""
-    for prefix, k in (("cmfp", int(data["k"])), ("plain", None)):
+    both, k = _on(device, data["visible"], data["infrared"]), int(data["k"])
+    blocks = propagation.nearest_blocks(*both, k=k)
+    for prefix, cmfp_k in (("cmfp", k), ("plain", None)):
         labels = association.associate(
             data["visible"],
             data["infrared"],
             data["visible_cluster"],
             data["infrared_cluster"],
-            cmfp_k=k,
+            cmfp_k=cmfp_k,
             strength=float(data["reg_lambda"]),
             relabel_own_modality=True,
+            blocks=blocks,
         )
         for role, values in labels._asdict().items():
             yield Comparison(f"{prefix}_{role}", values, data[f"{prefix}_{role}"], 0)
@@ -143,6 +154,11 @@ CHECKS: dict[str, Callable[[Arrays, Path, torch.device], Iterator[Comparison]]] 
     "network": network,
 }
 """Name of a file in the golden folder -> its check."""
+
+
+def _on(device: torch.device, *features: Floats) -> list[torch.Tensor]:
+    """Return copies of feature arrays on a device."""
+    return [torch.tensor(rows, dtype=torch.float32, device=device) for rows in features]
 
 
 def _partition(labels: NDArray[np.int64]) -> NDArray[np.int64]:

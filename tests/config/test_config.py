@@ -48,7 +48,7 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"dataset": {"trials": [1, 1]}}, ["trials must be distinct"]),
         ({"dataset": {"layout": "sysu"}}, ["layout sysu has one split: set trials: [1]"]),
         ({"dataset": {"synthetic": True}}, ["trial 10 is not one of the 2 of synthesize.num_tr"]),
-        ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'regdb', 'sysu' or 'llcm'"]),
+        ({"dataset": {"layout": "market"}}, ["`dataset.layout`", "'sysu', 'llcm' or 'folders'"]),
         ({"preprocess": {"height": 32, "width": 16}}, ["fgsal.parts", "preprocess.height"]),
         ({"preprocess": {"height": 32}}, ["3 stripes do not fit the 2 rows", "preprocess.height"]),
         (

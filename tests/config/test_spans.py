@@ -12,7 +12,7 @@ from salcr import files
 from salcr.config.loading import DEFAULT_CONFIG, merge
 from salcr.config.plan import Plan
 from salcr.config.runs import Span, span_file
-from salcr.config.spans import divide, span_logs, span_rules
+from salcr.config.spans import divide, rounds_of_spans, span_logs, span_rules
 from salcr.config.stages import STAGES
 from salcr.files import read_yaml
 from tests.support.tiny import TINY_CONFIG
@@ -152,3 +152,18 @@ def test_the_log_of_a_checkpoint_is_that_of_its_span() -> None:
         for variant in ("salcr", "dagl")
         for round_ in (1, 2, 3)
     }
+
+
+def test_rounds_that_no_run_computes_alone() -> None:
+    """A round is a span's alone where no variant and trial computes it by a job of its own."""
+    plan = make_plan(
+        rounds=7, evaluate_every=2, compute={"rounds_per_job": 3}, variants={"short": {"rounds": 2}}
+    )
+    rules = span_rules(plan, code)
+    assert rounds_of_spans(plan, rules, evaluated=False) == {1, 2, 3, 4, 5, 6}  # 7 is alone
+    assert rounds_of_spans(plan, rules, evaluated=True) == {2, 4, 6}  # 0 and 7 are alone
+    # A span that goes beyond the rounds of its own run says nothing about other runs.
+    beyond = [rule._replace(span=Span(1, 7)) for rule in rules if rule.variants == ["short"]]
+    assert rounds_of_spans(plan, beyond, evaluated=False) == set()
+    without_a_trial = [rule._replace(trials=rule.trials[1:]) for rule in rules]
+    assert rounds_of_spans(plan, without_a_trial, evaluated=False) == set()

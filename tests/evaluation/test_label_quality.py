@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from salcr.evaluation.label_quality import label_quality
+from salcr.evaluation.label_quality import label_quality, stability
 from tests.support.helpers import close
 
 
@@ -93,3 +93,13 @@ def test_outliers_alone_score_zero():
     quality = label_quality(outliers, outliers, np.arange(4), np.arange(4))
     assert quality.pop("outliers") == 1
     assert len(quality) == 7 and set(quality.values()) == {0.0}
+
+
+def test_stability_is_the_agreement_of_two_rounds():
+    """It is 1 for renamed clusters, near 0 for random ones, and leaves out what has no label."""
+    rng = np.random.default_rng(0)
+    before = np.repeat(np.arange(20), 10)
+    after = np.where(np.arange(200) % 7 == 0, -1, 19 - before)
+    assert stability(before, after) == 1
+    assert abs(stability(before, rng.permutation(before))) < 0.05
+    assert stability(before, np.full(200, -1)) == 0

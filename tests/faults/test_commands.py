@@ -113,7 +113,7 @@ def other_contents(results: Path, path: Path) -> dict[str, bytes]:
     files.write_json(results / "signed.json", {})
     contents = {"text": b"hello\n", "empty": b"", "list": b"[]", "csv": b"a,b\n1,2\n", "{}": b"{}"}
     for name in (
-        Path("signed.json"), commands.LAST / "label_quality.json", commands.LAST / "losses.csv",
+        Path("signed.json"), commands.TRIAL / "label_quality.json", commands.LAST / "losses.csv",
         Path("study.csv"), commands.LAST / "optimizer.pt", commands.QUERY,
     ):  # fmt: skip
         if name.name != path.name:

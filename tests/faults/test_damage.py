@@ -24,7 +24,7 @@ READERS = {
     LAST / "checkpoint.pt": ["evaluate", "analyze"],
     LAST / "labels.csv": ["label_quality", "train", "cluster_centers"],
     LAST / "metrics.json": ["aggregate"],
-    LAST / "label_quality.json": ["aggregate"],
+    faults.OUT / "label_quality.json": ["aggregate"],
     LAST / "rankings.json": ["plot"],
 }
 PAIRS = [(path, stage) for path, stages in READERS.items() for stage in stages]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,6 +30,12 @@ def forget(directory: Path, words: list[str], *, every: int) -> None:
 def run_copy(complete_run: Path, tmp_path: Path) -> Path:
     """Return a copy of a run, whose networks do not depend on labels, that a test may change."""
     return faults.copy_run(complete_run, tmp_path / "copy")
+
+
+def read_quality(directory: Path) -> dict[str, Any]:
+    """Return the scores of the only round: label space -> scores."""
+    (quality,) = files.read_json(directory / faults.OUT / "label_quality.json")["rounds"]
+    return dict(quality)
 
 
 def measure(directory: Path) -> None:
@@ -66,10 +73,10 @@ def test_without_any_label_nothing_is_compared(
     run_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Numbers of clusters and outliers remain, log, table and figures say why; no score is left."""
-    before = files.read_json(run_copy / faults.OUT / "round01/label_quality.json")
+    before = read_quality(run_copy)
     forget(run_copy, ["visible", "thermal"], every=1)
     measure(run_copy)
-    after = files.read_json(run_copy / faults.OUT / "round01/label_quality.json")
+    after = read_quality(run_copy)
     for space, scores in after.items():
         kept = {name: before[space][name] for name in ("num_clusters", "outliers")}
         assert scores == {**kept, "known": 0}

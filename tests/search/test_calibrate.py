@@ -230,7 +230,7 @@ def test_people_in_one_modality_calibrate_pairs_within_it(
     table = pd.read_csv(folder / "people.csv")
     is_infrared = pd.read_csv(folder / "index/files.csv")["modality"] == "infrared"
     assert with_people(folder, identity=table["identity"] + 100 * is_infrared) == 0
-    assert "nobody is in both modalities" in capsys.readouterr().err
+    assert "no person is in both modalities" in capsys.readouterr().err
     assert search(folder, stored, "--at-fmr", "1e-2") == 1
     assert "too few pairs across modalities" in the_error(capsys.readouterr().err)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import adjusted_rand_score
 
 from salcr import files
 from salcr.evaluation.metrics import retrieval_metrics
@@ -30,8 +31,8 @@ def results(data: Path, stage_one: Path, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(stage_one / "round00", out / "round00")
     for round_ in (1, 2):
         assert tiny.associate(data, out, round_) == 0
-        assert tiny.label_quality(data, out, round_) == 0
         assert tiny.train(data, out, round_) == 0
+    assert tiny.label_quality(data, out, 2) == 0
     for round_ in (0, 1, 2):
         assert tiny.evaluate(data, out, round_) == 0
     return out
@@ -134,6 +135,40 @@ def test_rankings_name_the_nearest_and_mark_them_rightly(data: Path, results: Pa
         assert marks == ranking["right"]
 
 
+def test_label_quality_is_of_each_round_in_order(data: Path, results: Path) -> None:
+    """Scores of both label spaces of each round equal scikit-learn's on its label file."""
+    people = pd.read_csv(data / "identities.csv").query("trial == 1 and split == 'train'")
+    order = {modality: side["identity"].tolist() for modality, side in people.groupby("modality")}
+    identity = np.array(order["visible"] + order["infrared"])
+    rounds = json.loads((results / "label_quality.json").read_text())["rounds"]
+    aris = []
+    for round_, quality in enumerate(rounds, start=1):
+        table = pd.read_csv(results / f"round{round_:02d}/labels.csv")  # visible images first
+        for space in ("visible", "infrared"):
+            labels = table[f"{space}_space"].to_numpy()
+            kept = labels >= 0
+            ari = adjusted_rand_score(identity[kept], labels[kept])
+            assert quality[space]["ari"] == pytest.approx(ari, rel=1e-9)
+            assert quality[space]["outliers"] == pytest.approx(1 - kept.mean(), rel=1e-9)
+            aris.append(ari)
+    assert len(rounds) == 2 and aris[:2] != aris[2:]
+
+
+def test_label_quality_of_other_rounds_is_refused(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of two rounds does not pass for one of three: `aggregate` names it and the numbers."""
+    root = tmp_path / "tiny"
+    shutil.copytree(results.parents[1], root)
+    trial = root / "salcr/trial01"
+    shutil.copytree(trial / "round02", trial / "round03")
+    words = ["--dataset", "tiny", "--root", root, "--trials", 1, "--every", 2]
+    metrics = files.read_json(trial / "round03/metrics.json")
+    files.write_json(trial / "round03/metrics.json", {**metrics, "round": 3})
+    assert tiny.run("aggregate", *words, "--runs", "salcr:salcr:3") == 1
+    assert "label_quality.json: is of 2 rounds instead of 3; delete" in capsys.readouterr().err
+
+
 def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Path) -> None:
     """With all identities shuffled, labels and checkpoint are identical; their quality is not."""
     other = tmp_path / "data"
@@ -144,10 +179,11 @@ def test_training_cannot_see_identities(data: Path, results: Path, tmp_path: Pat
     tiny.accept_identities(other)
     assert tiny.pretrain(other, tmp_path) == 0
     assert tiny.associate(other, tmp_path, 1) == 0
-    assert tiny.label_quality(other, tmp_path, 1) == 0
     assert tiny.train(other, tmp_path, 1) == 0
+    shutil.copytree(results / "round02", tmp_path / "round02")
+    assert tiny.label_quality(other, tmp_path, 2) == 0
     names = ("round00/checkpoint.pt", "round01/labels.csv", "round01/checkpoint.pt")
-    for name, same in (*((name, True) for name in names), ("round01/label_quality.json", False)):
+    for name, same in (*((name, True) for name in names), ("label_quality.json", False)):
         pair = [(folder / name).read_bytes() for folder in (tmp_path, results)]
         assert (pair[0] == pair[1]) is same, name
 

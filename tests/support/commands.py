@@ -66,6 +66,10 @@ _PLOT: dict[str, object] = {
 }  # fmt: skip
 _JOBS = [LAST / "jobs" / f"{stage}.json" for stage in ("associate", "train", "evaluate")]
 _TRAIN = _pairs(tiny.TRAIN)
+_CLUSTERING = _pairs([
+    "--clustering-k1", "3", "--clustering-k2", "2",
+    "--clustering-eps", "0.7", "--clustering-min-samples", "2",
+])  # fmt: skip
 _ORIGINS = {"salcr": ["aa", "11+22"], "dagl": ["bb", "11+22"]}
 _MATCHES = {"3": {"SALCR": ["salcr", "salcr"]}, "6": {"none": ["salcr", "salcr"]}}
 
@@ -156,7 +160,7 @@ COMMANDS: dict[str, Command] = {
     "aggregate": Command(
         _RUNS,
         (
-            FIRST / "metrics.json", LAST / "metrics.json", LAST / "label_quality.json",
+            FIRST / "metrics.json", LAST / "metrics.json", TRIAL / "label_quality.json",
             FIRST / "losses.csv", LAST / "losses.csv",
         ),
     ),
@@ -217,7 +221,7 @@ COMMANDS: dict[str, Command] = {
         {**_RUNS, "--data": Read(DATA)},
         (
             DATA / "preprocess.json", DATA / "jobs/preprocess.json", FIRST / "jobs/pretrain.json",
-            LAST / "jobs/label_quality.json", *_JOBS,
+            TRIAL / "jobs/label_quality.json", *_JOBS,
         ),
     ),
     "tables": Command(
@@ -255,6 +259,7 @@ COMMANDS: dict[str, Command] = {
         {"--index": Read(INDEX), "--identities": Read("people.csv")},
         (INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv", Path("people.csv")),
     ),
+    "calibrate clusters": Command({"--index": Read(INDEX), **_CLUSTERING}),
     "search": Command(
         {
             "--index": Read(INDEX), **_NETWORK, "--query": Read(QUERY), "--top": 3,

@@ -26,7 +26,7 @@ WRITES: dict[str, list[Path]] = {
     ],
     "pretrain": [OUT / "round00/checkpoint.pt", OUT / "round00/losses.csv"],
     "associate": [OUT / "round01/labels.csv"],
-    "label_quality": [OUT / "round01/label_quality.json"],
+    "label_quality": [OUT / "label_quality.json"],
     "train": [OUT / "round01" / name for name in ("checkpoint.pt", "optimizer.pt", "losses.csv")],
     "evaluate": [OUT / "round01/metrics.json", OUT / "round01/rankings.json"],
     "aggregate": [TABLES / f"{name}.csv" for name in ("summary", "trials", "cmc", "losses")],

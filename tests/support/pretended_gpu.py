@@ -254,7 +254,6 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
         "set_device": lambda _: None,
         "get_device_name": lambda *_: "Pretended GPU",
         "mem_get_info": lambda *_: (80 * _GIGABYTE, 80 * _GIGABYTE),
-        "is_bf16_supported": lambda *_, **__: True,
         "get_device_capability": lambda *_: (9, 0),
     }
     with ExitStack() as stack:

@@ -29,7 +29,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "setp
 GPUS = ("/dev/null", "/dev/zero")  # every machine has these devices
 
 # The node claims more cores and memory than exist, so that only GPUs limit what runs at once.
-# The partitions are those named in profiles/slurm.
+# The partitions are those named in profiles/slurm and, with an hour, in docs/cluster.md; SLURM
+# refuses what asks for more.
 SLURM_CONF = """
 ClusterName=salcr
 SlurmctldHost={host}(127.0.0.1)
@@ -59,6 +60,8 @@ GresTypes=gpu
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=256000 Gres=gpu:pretended:{gpus}
 PartitionName=cpu Nodes={host}
 PartitionName=gpu Nodes={host}
+PartitionName=gpu-hour Nodes={host} MaxTime=60
+EnforcePartLimits=ALL
 """
 
 # Runs as each job's prolog and epilog: what SLURM assigned to which job, and until when.

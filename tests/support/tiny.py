@@ -77,17 +77,17 @@ def associate_words(data: Path, out: Path, round_: int) -> list[object]:
     return [*words, *ASSOCIATE]
 
 
-def label_quality(data: Path, out: Path, round_: int) -> int:
-    """Measure the labels of a round."""
-    return run(*label_quality_words(data, out, round_))
+def label_quality(data: Path, out: Path, rounds: int) -> int:
+    """Measure the labels of the first rounds."""
+    return run(*label_quality_words(data, out, rounds))
 
 
-def label_quality_words(data: Path, out: Path, round_: int) -> list[object]:
-    """Return the command line that measures the labels of a round."""
-    here = folder(out, round_)
+def label_quality_words(data: Path, out: Path, rounds: int) -> list[object]:
+    """Return the command line that measures the labels of the first rounds."""
     words: list[object] = ["label-quality", "--data", data, "--trial", 1]
-    words += ["--identities", data / "identities.csv", "--labels", here / "labels.csv"]
-    return [*words, "--label-quality", here / "label_quality.json"]
+    words += ["--identities", data / "identities.csv", "--labels"]
+    words += [folder(out, round_) / "labels.csv" for round_ in range(1, rounds + 1)]
+    return [*words, "--label-quality", out / "label_quality.json"]
 
 
 def train(data: Path, out: Path, round_: int, *extra: object) -> int:

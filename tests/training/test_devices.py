@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
@@ -87,6 +87,68 @@ def test_a_search_shares_the_only_gpu(unclaimed: Path, capsys: pytest.CaptureFix
 def test_a_process_keeps_its_gpu(unclaimed: Path) -> None:
     """Asked twice, a process gets the same card and does not wait for itself."""
     assert [devices._claimed_gpu(1, wait=True) for _ in range(2)] == [0, 0]
+
+
+def test_only_the_gpus_that_torch_sees_are_claimed(
+    unclaimed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of CUDA_VISIBLE_DEVICES=2,9 on four cards, CUDA takes the first, so only it is claimed."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,9")
+    with job(unclaimed, devices._names_of_gpus(1)) as (_, index):
+        assert index == 0
+        assert devices.claim(devices._names_of_gpus(1), unclaimed) is None
+
+
+def compute_until_killed(num_gpus: int, answer: Connection) -> None:
+    """Prepare like a job of the workflow on a machine with so many GPUs; report the device."""
+    pretended = {
+        "is_available": num_gpus > 0,
+        "init": None,
+        "device_count": num_gpus,
+        "set_device": None,
+        "get_device_name": "pretended",
+    }
+    for name, value in pretended.items():
+        setattr(torch.cuda, name, lambda *_, value=value: value)
+    answer.send(str(devices.prepare("auto", 1)))
+    signal.pause()
+
+
+@pytest.mark.parametrize("num_jobs", [2, 3])
+@pytest.mark.parametrize("num_gpus", [0, 1, 2, 8])
+def test_jobs_that_start_together(
+    unclaimed: Path, monkeypatch: pytest.MonkeyPatch, num_gpus: int, num_jobs: int
+) -> None:
+    """Two jobs never share a card: one without waits until another ends, so all are computed.
+
+    Without a GPU, all compute on the CPU at once. So `--resources gpu=2` is right on each machine.
+    """
+    monkeypatch.setattr(devices, "_SECONDS_BETWEEN_CLAIMS", 0.05)
+    context = multiprocessing.get_context("fork")
+    waiting: dict[Connection, ForkProcess] = {}
+    computing: list[tuple[ForkProcess, str]] = []
+    with ExitStack() as stack:
+        for _ in range(num_jobs):
+            ours, theirs = multiprocessing.Pipe()
+            process = context.Process(target=compute_until_killed, args=(num_gpus, theirs))
+            process.start()
+            stack.callback(process.kill)
+            waiting[ours] = process
+        while waiting or computing:
+            while waiting and len(computing) < (num_gpus or num_jobs):
+                ready = wait(list(waiting), 60)
+                assert ready, "a card is free, but no job takes it"
+                computing += [(waiting.pop(each), each.recv()) for each in ready]
+            names = [name for _, name in computing]
+            if num_gpus:
+                assert {*names} <= {f"cuda:{index}" for index in range(num_gpus)}
+                assert len({*names}) == len(names)
+            else:
+                assert {*names} == {"cpu"} and not waiting
+            assert not wait(list(waiting), 0.3)
+            process, _ = computing.pop(0)
+            process.kill()
+            process.join()
 
 
 def test_gpus_of_a_scheduler_are_distinguished_by_its_job(

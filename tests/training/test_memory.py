@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.memory import step_bytes as counted
 from salcr.config.loading import DEFAULT_CONFIG, validate
 from salcr.config.schema import Config
 from salcr.data import store
 from salcr.data.store import Images, Split
 from salcr.files import read_yaml
 from salcr.models.network import Network
-from salcr.models.resnet import ARCHITECTURES, Stem, Trunk
+from salcr.models.resnet import ARCHITECTURES, CHECKPOINTED, Stem, Trunk
 from salcr.training import memory
 
 RESNET50 = {"backbone": "resnet50", "width": 64}
@@ -47,6 +48,20 @@ def test_steps_take_what_was_measured(bfloat16: bool, megabytes: float) -> None:
     assert 4 * quarter == pytest.approx(one, rel=1e-6)
     kept = memory.step_bytes(1, SIZE, bfloat16=bfloat16, share=0.3, **RESNET50)
     assert kept == pytest.approx(0.3 * one, rel=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_the_estimate_is_what_a_step_of_the_papers_network_takes(bfloat16: bool) -> None:
+    """For each numerics.checkpoint: at least the counted bytes an image, and at most 15 % more."""
+    network = Network(**RESNET50, num_parts=3).train()
+    network.autocast, network.memory_format = bfloat16, torch.channels_last
+    network.to(memory_format=torch.channels_last)
+    for checkpoint, layers in CHECKPOINTED.items():
+        few, more = (counted(network, torch.rand(n, 3, *SIZE), checkpoint) for n in (3, 6))
+        share = memory.SHARE_KEPT[layers]
+        one = memory.step_bytes(1, SIZE, bfloat16=bfloat16, share=share, **RESNET50)
+        assert 0.99 * (more - few) / 3 <= one <= 1.15 * (more - few) / 3, checkpoint
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,16 @@ def golden(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOLDEN, tmp_path / "golden"))
 
 
-def verify(golden: Path) -> int:
+def verify(golden: Path, device: str = "cpu") -> int:
     """Run the command."""
-    return tiny.run("verify", "--golden", golden, "--device", "cpu")
+    return tiny.run("verify", "--golden", golden, "--device", device)
 
 
-def test_every_module_agrees(golden: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_module_agrees(
+    golden: Path, capsys: pytest.CaptureFixture[str], device: torch.device
+) -> None:
     """All eleven modules pass on the project's values, wherever the folder is: exit status 0."""
-    assert verify(golden) == 0
+    assert verify(golden, device.type) == 0
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(CHECKS)
     assert all(line.endswith("  yes") for line in lines) and len(lines) == 11

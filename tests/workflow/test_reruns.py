@@ -49,6 +49,7 @@ CODE = {
     "stages/plot.py": {"plot": 9},
     "datasets/regdb.py": {"preprocess": 1, **PRETRAIN},
     "datasets/llcm.py": {},
+    "datasets/folders.py": {},
     "__main__.py": {},
 }
 RESULTS = {
@@ -56,7 +57,7 @@ RESULTS = {
     "salcr/trial01/round00/checkpoint.pt": "pretrain",
     "salcr/trial01/round01/labels.csv": "associate",
     "salcr/trial01/round01/checkpoint.pt": "train",
-    "salcr/trial01/round01/label_quality.json": "label_quality",
+    "salcr/trial01/label_quality.json": "label_quality",
     "dagl/trial02/round01/metrics.json": "evaluate",
     "dagl/trial01/round01/distances.json": "analyze",
     "salcr/trial01/round01/cluster_centers.csv": "cluster_centers",

@@ -1,10 +1,26 @@
 # What the rules share: the checked plan, names of files, and functions for inputs and params.
 import functools
+import gc
 import json
 import os
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+from snakemake.persistence.file import FilePersistence
+
+# What a plan allocates lives as long as the plan, millions of objects. To look for cycles among
+# them after every 700 took a fifth of the time; memory does not grow with fewer looks.
+gc.set_threshold(50_000)
+
+# Snakemake remembers 128 of its records, and reads those of a job's outputs six times over if these
+# are more: a span of forty rounds has 240. This is not its interface; without it, only slower.
+read_record = vars(FilePersistence).get("_read_record_cached")
+if hasattr(read_record, "__wrapped__"):
+    FilePersistence._read_record_cached = functools.lru_cache(1024)(
+        read_record.__wrapped__
+    )
 
 
 def stop(error):
@@ -30,7 +46,7 @@ from salcr.config.loading import stage_flags
 from salcr.config.plan import Plan
 from salcr.config.reading import read_configurations
 from salcr.config.runs import round_name
-from salcr.config.spans import span_logs, span_rules
+from salcr.config.spans import rounds_of_spans, span_logs, span_rules
 from salcr.config.synthetic import SYNTHETIC_WEIGHTS
 from salcr.datasets.readers import READERS
 from salcr.dvc import check_pulled, raw_files
@@ -40,6 +56,13 @@ from salcr.reporting import inputs, paper, starts
 from salcr.reporting.closing import closing_lines
 
 escape_what_cannot_be_printed()
+
+
+def logs_of_checkpoints():
+    """Return checkpoint -> log of the job that writes it, over variants, trials and rounds."""
+    return {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
+
+
 try:
     # Read again, since Snakemake drops equal keys and takes `{k: 5}` of `--config` for text.
     PLAN = Plan.from_values(
@@ -55,6 +78,7 @@ try:
     PLAN.check_named_files()
     ROOT = CONFIG.dataset.root
     READER = READERS[CONFIG.dataset.layout]
+    PLAN = replace(PLAN, has_test=READER.has_test(Path(ROOT)))
     # What preprocess waits for: the marker of synthetic images, or the files that list given ones.
     if CONFIG.dataset.synthetic:
         SOURCE = [str(Path(ROOT, "synthesize.json"))]
@@ -64,8 +88,7 @@ try:
     SPAN_RULES = span_rules(PLAN, functools.cache(codehash.stage_hash))
     # Not in the process of a job: while others run, files are missing.
     if workflow.is_main_process:
-        logs = {**PLAN.training_logs(), **span_logs(PLAN, SPAN_RULES)}
-        check_pulled(PLAN.results, logs)
+        check_pulled(PLAN.results, logs_of_checkpoints)
 except SalcrError as error:
     stop(error)
 except OSError as error:  # such as a folder that may not be read
@@ -85,7 +108,8 @@ workflow.resource_settings.overwrite_resources = {
 
 RESULTS = str(PLAN.results)
 DATA = f"{RESULTS}/preprocess"
-ROUND = f"{RESULTS}/{{variant}}/trial{{trial}}/round{{round}}"
+TRIAL = f"{RESULTS}/{{variant}}/trial{{trial}}"
+ROUND = f"{TRIAL}/round{{round}}"
 OPTIMIZER_STATE = f"{ROUND}/optimizer.pt"
 if not CONFIG.compute.keep_optimizer_states:
     OPTIMIZER_STATE = temp(OPTIMIZER_STATE)
@@ -93,17 +117,27 @@ LOG = f"{RESULTS}/logs"
 TIME = f"{RESULTS}/benchmarks"
 CURVES = f"{RESULTS}/curves/{{variant}}-trial{{trial}}"
 
-AFTER_STAGE_ONE = r"(?!00\b)\d\d+"  # round 0 is stage one's
+
+def other_rounds(*rounds):
+    """Return an expression that matches the numbers of all rounds but some."""
+    numbers = "|".join(f"{round_:02d}" for round_ in sorted(rounds))
+    return rf"(?!(?:{numbers})\b)\d\d+" if rounds else r"\d\d+"
+
+
+# Round 0 is stage one's, and what spans compute needs no jobs of its own.
+AFTER_STAGE_ONE = other_rounds(0)
+TRAINED_ALONE = other_rounds(0, *rounds_of_spans(PLAN, SPAN_RULES, evaluated=False))
+EVALUATED_ALONE = other_rounds(*rounds_of_spans(PLAN, SPAN_RULES, evaluated=True))
 TABLES = ["trials", "cmc", "label_quality", "losses"]  # beside the summary
 
 # Relative to the folder where the workflow runs: in another clone the path is the same.
 PUBLISHED = os.path.relpath(f"{workflow.basedir}/workflow/resources/published.csv")
 
 # The paper's tables: source -> row -> the variant that computes it, and the stage of its results.
-PAPER = paper.matches(CONFIG, PLAN.variants)
+PAPER = paper.matches(CONFIG, PLAN.variants) if PLAN.has_test else {}
 DEPARTURES = paper.departures(CONFIG)
 PAPER_FORMS = ["csv", "md", "tex"]
-PAPER_TABLES = [table.name for table in paper.TABLES]
+PAPER_TABLES = [table.name for table in paper.TABLES] if PLAN.has_test else []
 
 COMPARABLE = not (CONFIG.dataset.synthetic or DEPARTURES)
 FIGURES = {
@@ -137,9 +171,12 @@ def gpu_job(mem_mb, runtime):
 def flags(stage):
     """Return a params function: the stage's flags for the wildcards' variant."""
 
-    def of_variant(wildcards):
-        name = wildcards.get("variant")
+    @functools.cache
+    def of_name(name):
         return stage_flags(PLAN.variants[name] if name else CONFIG, stage)
+
+    def of_variant(wildcards):
+        return of_name(wildcards.get("variant"))
 
     return of_variant
 
@@ -169,6 +206,23 @@ def option(flag, name):
 def folder_of_images(wildcards):
     """Return where the data set is."""
     return ROOT
+
+
+def listing(wildcards):
+    """Return a digest of the images, where no file lists them: a param, so that more are read."""
+    try:
+        return READER.listing(Path(ROOT))
+    except SalcrError as error:
+        stop(error)
+
+
+def scores_of_trials(wildcards):
+    """Return the table of scores, which there is where there are test images."""
+    try:
+        PLAN.check_test("tables")
+    except SalcrError as error:
+        stop(error)
+    return f"{RESULTS}/trials.csv"
 
 
 def initial_weights(wildcards):
@@ -204,11 +258,15 @@ def previous_optimizer_state(wildcards):
     return previous("optimizer.pt")(wildcards)
 
 
+def labels_of_trial(wildcards):
+    """Return the label files of all rounds."""
+    return PLAN.labels(wildcards.variant, int(wildcards.trial))
+
+
 def of_rounds(rounds, *names):
     """Return files of some rounds, for output."""
-    folder = f"{RESULTS}/{{variant}}/trial{{trial}}"
     return [
-        f"{folder}/{round_name(round_)}/{name}" for round_ in rounds for name in names
+        f"{TRIAL}/{round_name(round_)}/{name}" for round_ in rounds for name in names
     ]
 
 
@@ -237,6 +295,17 @@ def last_metrics(wildcards):
     return PLAN.last(run, int(wildcards.trial), "metrics.json")
 
 
+def jobs_of_all(wildcards):
+    """Return what is known about all jobs; a function, as only `provenance` reads so many files."""
+    return [
+        *PLAN.stage_one("jobs/pretrain.json"),
+        *PLAN.stage_two("jobs/associate.json"),
+        *PLAN.stage_two("jobs/train.json"),
+        *PLAN.stage_two_trials("jobs/label_quality.json"),
+        *PLAN.evaluated("jobs/evaluate.json"),
+    ]
+
+
 def jobs_of_start(wildcards):
     """Return what is known about the jobs of training and of the last evaluation."""
     run, trial = PLAN.runs[wildcards.variant], int(wildcards.trial)
@@ -253,6 +322,7 @@ def planned_study():
     """
     settings = [setting.name for setting in READERS[CONFIG.dataset.layout].settings]
     try:
+        PLAN.check_test("study")
         rows = starts.read_rows(PLAN.study_rows)
         needed = starts.needed_starts(PLAN, rows, ORIGINS, settings)
         return list(needed), starts.rows_to_show(rows, needed, ORIGINS)

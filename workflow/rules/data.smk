@@ -76,12 +76,12 @@ rule preprocess:
         mem_mb=4000,
         runtime=60,
     params:
+        **({"listing": listing} if CONFIG.dataset.layout == "folders" else {}),
         flags=flags("preprocess"),
         code=code("preprocess"),
         root=folder_of_images,
         layout=CONFIG.dataset.layout,
-        # Synthetic images have no published numbers to be compared with.
-        subset=(
+        subset=(  # synthetic images have no published numbers to be compared with
             "--allow-subset"
             if CONFIG.dataset.allow_subset or CONFIG.dataset.synthetic
             else ""

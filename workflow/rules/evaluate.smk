@@ -1,18 +1,16 @@
 # The quality of labels and of retrieval; then all of it as tables.
 rule label_quality:
     input:
-        labels=f"{ROUND}/labels.csv",
+        labels=labels_of_trial,
         identities=f"{DATA}/identities.csv",
         summary=f"{DATA}/preprocess.json",
     output:
-        label_quality=f"{ROUND}/label_quality.json",
-        job=f"{ROUND}/jobs/label_quality.json",
+        label_quality=f"{TRIAL}/label_quality.json",
+        job=f"{TRIAL}/jobs/label_quality.json",
     log:
-        f"{LOG}/label_quality/{{variant}}-trial{{trial}}-round{{round}}.log",
+        f"{LOG}/label_quality/{{variant}}-trial{{trial}}.log",
     benchmark:
-        f"{TIME}/label_quality/{{variant}}-trial{{trial}}-round{{round}}.tsv"
-    wildcard_constraints:
-        round=AFTER_STAGE_ONE,
+        f"{TIME}/label_quality/{{variant}}-trial{{trial}}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -23,7 +21,7 @@ rule label_quality:
         code=code("label_quality"),
         data=subpath(input.summary, parent=True),
     message:
-        "label_quality: {wildcards.variant}, trial {wildcards.trial}, round {wildcards.round}"
+        "label_quality: {wildcards.variant}, trial {wildcards.trial}"
     shell:
         "python -m salcr label-quality"
         " --data {params.data:q}"
@@ -48,6 +46,8 @@ rule evaluate:
         f"{LOG}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.log",
     benchmark:
         f"{TIME}/evaluate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
+    wildcard_constraints:
+        round=EVALUATED_ALONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
@@ -122,7 +122,7 @@ if CONFIG.transfer.checkpoint:
 rule aggregate:
     input:
         metrics=PLAN.evaluated("metrics.json"),
-        label_quality=PLAN.stage_two("label_quality.json"),
+        label_quality=PLAN.stage_two_trials("label_quality.json"),
         losses=PLAN.every_round("losses.csv"),
     output:
         summary=f"{RESULTS}/summary.csv",
@@ -145,7 +145,7 @@ rule aggregate:
         root=subpath(output.summary, parent=True),
         runs=[str(run) for run in PLAN.runs.values()],
         trials=CONFIG.dataset.trials,
-        every=CONFIG.evaluate_every,
+        every=PLAN.evaluate_every,
     message:
         "aggregate: tables of all trials and rounds"
     shell:

@@ -26,7 +26,7 @@ rule complexity:
 
 rule tables:
     input:
-        trials=f"{RESULTS}/trials.csv",
+        trials=scores_of_trials,
         summary=f"{DATA}/preprocess.json",
         complexity=f"{RESULTS}/complexity.json",
         jobs=inputs.timed_jobs(PLAN, PAPER),
@@ -87,12 +87,7 @@ rule provenance:
     input:
         summary=f"{DATA}/preprocess.json",
         preprocess=f"{DATA}/jobs/preprocess.json",
-        pretrain=PLAN.stage_one("jobs/pretrain.json"),
-        rounds=[
-            PLAN.stage_two(f"jobs/{stage}.json")
-            for stage in ("associate", "label_quality", "train")
-        ],
-        evaluate=PLAN.evaluated("jobs/evaluate.json"),
+        jobs=jobs_of_all,
     output:
         table=f"{RESULTS}/provenance.csv",
         trials=PROVENANCE,
@@ -113,7 +108,7 @@ rule provenance:
         data=subpath(input.summary, parent=True),
         runs=[str(run) for run in PLAN.runs.values()],
         trials=CONFIG.dataset.trials,
-        every=CONFIG.evaluate_every,
+        every=PLAN.evaluate_every,
     message:
         "provenance: how each trial was made"
     shell:

@@ -15,7 +15,9 @@ for span_rule in SPAN_RULES:
             checkpoint=before(span_rule.span, "checkpoint.pt"),
             optimizer=before(span_rule.span, "optimizer.pt") if first > 1 else [],
         output:
-            files=of_rounds(rounds, "labels.csv", "checkpoint.pt", "losses.csv"),
+            labels=of_rounds(rounds, "labels.csv"),
+            losses=of_rounds(rounds, "losses.csv"),
+            checkpoints=of_rounds(rounds, "checkpoint.pt"),
             jobs=of_rounds(rounds, "jobs/associate.json", "jobs/train.json"),
             states=(
                 of_rounds(rounds, "optimizer.pt")
@@ -39,7 +41,7 @@ for span_rule in SPAN_RULES:
             flags=flags("rounds"),
             code=code("rounds"),
             data=subpath(input.summary, parent=True),
-            folder=f"{RESULTS}/{{variant}}/trial{{trial}}",
+            folder=TRIAL,
             rounds=f"--first {first} --last {last}",
             curves=f"{CURVES}/train",
             state=option("--optimizer-state", "optimizer"),
@@ -61,6 +63,8 @@ for span_rule in SPAN_RULES:
             " > {log:q} 2>&1"
 
     workflow.ruleorder(span_rule.name("rounds"), "associate", "train")
+    if not span_rule.evaluated:
+        continue
 
     rule:
         name:
@@ -68,7 +72,8 @@ for span_rule in SPAN_RULES:
         input:
             **STORED,
             # Also of rounds that are not evaluated: with another evaluate_every, the same.
-            checkpoints=of_rounds(rounds, "checkpoint.pt"),
+            # By way of the rule, so that Snakemake need not search who makes them.
+            checkpoints=getattr(rules, span_rule.name("rounds")).output.checkpoints,
             identities=f"{DATA}/identities.csv",
         output:
             metrics=of_rounds(span_rule.evaluated, "metrics.json"),

@@ -16,7 +16,7 @@ rule study_row:
         jobs=jobs_of_start,
         summary=f"{DATA}/preprocess.json",
     output:
-        row=f"{RESULTS}/{{variant}}/trial{{trial}}/{starts.ROW}",
+        row=f"{TRIAL}/{starts.ROW}",
     log:
         f"{LOG}/study_row/{{variant}}-trial{{trial}}.log",
     benchmark:

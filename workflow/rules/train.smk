@@ -17,9 +17,9 @@ rule pretrain:
         weights=initial_weights,
         start=given_checkpoint,
     output:
-        checkpoint=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/checkpoint.pt",
-        losses=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/losses.csv",
-        job=f"{RESULTS}/{{variant}}/trial{{trial}}/round00/jobs/pretrain.json",
+        checkpoint=f"{TRIAL}/round00/checkpoint.pt",
+        losses=f"{TRIAL}/round00/losses.csv",
+        job=f"{TRIAL}/round00/jobs/pretrain.json",
     log:
         f"{LOG}/pretrain/{{variant}}-trial{{trial}}.log",
     benchmark:
@@ -67,7 +67,7 @@ rule associate:
     benchmark:
         f"{TIME}/associate/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     wildcard_constraints:
-        round=AFTER_STAGE_ONE,
+        round=TRAINED_ALONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads
@@ -108,7 +108,7 @@ rule train:
     benchmark:
         f"{TIME}/train/{{variant}}-trial{{trial}}-round{{round}}.tsv"
     wildcard_constraints:
-        round=AFTER_STAGE_ONE,
+        round=TRAINED_ALONE,
     conda:
         "../../environment.yml"
     threads: CONFIG.compute.threads

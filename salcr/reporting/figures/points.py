@@ -98,7 +98,8 @@ def plot_cluster_centers(sources: Sources) -> Figure:
         share = f"{known.mean():.0%} right" if len(known) else "people unknown"
         axes.set_title(f"{when} CMFP ({share})")
         hide_ticks(axes)
-    _legend(figure, _MARKED if table["known"].all() else _MARKED | _UNKNOWN)
+    marked = _MARKED if table["known"].any() else {}
+    _legend(figure, marked if table["known"].all() else marked | _UNKNOWN)
     return figure
 
 
@@ -115,6 +116,9 @@ def _join(axes: Axes, visible: pd.DataFrame, infrared: pd.DataFrame) -> None:
         axes.plot(x, y, color="#999999", linewidth=0.5, zorder=1)
 
 
+_IN_A_ROW = 5  # entries of a legend that fit above two panels
+
+
 def _legend(figure: Figure, colors: dict[str, str]) -> None:
     """Put the meaning of markers and colors above the panels."""
     size = plt.rcParams["legend.fontsize"] / 2
@@ -128,7 +132,7 @@ def _legend(figure: Figure, colors: dict[str, str]) -> None:
     figure.legend(
         handles=handles,
         loc="outside upper center",
-        ncols=len(handles),
+        ncols=len(handles) if len(handles) <= _IN_A_ROW else _IN_A_ROW // 2 + 1,
         columnspacing=1,
         handletextpad=0,
     )

@@ -1,0 +1,240 @@
+"""Pictures of one's own: a folder for each modality, and no identities.
+
+visible/    infrared/       training images: folders of any depth, any names and sizes
+test/visible/    test/infrared/     test images, if there are any
+test.csv                    their identities: columns file, identity, camera
+boxes.csv                   parts of training images: columns file, x, y, width, height
+
+Files are named relative to the data set's folder. A picture that boxes.csv lists gives an image for
+each of its lines. In a folder of which it lists any picture, those that it does not list are left
+out: they show no person.
+
+Images have the order of split, modality, path (by code points), and box. There is one trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salcr.data.pictures import SUFFIXES, list_files
+from salcr.datasets.checks import abbreviate
+from salcr.datasets.csv_lists import parse_whole, read_csv_text, read_lines, refuse_again
+from salcr.datasets.protocol import Annotations, Setting
+from salcr.datasets.records import UNKNOWN, Box, Record
+from salcr.errors import SalcrError
+from salcr.log import escape_name, say, warn
+from salcr.types import MODALITIES
+
+SPLIT_FILES = "visible"  # no file lists the images: `digest` says which there are
+TEST, BOXES = "test.csv", "boxes.csv"
+_TEST_FOLDER = "test"
+_TEST_COLUMNS = ("file", "identity", "camera")
+_BOX_COLUMNS = ("file", "x", "y", "width", "height")
+_PICTURES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+
+
+def _same_person_and_camera(query: Annotations, gallery: Annotations) -> NDArray[np.bool_]:
+    """Return which gallery images, [Q, G], show the query's identity and are from its camera."""
+    same_camera = query.camera[:, None] == gallery.camera
+    return same_camera & (query.identity[:, None] == gallery.identity)
+
+
+# All test images of one modality are queries, all of the other the gallery. As in other data sets
+# of several cameras, the query's own camera does not count.
+SETTINGS = tuple(
+    Setting(f"{query}-to-{gallery}", query=query, gallery=gallery, excludes=_same_person_and_camera)
+    for query, gallery in (("visible", "infrared"), ("infrared", "visible"))
+)
+
+LAYOUT = """\
+  visible/     pictures for training, in folders of any depth, without identities
+  infrared/
+  test/visible/, test/infrared/, and test.csv with the columns file,identity,camera   if wanted
+  boxes.csv with the columns file,x,y,width,height   where people are parts of the pictures"""
+
+
+def read_records(root: Path) -> list[Record]:
+    """Return the images, those for training first, each with its box if it has one.
+
+    Raises:
+        SalcrError: a folder is missing or has no pictures, a picture is used twice, or a csv is
+            invalid or contradicts the folders.
+    """
+    if not any((root / modality).is_dir() for modality in MODALITIES):
+        raise SalcrError(missing(root))
+    training = {modality: _pictures(root, modality) for modality in MODALITIES}
+    boxes = _read_boxes(root, training)
+    records = [
+        Record(1, "train", modality, file, UNKNOWN, UNKNOWN, box)
+        for modality, files in training.items()
+        for file, box in _with_boxes(modality, files, boxes)
+    ]
+    test = _read_test(root) if has_test(root) else []
+    _check_shared(root, [*records, *test])
+    return records + test
+
+
+def missing(root: Path) -> str:
+    """Return the error message that describes what is expected at `root`."""
+    return f"no folders visible/ and infrared/ at {root.absolute()}. Expected there:\n{LAYOUT}"
+
+
+def has_test(root: Path) -> bool:
+    """Return whether there are test images, or a part of what they need."""
+    return any((root / name).exists() for name in (TEST, _TEST_FOLDER))
+
+
+def digest(root: Path) -> str:
+    """Return a hash of names and sizes of all files, and of the contents of the csv files.
+
+    Raises:
+        SalcrError: a folder or csv is not readable.
+    """
+    listed = hashlib.sha256()
+    for name in (*MODALITIES, _TEST_FOLDER):
+        if (root / name).is_dir():
+            for file in list_files(root / name):
+                path = root / name / file
+                size = path.stat().st_size if path.exists() else None
+                listed.update(f"{name}/{file}\0{size}\n".encode(errors="surrogateescape"))
+    for name in (TEST, BOXES):
+        listed.update(read_csv_text(root / name).encode() if (root / name).exists() else b"\0")
+    return listed.hexdigest()
+
+
+def _pictures(root: Path, folder: str) -> list[str]:
+    """Return the pictures below a folder of the data set, sorted; other files are only counted."""
+    if not (root / folder).is_dir():
+        raise SalcrError(
+            f"{root.absolute()}: has no folder {folder}/; put pictures there, or correct "
+            f"dataset.root. Expected:\n{LAYOUT}"
+        )
+    pictures: list[str] = []
+    others: list[str] = []
+    for name in list_files(root / folder):
+        file = f"{folder}/{name}"
+        if (root / file).is_dir():
+            raise SalcrError(
+                f"{escape_name(str(root / file))}: is a link to a folder, which is not followed; "
+                f"put the folder itself there, or make {folder}/ as a whole the link"
+            )
+        (pictures if name.lower().endswith(_PICTURES) else others).append(file)
+    if not pictures:
+        raise SalcrError(
+            f"{root / folder}: has no picture; put files there whose names end in "
+            f"{', '.join(_PICTURES)}"
+        )
+    if others:
+        warn(
+            f"{root / folder}: {len(others)} files are left out, as their names do not end in "
+            f"{', '.join(_PICTURES)}: {abbreviate([escape_name(name) for name in others])}"
+        )
+    return sorted(pictures)
+
+
+def _check_shared(root: Path, records: Sequence[Record]) -> None:
+    """Refuse a file that is in two folders by a link: in both modalities, or in train and test."""
+    first: dict[tuple[int, int], str] = {}
+    for file in dict.fromkeys(record.file for record in records):
+        try:
+            status = (root / file).stat()
+        except OSError as error:
+            raise SalcrError(
+                f"{escape_name(str(root / file))}: cannot be read ({error.strerror}); remove it"
+            ) from None
+        other = first.setdefault((status.st_dev, status.st_ino), file)
+        if other != file:
+            raise SalcrError(
+                f"{escape_name(str(root / file))}: is the same file as {escape_name(other)}; "
+                "remove one of the two"
+            )
+
+
+def _read_boxes(root: Path, training: Mapping[str, list[str]]) -> dict[str, list[Box]]:
+    """Return file -> its boxes, sorted; empty without a csv of boxes."""
+    path = root / BOXES
+    if not path.exists():
+        return {}
+    known = {file for files in training.values() for file in files}
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    places: dict[tuple[object, ...], str] = {}
+    for place, values in read_lines(path, _BOX_COLUMNS):
+        file = values["file"]
+        _require_picture(file, known, place, root)
+        x, y, width, height = (parse_whole(values, name, place) for name in _BOX_COLUMNS[1:])
+        if not (width and height):
+            raise SalcrError(f"{place}: the box of {file} has no area; correct the line")
+        refuse_again(places, (file, x, y, width, height), place, f"this box of {file}")
+        boxes[file].append(Box(x, y, width, height, place))
+    return {file: sorted(listed) for file, listed in boxes.items()}
+
+
+def _require_picture(
+    file: str, pictures: Container[str], place: str, root: Path, inside: str = ""
+) -> None:
+    if file not in pictures:
+        raise SalcrError(
+            f"{place}: {file} is not a picture in {inside}visible/ or {inside}infrared/ of "
+            f"{root.absolute()}; correct the line, or delete it"
+        )
+
+
+def _with_boxes(
+    folder: str, files: Sequence[str], boxes: Mapping[str, list[Box]]
+) -> Iterator[tuple[str, Box | None]]:
+    """Yield the images of a folder: each file, or, where boxes list any of it, each box."""
+    listed = [file for file in files if file in boxes]
+    if not listed:
+        yield from ((file, None) for file in files)
+        return
+    say(
+        f"{BOXES}: {sum(len(boxes[file]) for file in listed)} boxes in {len(listed)} pictures of "
+        f"{folder}/; {len(files) - len(listed)} pictures without a box are left out"
+    )
+    yield from ((file, box) for file in listed for box in boxes[file])
+
+
+def _read_test(root: Path) -> list[Record]:
+    """Return the test images; identities are those of the csv."""
+    path = root / TEST
+    if not path.exists():
+        raise SalcrError(
+            f"{root.absolute()}: has a folder {_TEST_FOLDER}/, but not {TEST}, which says whom its "
+            f"pictures show; write it, with the columns {','.join(_TEST_COLUMNS)}, or move the "
+            "folder elsewhere"
+        )
+    pictures = {
+        file: modality
+        for modality in MODALITIES
+        for file in _pictures(root, f"{_TEST_FOLDER}/{modality}")
+    }
+    places: dict[str, str] = {}
+    people: dict[str, dict[int, str]] = {modality: {} for modality in MODALITIES}
+    lines = {}
+    for place, values in read_lines(path, _TEST_COLUMNS):
+        file = values["file"]
+        _require_picture(file, pictures, place, root, inside=f"{_TEST_FOLDER}/")
+        refuse_again(places, file, place, file)
+        identity, camera = (parse_whole(values, name, place) for name in _TEST_COLUMNS[1:])
+        people[pictures[file]].setdefault(identity, place)
+        lines[file] = Record(1, "test", pictures[file], file, camera, identity)
+    if unlisted := [file for file in pictures if file not in lines]:
+        raise SalcrError(
+            f"{path}: lacks {len(unlisted)} pictures of {_TEST_FOLDER}/: "
+            f"{abbreviate([escape_name(file) for file in unlisted])}; add a line for each, or move "
+            "the pictures elsewhere"
+        )
+    for modality, other in (MODALITIES, MODALITIES[::-1]):
+        for identity, place in people[modality].items():
+            if identity not in people[other]:
+                raise SalcrError(
+                    f"{place}: identity {identity} has {modality} pictures only; add {other} ones, "
+                    "or delete the lines and pictures of this identity"
+                )
+    return [lines[file] for file in pictures]
