@@ -43,7 +43,9 @@ def measure_search(size: int, kinds: Iterable[str], threads: int) -> list[dict[s
     columns = ("build", "peak", "on disk", "open", "queries/s", "recall@1", "recall@10")
     print(f"{'kind':<6}" + "".join(f"{name:>12}" for name in columns))
     for kind in kinds:
-        measured = run_in_subprocess(["--search", str(size), "--kind", kind], threads)
+        measured = run_in_subprocess(
+            ["--search", str(size), "--kind", kind, "--threads", str(threads)], threads
+        )
         if measured is None:
             raise RuntimeError(f"an index {kind} of {size} images failed")
         results.append(measured)
