@@ -76,7 +76,8 @@ class Model(Section):
     ] = Field(description="a torchvision ResNet")  # fmt: skip
     width: int = Field(ge=4, le=64, description="channels of the stem; 64 is torchvision's")
     weights: str = Field(
-        min_length=1, description="`imagenet`, `random`, `synthetic`, or a state-dict file"
+        min_length=1,
+        description="`imagenet`, `random`, `synthetic`, or a file: a state dict or a checkpoint",
     )
 
     @field_validator("weights")
