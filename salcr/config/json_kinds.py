@@ -30,6 +30,7 @@ class Preprocessed(Content):
     sha256: dict[Text, Text]
     crc32: dict[Text, Text]
     data_hash: Annotated[Text, Field(min_length=8)]
+    has_tracks: Flag = False
 
 
 class Scores(Content):

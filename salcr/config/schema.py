@@ -173,6 +173,9 @@ class Study(Section):
     page: NamedPath | None = Field(
         description="Markdown page whose study table is replaced; null: none"
     )
+    page_table: str = Field(
+        default="study", pattern=NAME, description="name of the table in the page, and its figure"
+    )
     starts: dict[str, Positive] = Field(description="variant -> number of trials; others: all")
     compare: dict[str, list[str]] = Field(description="variant -> one or several to compare with")
 

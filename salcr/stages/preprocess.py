@@ -65,7 +65,9 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     ranges = ThermalRanges(settings.preprocess.thermal_range, arguments.root, infrared)
     shapes, hashes, checksums = _write_arrays(arguments, images, size, ranges)
     table = _table(records, images)
-    files.write_table(arguments.out / store.MANIFEST, table[store.MANIFEST_COLUMNS])
+    has_tracks = any(record.track != UNKNOWN for record in records)
+    columns = [*store.MANIFEST_COLUMNS, *([store.TRACK] if has_tracks else [])]
+    files.write_table(arguments.out / store.MANIFEST, table[columns])
     files.write_table(arguments.out / store.IDENTITIES, table[store.IDENTITY_COLUMNS])
     for name in (store.MANIFEST, store.IDENTITIES):
         hashes[name] = files.sha256(arguments.out / name)
@@ -79,6 +81,8 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     if any(unlabeled.values()):
         summary["unlabeled"] = unlabeled
+    if has_tracks:
+        summary["has_tracks"] = True
     summary |= ranges.summary()
     files.write_json(arguments.out / store.SUMMARY, summary)
 
