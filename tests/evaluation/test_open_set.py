@@ -184,12 +184,12 @@ def test_galleries_and_exclusions_are_those_of_the_protocol(
     assert len(removed) == 10
     for setting in READERS[layout].settings:
         query, images = test.annotations[setting.query], test.annotations[setting.gallery]
+        queries = list(zip(*query, strict=True))
         galleries = evaluate_open_set(setting, test)
         assert len(galleries) == setting.draws
         for draw, scores in enumerate(galleries):
             rows = sample_gallery(setting, images, draw)
             gallery = list(zip(*images.at(rows), strict=True))
-            queries = list(zip(*query, strict=True))
             hidden = [[is_excluded(layout, one, other) for other in gallery] for one in queries]
             cosine = test.features[setting.query] @ test.features[setting.gallery][rows].T
             names = images.identity[rows].tolist()
