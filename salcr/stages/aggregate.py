@@ -28,7 +28,7 @@ _COLUMNS = [*_KEYS[1:], "round", "trial", "draw", *_SCORES, "cmc"]
 _QUERIES = {"num_present": "present", "num_absent": "absent"}
 _IDENTIFICATION = "dir_far"
 _OPEN_SET = (
-    "Open set, half of the people not in the gallery: rank-1 at false-alarm rates (FAR).\n"
+    "Open set: rank-1 at false-alarm rates (FAR) with half of the people not in the gallery.\n"
     "Empty: fewer than 10 / FAR absent queries, or no present one."
 )
 
