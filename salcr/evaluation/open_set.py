@@ -1,4 +1,4 @@
-"""Open-set identification: queries of people whom the gallery may not show (METHOD 7.3)."""
+"""Open-set identification: queries of people whom the gallery may lack (METHOD 7.3)."""
 
 from __future__ import annotations
 
