@@ -128,6 +128,10 @@ class Evaluate(Section):
     aim_k1: int = Field(ge=1, description="AIM: largest similarities kept per row")
     aim_k2: int = Field(ge=1, description="AIM: neighbors averaged")
     cmrr_k: list[Positive] = Field(min_length=1, description="CMRR: neighbors; a list")
+    open_set: bool = Field(
+        default=False,
+        description="also rank-1 at false-alarm rates, half of the people not in the gallery",
+    )
 
     @field_validator("cmfp_k", "cmrr_k", mode="before")
     @classmethod
