@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from salcr.data.pictures import SUFFIXES
 from salcr.errors import SalcrError, is_out_of_memory
@@ -109,8 +109,9 @@ def _open(path: Path, content: bytes | None = None) -> Image.Image:
     except Exception as error:  # Pillow raises many types for a damaged file
         if is_out_of_memory(error):
             raise
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"
         raise SalcrError(
-            f"{name}: cannot be decoded ({error}): damaged, or not one of {', '.join(SUFFIXES)}"
+            f"{name}: cannot be decoded{reason}: damaged, or not one of {', '.join(SUFFIXES)}"
         ) from None
 
 

@@ -19,6 +19,7 @@ async function ask(path, options) {
 function say(text, isError = false) {
   $("message").textContent = text;
   $("message").classList.toggle("error", isError);
+  if (isError) $("message").scrollIntoView({ block: "nearest" });
 }
 
 /** Run something that may fail, and show why it did. */
@@ -47,6 +48,10 @@ function nameOf(path) {
   return shownName(folder === undefined ? path : path.slice(folder.length + 1));
 }
 
+/** A name that breaks where a person would break it. */
+const broken = (name) =>
+  name.split(/(?<=[/_])/).flatMap((part, number) => (number ? [element("wbr"), part] : [part]));
+
 function image(address, alt) {
   const made = element("img", { src: address, alt, loading: "lazy" });
   made.addEventListener("error", async () => {
@@ -63,7 +68,7 @@ function tile(picture, caption) {
   const name = nameOf(picture.path);
   const button = element("button", { type: "button", title: `Search for ${name}` },
     image(`/api/pictures/${picture.row}`, `${caption}: ${name}`),
-    element("b", {}, caption), element("span", {}, name));
+    element("b", {}, caption), element("span", {}, ...broken(name)));
   button.addEventListener("click", () => attempt(() => search({ row: picture.row })));
   return element("li", {}, button);
 }
@@ -139,7 +144,9 @@ async function search(source, isNew = true) {
   results[place] = { source, among, result };
   history[isNew ? "pushState" : "replaceState"](place, "");
   show(results[place]);
-  if (isNew) window.scrollTo({ top: 0 });
+  if (!isNew) return;
+  if (matchMedia("(max-width: 46rem)").matches) $("content").scrollIntoView();
+  else window.scrollTo({ top: 0 });
 }
 
 function show(entry) {
@@ -166,7 +173,7 @@ function showQuery({ source, result }) {
   $("query").replaceChildren(
     image(isSent ? source.address : `/api/pictures/${source.row}`, `query: ${name}`),
     element("div", {},
-      element("h2", {}, name),
+      element("h2", {}, ...broken(name)),
       element("p", {}, `${query.modality} query${query.guessed
         ? ", guessed from the channels: choose the modality if that is wrong" : ""}`),
       element("p", { id: "verdict" }),
