@@ -32,7 +32,8 @@ MAX_BYTES = 32 << 20
 """Of a picture that is sent."""
 MAX_TOP = 200
 """Hits of a query."""
-_LISTED = 24  # pictures of the index on one page of their list
+LISTED = 24
+"""Pictures of the index on one page of their list."""
 _HEIGHT = 240  # pixels of a picture, of which the page shows 160 on a usual screen
 _STATIC = {
     "serve.html": "text/html; charset=utf-8",
@@ -222,12 +223,12 @@ def _list_pictures(searcher: Searcher, text: str, modality: str, start: int) -> 
         images = images[images["modality"] == modality]
     if text:
         images = images[images["file"].str.contains(text, case=False, regex=False)]
-    shown = images.iloc[start : start + _LISTED]
+    shown = images.iloc[start : start + LISTED]
     listed = [
         {"row": int(row), "modality": modality, "path": str(searcher.index.path(row))}
         for row, modality in zip(shown.index, shown["modality"], strict=True)
     ]
-    return {"total": len(images), "start": start, "step": _LISTED, "pictures": listed}
+    return {"total": len(images), "start": start, "step": LISTED, "pictures": listed}
 
 
 def _small_picture(searcher: Searcher, row: int, digest: str) -> bytes:

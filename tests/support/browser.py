@@ -80,7 +80,7 @@ class Browser:
     def open(self, address: str) -> None:
         """Load a page."""
         self.call("Page.navigate", url=address)
-        self.wait(f"document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def _middle(self, selector: str) -> dict[str, float]:
         """Return the middle of an element, which is scrolled into view."""
@@ -95,9 +95,7 @@ class Browser:
         """Click on the middle of an element, whatever lies there."""
         place = self._middle(selector)
         for kind in ("mousePressed", "mouseReleased"):
-            self.call(
-                "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place
-            )
+            self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
 
     def drop(self, selector: str, *files: Path) -> None:
         """Drop files on an element."""
@@ -147,7 +145,9 @@ def chromium(folder: Path) -> Iterator[Browser]:
     words = ["chromium", *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={folder / 'profile'}"]
     # The browser reads from descriptor 3 and writes to 4.
     script = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out} >/dev/null 2>&1'
-    process = subprocess.Popen(["bash", "-c", script, "-", *words], pass_fds=[theirs_in, theirs_out])
+    process = subprocess.Popen(
+        ["bash", "-c", script, "-", *words], pass_fds=[theirs_in, theirs_out]
+    )
     os.close(theirs_in), os.close(theirs_out)
     try:
         browser = Browser(ours_out, ours_in)
