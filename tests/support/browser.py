@@ -119,6 +119,16 @@ class Browser:
             " one.dispatchEvent(new Event(kind, {bubbles: true})); })()"
         )
 
+    def downloaded(self, file: Path) -> str:
+        """Return the text of a file that the browser writes, and delete it."""
+        end = time.monotonic() + _PATIENCE
+        while not file.exists():
+            assert time.monotonic() < end, f"{file} was not downloaded"
+            time.sleep(0.05)
+        text = file.read_text(encoding="utf-8")
+        file.unlink()
+        return text
+
     def resize(self, width: int, height: int, *, dark: bool = False) -> None:
         """Set the size of the page in pixels, and whether the reader prefers dark pages."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

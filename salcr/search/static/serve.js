@@ -292,7 +292,9 @@ attempt(async () => {
     $("limit").append(element("option", { value: String(rate) }, `false-match rate ${rate}`));
   }
   $("limit").append(element("option", { value: "least" }, "a smallest score"));
-  $("limit").value = index.thresholds.some((one) => one.rate === 0.001) ? "0.001" : "";
+  const usual = [0.001, 0.01].find((rate) => index.thresholds.some((one) =>
+    one.rate === rate && kindsOf($("among").value).every((kind) => kind in one)));
+  $("limit").value = usual ?? "";
   $("calibration").textContent = index.people_from === "clusters"
     ? "The rates were calibrated with clusters in place of people." : index.note;
   $("top").max = index.max_top;
