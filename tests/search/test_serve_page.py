@@ -127,6 +127,7 @@ def test_a_hit_leads_to_its_own_hits_and_back(
         browser.open(one.address)
         browser.wait("document.querySelector('#range').textContent")
         assert browser.value("document.querySelector('#file').accept").startswith(".bmp,")
+        browser.set("#limit", "")
         browser.choose("#file", path)
         browser.wait(SEARCHED)
         assert texts(browser, "#hits b") == captions(first)
