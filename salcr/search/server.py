@@ -180,6 +180,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
             ws="none",
             lifespan="off",
             access_log=False,
+            log_config=None,
             log_level="warning",
             proxy_headers=False,
             server_header=False,
@@ -261,14 +262,18 @@ async def _read_body(request: Request) -> bytes:
     """Return the body of a request.
 
     Raises:
-        HTTPException: it is too large.
+        HTTPException: it is too large, or its sender has given up.
     """
     content = bytearray()
-    async for part in request.stream():
-        content += part
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise HTTPException(400, "the picture was not sent to its end")
+        content += message.get("body", b"")
         if len(content) > MAX_BYTES:
             raise HTTPException(413, f"the picture has more than {MAX_BYTES >> 20} MB")
-    return bytes(content)
+        if not message.get("more_body", False):
+            return bytes(content)
 
 
 def _json(content: dict[str, Any], status: int = 200) -> Response:

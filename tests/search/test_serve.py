@@ -421,6 +421,20 @@ def test_an_error_of_the_program_is_answered_without_its_details(
     assert served.search(path)["queries"]
 
 
+def test_a_picture_that_is_not_sent_to_its_end_leaves_no_traceback(
+    served: Served, capsys: Output
+) -> None:
+    """As when a tab is closed; rubbish in place of a request is refused, too."""
+    head = b"POST /api/hits HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc"
+    for request, answer in ((head, b""), (b"rubbish\r\n\r\n", b"HTTP/1.1 400 ")):
+        with socket.create_connection(("127.0.0.1", served.port)) as connection:
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(100).startswith(answer)
+    assert served.ask("/").status == 200
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_nothing_is_written(
     words: Words, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
