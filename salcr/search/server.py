@@ -84,7 +84,7 @@ def make_app(searcher: Searcher, guard: Guard) -> FastAPI:
         except HTTPException as error:
             response = _refusal(error.status_code, error.detail)
         else:
-            if guard.token is not None and "token" in request.query_params:
+            if guard.token is not None and request.url.path == "/" and request.query_params:
                 response = Response(status_code=303, headers={"Location": "/"})
                 response.set_cookie(guard.cookie, guard.token, httponly=True, samesite="lax")
             else:
