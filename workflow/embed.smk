@@ -1,8 +1,9 @@
 # An index of folders of pictures, by as many jobs as wanted:
 #   snakemake -s workflow/embed.smk --cores all --config images=FOLDER checkpoint=CHECKPOINT \
 #     out=INDEX shards=8
-# Other words of --config: modality (one, or one for each folder), kind, device, threads. Pictures
-# that are added, removed or replaced rerun the jobs, which embed only what is new.
+# Other words of --config: modality (one, or one for each folder), kind, device, threads. Several
+# folders are "images=[ONE, OTHER]". Pictures that are added, removed or replaced rerun the jobs,
+# which embed only what is new.
 import functools
 import hashlib
 import os
@@ -19,8 +20,9 @@ for variable, folder in (
     os.environ[variable] = f"{folder}{os.pathsep}{others}" if others else str(folder)
 sys.path.insert(0, str(Path(workflow.basedir).parent))
 
+from salcr.data.pictures import list_files
 from salcr.errors import SalcrError
-from salcr.search.images import list_files
+from salcr.search.factory import KINDS
 
 
 def stop(message):
@@ -29,40 +31,45 @@ def stop(message):
     sys.exit(1)
 
 
-def words(key, default=None):
-    """Return the value of a key of --config as a list of words."""
-    value = config.get(key, default)
-    if value is None:
+WORDS = {
+    "images": None,
+    "checkpoint": None,
+    "out": None,
+    "shards": 1,
+    "modality": "auto",
+    "kind": "flat",
+    "device": "auto",
+    "threads": 1,
+}
+"""Word of --config -> its default."""
+
+
+def words(key):
+    """Return the value of a word of --config as a list of texts."""
+    value = config.get(key, WORDS[key])
+    if value in (None, []):
         stop(f"--config {key}=...: is missing; see the head of workflow/embed.smk")
     return [str(one) for one in (value if isinstance(value, list) else [value])]
 
 
-KNOWN = (
-    "images",
-    "checkpoint",
-    "out",
-    "shards",
-    "modality",
-    "kind",
-    "device",
-    "threads",
-)
-if unknown := sorted(set(config) - set(KNOWN)):
-    stop(f"--config {unknown[0]}: is not one of {', '.join(KNOWN)}")
-IMAGES, MODALITY = words("images"), words("modality", "auto")
-(CHECKPOINT,), (OUT,), (KIND,) = (
-    words("checkpoint"),
-    words("out"),
-    words("kind", "flat"),
-)
-(DEVICE,), (THREADS,), (SHARDS,) = (
-    words("device", "auto"),
-    words("threads", 1),
-    words("shards", 1),
-)
+def word(key):
+    """Return the only value of a word of --config as text."""
+    first, *others = words(key)
+    if others:
+        stop(f"--config {key}: takes one value, not {1 + len(others)}")
+    return first
+
+
+if unknown := sorted(set(config) - set(WORDS)):
+    stop(f"--config {unknown[0]}: is not one of {', '.join(WORDS)}")
+IMAGES, MODALITY = words("images"), words("modality")
+CHECKPOINT, OUT = word("checkpoint"), word("out").rstrip("/")
+KIND, DEVICE = word("kind"), word("device")
+THREADS, SHARDS = word("threads"), word("shards")
 if not (SHARDS.isdecimal() and THREADS.isdecimal() and int(SHARDS) and int(THREADS)):
     stop("--config shards and threads: must be whole numbers from 1")
-OUT = OUT.rstrip("/")
+if KIND not in KINDS:
+    stop(f"--config kind={KIND}: is not one of {', '.join(KINDS)}")
 
 
 @functools.cache
@@ -84,13 +91,16 @@ rule embed_folder:
     default_target: True
     input:
         f"{OUT}/embed.json",
+        f"{OUT}.shards/join.json",  # without it, the index is of another command
 
 
+# Its outputs are temporary, since `join-index` deletes the blocks: what writes the index again, such
+# as another kind, needs all parts again. They keep the features of the index that is there.
 rule embed_shard:
     input:
         checkpoint=CHECKPOINT,
     output:
-        job=f"{OUT}.shards/{SHARDS}/{{shard}}.json",
+        job=temp(f"{OUT}.shards/{SHARDS}/{{shard}}.json"),
     log:
         f"{OUT}.shards/{SHARDS}/{{shard}}.log",
     threads: int(THREADS)
@@ -99,7 +109,6 @@ rule embed_shard:
         mem_mb=4000,
         runtime=240,
     params:
-        pictures=lambda wildcards: pictures(),
         images=shlex.join(IMAGES),
         modality=shlex.join(MODALITY),
         out=OUT,
@@ -112,7 +121,7 @@ rule embed_shard:
         " --checkpoint {input.checkpoint:q}"
         " --out {params.out:q}"
         " --shard {wildcards.shard}/{SHARDS}"
-        " --device {DEVICE}"
+        " --device {DEVICE:q}"
         " --threads {threads}"
         " --job {output.job:q}"
         " > {log:q} 2>&1"
@@ -128,15 +137,18 @@ rule join_index:
         ),
     output:
         summary=f"{OUT}/embed.json",
+        job=f"{OUT}.shards/join.json",
     log:
         f"{OUT}.shards/join.log",
     threads: int(THREADS)
     resources:
         mem_mb=lambda wildcards, attempt: 16000 * attempt,
-        runtime=240,
+        runtime=lambda wildcards, attempt: 60 * attempt,
     params:
         kind=KIND,
         out=OUT,
+        pictures=lambda wildcards: pictures(),
+        folders=[IMAGES, MODALITY],
     message:
         "join-index: {OUT}"
     shell:
@@ -144,4 +156,5 @@ rule join_index:
         " --index {params.out:q}"
         " --kind {params.kind}"
         " --threads {threads}"
+        " --job {output.job:q}"
         " > {log:q} 2>&1"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic import StrictStr as Text
 
 from salcr.config.json_kinds import Filled, Modality, Share
@@ -84,8 +84,19 @@ class Index(Content):
     crc32: dict[Text, Text]
     kind: Literal["flat", "ivf", "hnsw", "pq"] = "flat"
     parts: dict[Modality, Part] = Field(default_factory=dict)
+    """Of an approximate index."""
     checkpoint: Origin
     num_channels: Whole
     folders: Annotated[list[Text], Field(min_length=1)]
     num_pictures: dict[Modality, Whole]
     key: Text
+
+    @model_validator(mode="after")
+    def _require_checksums(self) -> Index:
+        """Require the checksums of the files that every search reads."""
+        if (self.kind == "flat") == bool(self.parts):
+            raise ValueError(f"kind is {self.kind}, with {len(self.parts)} parts")
+        indexes = [f"index.{modality}.faiss" for modality in self.parts] or ["index.faiss"]
+        if missing := [name for name in (*indexes, "files.csv") if name not in self.crc32]:
+            raise ValueError(f"crc32 has no {missing[0]}")
+        return self

@@ -105,8 +105,8 @@ def embed_folders(
     work = list_work(folders, out, summary, shard)
     if shard is None:
         summary = {**summary, "key": key_of(work)}
-        if _is_done(out, summary["key"], kind):
-            say(f"{out}: is already the index of these images; nothing to do")
+        if is_done(out, summary["key"], kind):
+            end(out, "is already the index of these images; nothing to do")
             return
     missing = [one for one in work if not is_block(one)]
     if len(missing) < len(work):
@@ -128,7 +128,7 @@ def embed_folders(
     with closing(workers.apply(read, listed, processes=processes)) as pictures:
         todo = progress(zip(missing, kept, strict=True), title=f"blocks of {_BLOCK} files")
         for one, block in todo:
-            new = iter(list(islice(pictures, block.count(None))))
+            new = islice(pictures, block.count(None))
             content = [next(new) if embedded is None else embedded for embedded in block]
             arrays = _embed_block(embedder, content)
             files.write_arrays(one.path, {"key": np.array(one.key), **arrays})
@@ -145,8 +145,14 @@ def finish(out: Path, work: list[Block], summary: dict[str, Any], kind: str) -> 
         summary: as in `embed_folders`, with the key.
         kind: of the index.
     """
-    _finish(out, work, {**summary, "origin": origin_of(summary)}, kind)
+    num_images = _finish(out, work, {**summary, "origin": origin_of(summary)}, kind)
+    end(out, f"index of {num_images} images written")
+
+
+def end(out: Path, words: str) -> None:
+    """Delete the blocks of a complete index, and say what happened."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)
+    say(f"{out}: {words}")
 
 
 def list_work(
@@ -187,7 +193,7 @@ def _key(summary: dict[str, Any], block: list[Source]) -> str:
     return hashlib.sha256(json.dumps(origin).encode()).hexdigest()
 
 
-def _is_done(out: Path, key: str, kind: str) -> bool:
+def is_done(out: Path, key: str, kind: str) -> bool:
     """Return whether an index is complete, of these images, and of this kind."""
     try:
         summary = index.read_index(out).summary
@@ -237,8 +243,8 @@ def _embed_block(embedder: Embedder, block: list[Read]) -> dict[str, Any]:
     }
 
 
-def _finish(out: Path, work: list[Block], summary: dict[str, Any], kind: str) -> None:
-    """Write the index from its blocks, and report its content."""
+def _finish(out: Path, work: list[Block], summary: dict[str, Any], kind: str) -> int:
+    """Write the index from its blocks, report its content, and return the number of images."""
     images: list[tuple[int, str, str]] = []
     skipped: list[tuple[int, str, str]] = []
     digests = bytearray()
@@ -269,4 +275,4 @@ def _finish(out: Path, work: list[Block], summary: dict[str, Any], kind: str) ->
         summary=summary,
         kind=kind,
     )
-    say(f"{out}: index of {len(images)} images written")
+    return len(images)

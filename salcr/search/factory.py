@@ -30,7 +30,7 @@ _CODE_STEPS, _TRAINED_PER_CENTER = 10, 64
 _CANDIDATES = 10  # images by code for each hit wanted, ordered by their features
 _SAMPLE = 256  # queries whose exact neighbors are computed
 _WANTED_RECALL = 0.99
-_LEAST_GAIN = 0.001  # of a search that is twice as wide
+_LEAST_GAIN = 0.001  # of a search that is twice as wide, once it finds half of the neighbors
 _MOST_NODES = 1024  # efSearch
 _BLOCK = 1 << 15  # rows in memory at a time
 
@@ -89,6 +89,11 @@ def factory_string(kind: str, num_rows: int, num_channels: int) -> str:
     return f"{lists},PQ{next(n for n in _CODE_BYTES if n <= most and num_channels % n == 0)}"
 
 
+def has_codes(factory: str) -> bool:
+    """Return whether an index holds codes, by which hits are only suggested, of features."""
+    return ",PQ" in factory
+
+
 def build(
     kind: str, path: Path, features: Floats, rows: Integers, queries: Floats, *, gpu: bool
 ) -> dict[str, Any]:
@@ -121,7 +126,7 @@ def build(
             faiss.write_index(index, str(temporary))
         except RuntimeError as error:  # the disk is full, for instance
             raise OSError(str(error)) from None
-    part = Part(index, rows, 0, features if ",PQ" in factory else None)
+    part = Part(index, rows, 0, features if has_codes(factory) else None)
     return {"factory": factory, **_measure(part, queries, exact_nearest(features, rows, queries))}
 
 
@@ -182,10 +187,15 @@ def _measure(part: Part, queries: Floats, exact: Floats) -> dict[str, Any]:
         ten = float(np.mean(scores >= exact[:, -1:] - 1e-5))
         if min(first, ten) >= _WANTED_RECALL:
             break
-        if width >= most or ten - before < _LEAST_GAIN:
+        if width >= most or (before > 0.5 and ten - before < _LEAST_GAIN):
             warn(
                 f"recall@1 is {first:.1%}, recall@10 {ten:.1%}, and hardly more for wider searches"
             )
             break
         before, width = ten, min(2 * width, most)
+    if isinstance(part.index, faiss.IndexIVFFlat) and 2 * width > most:
+        warn(
+            f"searches visit {width} of {most} lists, and take as long as exact ones; hnsw or pq "
+            "may be faster"
+        )
     return {"width": width, "recall_at_1": first, "recall_at_10": ten}

@@ -93,6 +93,8 @@ class SearchIndex(NamedTuple):
         """
         rows = self.rows_of(modalities)
         k = min(k, len(rows))
+        if k == 0:
+            return Hits(np.empty((len(features), 0), int), np.empty((len(features), 0), np.float32))
         if "all" not in self.parts:
             found = [self.parts[m].search(features, k) for m in modalities if m in self.parts]
             candidates, scores = (np.concatenate(side, axis=1) for side in zip(*found, strict=True))
@@ -137,23 +139,11 @@ def write_index(
     files.write_blocks(folder / FEATURES, _array_header(shape), blocks())
     header = _array_header(digests.shape, "|u1")
     files.write_blocks(folder / DIGESTS, header, [digests])
-    written: dict[str, Any] = {}
     if kind == "flat":
         files.write_blocks(folder / INDEX, _index_header(shape), blocks())
-        names = [INDEX]
+        written, names = {}, [INDEX]
     else:
-        features = files.map_array(folder / FEATURES)
-        rows = {m: np.flatnonzero(images["modality"] == m) for m in MODALITIES}
-        for m, other in (MODALITIES, MODALITIES[::-1]):
-            if len(rows[m]):
-                queries = factory.sample_queries(
-                    features, rows[other] if len(rows[other]) else rows[m]
-                )
-                gpu = summary["device"] == "cuda"
-                written[m] = factory.build(
-                    kind, folder / PARTS[m], features, rows[m], queries, gpu=gpu
-                )
-                say(f"{folder / PARTS[m]}: {_describe(written[m])}")
+        written = _write_parts(folder, images["modality"], kind, gpu=summary["device"] == "cuda")
         names = [PARTS[m] for m in written]
     for name in {INDEX, *PARTS.values()} - {*names}:  # of the index before
         (folder / name).unlink(missing_ok=True)
@@ -167,12 +157,25 @@ def write_index(
     files.write_json(folder / SUMMARY, {"format": _FORMAT, "crc32": checksums, **content})
 
 
-def _describe(part: dict[str, Any]) -> str:
-    """Return what an index of one modality is worth, for the log."""
-    return (
-        f"{part['factory']}, width {part['width']}, recall@1 {part['recall_at_1']:.1%}, recall@10 "
-        f"{part['recall_at_10']:.1%}"
-    )
+def _write_parts(
+    folder: Path, modality: pd.Series[str], kind: str, *, gpu: bool
+) -> dict[str, dict[str, Any]]:
+    """Write an approximate index of each modality that there is; return what each is worth."""
+    features = files.map_array(folder / FEATURES)
+    rows = {m: np.flatnonzero(modality == m) for m in MODALITIES}
+    written = {}
+    for m, other in (MODALITIES, MODALITIES[::-1]):
+        if len(rows[m]):
+            asking = rows[other] if len(rows[other]) else rows[m]
+            queries = factory.sample_queries(features, asking)
+            path = folder / PARTS[m]
+            part = factory.build(kind, path, features, rows[m], queries, gpu=gpu)
+            say(
+                f"{path}: {part['factory']}, width {part['width']}, recall@1 "
+                f"{part['recall_at_1']:.1%}, recall@10 {part['recall_at_10']:.1%}"
+            )
+            written[m] = part
+    return written
 
 
 def read_features(folder: Path, summary: dict[str, Any]) -> Floats:
@@ -184,6 +187,19 @@ def read_features(folder: Path, summary: dict[str, Any]) -> Floats:
     _verify(folder, summary, [FEATURES])
     features: Floats = files.map_array(folder / FEATURES)
     return features
+
+
+def read_images(folder: Path, summary: dict[str, Any]) -> pd.DataFrame:
+    """Return a line for each row of an index, with IMAGE_COLUMNS.
+
+    Raises:
+        SalcrError: the file is missing or damaged, or names folders that the index does not have.
+    """
+    _verify(folder, summary, [IMAGES])
+    images = files.read_table(folder / IMAGES, table_kinds.INDEXED, hint=_RERUN_HINT)
+    if images["folder"].max() >= len(summary["folders"]):
+        raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
+    return images
 
 
 def read_digests(folder: Path, summary: dict[str, Any]) -> NDArray[np.uint8]:
@@ -219,36 +235,29 @@ def read_index(folder: Path) -> SearchIndex:
     import faiss
 
     summary = read_summary(folder)
-    parts = summary.get("parts", {})
-    names = {m: PARTS[m] for m in parts} or {"all": INDEX}
-    _verify(folder, summary, [*names.values(), IMAGES])
-    images = files.read_table(folder / IMAGES, table_kinds.INDEXED, hint=_RERUN_HINT)
-    indexes = {}
-    for key, name in names.items():
-        has_lists = bool(parts) and parts[key]["factory"].startswith("IVF")
+    images = read_images(folder, summary)
+    modality = images["modality"].to_numpy()
+    exact: dict[str, dict[str, Any]] = {"all": {"factory": "Flat", "width": 0}}
+    parts, features = {}, None
+    for key, made in (summary.get("parts") or exact).items():
+        path = folder / PARTS.get(key, INDEX)
+        _verify(folder, summary, [path.name])
+        has_lists = made["factory"].startswith("IVF")
         flag = faiss.IO_FLAG_MMAP if has_lists else faiss.IO_FLAG_MMAP_IFC
-        indexes[key] = files.read(
-            folder / name,
-            partial(faiss.read_index, str(folder / name), flag),
+        index = files.read(
+            path,
+            partial(faiss.read_index, str(path), flag),
             f"is not an index of faiss; {_RERUN_HINT}",
         )
-    features = None
-    if any(",PQ" in part["factory"] for part in parts.values()):
-        features = read_features(folder, summary)
-    read = {}
-    for key, index in indexes.items():
-        is_of = np.ones(len(images), bool) if key == "all" else images["modality"] == key
-        width = parts[key]["width"] if parts else 0
-        is_coded = bool(parts) and ",PQ" in parts[key]["factory"]
-        read[key] = factory.Part(
-            index, np.flatnonzero(is_of), width, features if is_coded else None
-        )
-    sizes = [(len(part.rows), summary["num_channels"]) for part in read.values()]
-    is_one = [(part.index.ntotal, part.index.d) for part in read.values()] == sizes
-    is_one &= sum(len(part.rows) for part in read.values()) == len(images)
-    if not is_one or images["folder"].max() >= len(summary["folders"]):
+        rows = np.flatnonzero((modality == key) | (key == "all"))
+        if (has_codes := factory.has_codes(made["factory"])) and features is None:
+            features = read_features(folder, summary)
+        parts[key] = factory.Part(index, rows, made["width"], features if has_codes else None)
+        if (index.ntotal, index.d) != (len(rows), summary["num_channels"]):
+            raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
+    if sum(len(part.rows) for part in parts.values()) != len(images):
         raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
-    return SearchIndex(read, images, summary, folder)
+    return SearchIndex(parts, images, summary, folder)
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

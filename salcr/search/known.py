@@ -23,10 +23,17 @@ AUTO = "auto"
 class Embedded(NamedTuple):
     """A picture whose feature is known."""
 
-    feature: Floats
-    """[C]."""
+    features: Floats
+    """[N, C], memory-mapped: a million features would not fit into memory."""
+    row: int
+    """Its own among them."""
     modality: str
     guessed: bool
+
+    @property
+    def feature(self) -> Floats:
+        """Return its feature, [C]."""
+        return np.array(self.features[self.row])
 
 
 Read = Picture | Embedded | str
@@ -37,7 +44,7 @@ class Known(NamedTuple):
     """Features by the content of a file and the modality that it is said to have."""
 
     features: Floats
-    """[N, C]."""
+    """[N, C], memory-mapped."""
     rows: dict[tuple[bytes, str], int]
     """SHA-256 of a file and its modality, or "auto" where it was guessed -> row."""
     modality: list[str]
@@ -53,7 +60,7 @@ class Known(NamedTuple):
         row = self.rows.get((bytes.fromhex(digest), modality))
         if row is None:
             return None
-        return Embedded(np.array(self.features[row]), self.modality[row], modality == AUTO)
+        return Embedded(self.features, row, self.modality[row], modality == AUTO)
 
 
 def origin_of(summary: dict[str, Any]) -> str:
@@ -72,19 +79,20 @@ def read_known(folder: Path, origin: str) -> Known:
     """
     nothing = Known(np.empty((0, 0), np.float32), {}, [])
     try:
-        old = index.read_index(folder)
-        if old.summary.get("origin") != origin:
+        summary = index.read_summary(folder)
+        if summary.get("origin") != origin:
             return nothing
-        features = index.read_features(folder, old.summary)
-        digests = index.read_digests(folder, old.summary)
+        images = index.read_images(folder, summary)
+        features = index.read_features(folder, summary)
+        digests = index.read_digests(folder, summary)
     except SalcrError:
         return nothing
-    if not len(features) == len(digests) == len(old.images):
+    if not len(features) == len(digests) == len(images):
         return nothing
-    words = old.summary["modalities"]
-    modality = old.images["modality"].tolist()
+    words = summary["modalities"]
+    modality = images["modality"].tolist()
     rows: dict[tuple[bytes, str], int] = {}
-    for row, (digest, number) in enumerate(zip(digests, old.images["folder"], strict=True)):
+    for row, (digest, number) in enumerate(zip(digests, images["folder"], strict=True)):
         content = digest.tobytes()
         rows.setdefault((content, modality[row]), row)
         if words[number] == AUTO:

@@ -78,12 +78,16 @@ def join(out: Path, kind: str) -> None:
         raise SalcrError(f"{out}: holds no shards; run `python -m salcr embed --shard` first")
     summary = _read_settings(path)
     work = blocks.list_work([Path(folder) for folder in summary["folders"]], out, summary)
+    key = blocks.key_of(work)
+    if blocks.is_done(out, key, kind):  # a join was killed while it deleted the blocks
+        blocks.end(out, "is already the index of these images; nothing to do")
+        return
     if missing := [one.path for one in work if not blocks.is_block(one)]:
         raise SalcrError(
-            f"{missing[0]}: and {len(missing) - 1} more of {len(work)} blocks are missing or of "
-            "other pictures; repeat the shards that have not finished, or all"
+            f"{missing[0]}: and {len(missing) - 1} more of {len(work)} blocks are missing, or of "
+            "other pictures or another version; repeat the shards that have not finished, or all"
         )
-    blocks.finish(out, work, {**summary, "key": blocks.key_of(work)}, kind)
+    blocks.finish(out, work, {**summary, "key": key}, kind)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

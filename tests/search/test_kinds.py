@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
@@ -151,6 +151,27 @@ def test_searches_that_find_fewer_say_so(stored: Path) -> None:
     num_hits = int((rows >= 0).sum())
     assert 0 < num_hits < 1000 and (rows[0, num_hits:] == -1).all()
     assert np.isneginf(scores[0, num_hits:]).all() and np.isfinite(scores[0, :num_hits]).all()
+
+
+def test_a_search_is_widened_as_long_as_it_finds_little(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of thousands of lists the first few hold nearly nothing; that most are visited is said."""
+    exact = np.ones((256, 10), np.float32)
+
+    class Lists(NamedTuple):
+        """Each of 4096 lists has the same share of the neighbors."""
+
+        width: int = 0
+        index: Any = faiss.index_factory(2, "IVF4096,Flat")
+
+        def search(self, queries: np.ndarray, k: int) -> tuple[None, np.ndarray]:
+            hits = np.arange(exact.size) * 4096 < self.width * exact.size
+            return None, np.where(hits.reshape(exact.shape), exact, 0)
+
+    measured = factory._measure(Lists(), np.empty((256, 2)), exact)  # type: ignore[arg-type]
+    assert measured == {"width": 4096, "recall_at_1": 1, "recall_at_10": 1}
+    assert "searches visit 4096 of 4096 lists" in capsys.readouterr().err
 
 
 def test_the_description_grows_with_the_images() -> None:

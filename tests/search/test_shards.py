@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from salcr import files
 from salcr.search import blocks, factory
 from salcr.search.embedder import Embedder
 from tests.support import tiny
@@ -73,6 +75,27 @@ def test_joined_shards_equal_one_run(
     assert sum(embedded) == 20 and not (out / "embed.json").exists()
     assert tiny.run("join-index", "--index", out) == 0
     assert sum(embedded) == 20
+    assert contents(out) == contents(tmp_path / "whole")
+
+
+def test_a_join_that_was_killed_is_repeated(
+    stage_one: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """While it wrote the index, and while it deleted the blocks of one that was complete."""
+    out = tmp_path / "index"
+    assert embed(stage_one, pictures, tmp_path / "whole") == 0
+    assert embed(stage_one, pictures, out, "--shard", "1/1") == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_table", Mock(side_effect=KeyboardInterrupt))
+        assert tiny.run("join-index", "--index", out) == 130
+    assert (out / "index.faiss").exists() and not (out / "embed.json").exists()
+    remains = shutil.copytree(out / "blocks", tmp_path / "blocks")
+    assert tiny.run("join-index", "--index", out) == 0
+    assert contents(out) == contents(tmp_path / "whole")
+    (remains / "000003.npz").unlink()
+    remains.rename(out / "blocks")
+    assert tiny.run("join-index", "--index", out) == 0
+    assert "is already the index of these images" in capsys.readouterr().err
     assert contents(out) == contents(tmp_path / "whole")
 
 
