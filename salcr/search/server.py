@@ -200,7 +200,7 @@ def _describe(searcher: Searcher) -> dict[str, Any]:
         note = str(error)
     else:
         if found is None:
-            note = f"no calibration; make one with: salcr calibrate --index {index.folder}"
+            note = f"There is no calibration yet: run salcr calibrate --index {index.folder}"
         else:
             thresholds, people = calibration.thresholds_of(found), found["people_from"]
     return {
