@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import re
 import shutil
@@ -18,6 +19,8 @@ from urllib.parse import urlencode
 
 import pandas as pd
 import uvicorn
+from numpy.typing import NDArray
+from PIL import Image
 
 from tests.support import tiny
 
@@ -127,3 +130,10 @@ def calibrate(folder: Path) -> None:
     """Calibrate the index of `make_index` with its csv."""
     words = ["--index", folder / "index", "--identities", folder / "people.csv"]
     assert tiny.run("calibrate", *words) == 0
+
+
+def encoded(picture: NDArray[Any], form: str, **options: Any) -> bytes:
+    """Return a picture as a file of a format."""
+    content = io.BytesIO()
+    Image.fromarray(picture).save(content, form, **options)
+    return content.getvalue()

@@ -73,8 +73,6 @@ function tile(picture, caption) {
   return element("li", {}, button);
 }
 
-// ---------------------------------------------------------------------------------- thresholds
-
 const kindsOf = (among) => (among === "all" ? ["across", "within"] : ["across"]);
 
 /** The smallest scores of hits, by kind; null if any will do. */
@@ -111,8 +109,6 @@ function offerLimits() {
     $("meaning").textContent = text;
   }
 }
-
-// -------------------------------------------------------------------------------------- search
 
 /** Search for a source: { file } or { row }. The result replaces the one that is shown, or follows it. */
 async function search(source, isNew = true) {
@@ -221,8 +217,6 @@ function save() {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-// ------------------------------------------------------------------------ pictures of the index
-
 let start = 0; // of the listed pictures
 let listing = 0; // number of the latest list
 
@@ -241,8 +235,6 @@ async function list(from) {
   $("after").onclick = () => attempt(() => list(from + found.step));
   $("pictures").replaceChildren(...found.pictures.map((one) => tile(one, one.modality)));
 }
-
-// --------------------------------------------------------------------------------------- start
 
 function chosen(files) {
   if (files.length > 0) attempt(() => search({ file: files[0] }));
