@@ -12,6 +12,8 @@ from benchmarks.epoch import measure_network, measure_networks
 from benchmarks.growth import SIZES, measure_clustering, measure_growth
 from benchmarks.planning import measure_plans
 from benchmarks.row import measure, run_in_subprocess
+from benchmarks.search import measure_search, print_kind
+from salcr.search.factory import KINDS
 
 TOPICS = ("clustering", "step", "augmentation", "loading")
 """Modules of this package that have ROWS, in the order of the table."""
@@ -28,6 +30,10 @@ def main() -> int:
         "--growth", action="store_true", help="cluster 5 to 100 thousand images instead of the rows"
     )
     parser.add_argument("--size", type=int, help=argparse.SUPPRESS)  # of --growth, in this process
+    parser.add_argument(
+        "--search", type=int, metavar="SIZE", help="build indexes of so many images instead"
+    )
+    parser.add_argument("--kind", help=argparse.SUPPRESS)  # of --search, in this process
     parser.add_argument("--epoch", action="store_true", help="time a round instead of the rows")
     parser.add_argument(
         "--plans", action="store_true", help="let Snakemake plan workflows instead of the rows"
@@ -40,6 +46,14 @@ def main() -> int:
         help="of --epoch (default: auto)",
     )
     arguments = parser.parse_args()
+    if arguments.kind:
+        print_kind(arguments.kind, arguments.search, arguments.threads)
+        return 0
+    if arguments.search:
+        kinds = [kind for kind in KINDS if not arguments.only or arguments.only in kind]
+        indexes = measure_search(arguments.search, kinds, arguments.threads)
+        _write(arguments.out, search={"threads": arguments.threads, "rows": indexes})
+        return 0
     if arguments.size:
         print(json.dumps(measure_clustering(arguments.size)))
         return 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import __main__, clustering, growth, loading
+from benchmarks import __main__, clustering, growth, loading, search
 from benchmarks import plain_clustering as plain
 from benchmarks.row import measure_call
 from salcr.pseudo_labels.neighbors import nearest_within
@@ -64,6 +65,21 @@ def test_a_size_is_measured() -> None:
     """Clustering some images takes measurable time, and less memory than a gigabyte."""
     measured = growth.measure_clustering(200)
     assert measured["images"] == 200 and measured["seconds"] > 0 and 0 <= measured["peak_gb"] < 1
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])
+def test_an_index_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Of random clusters whose nearest neighbors are the same person; all numbers are there."""
+    monkeypatch.chdir(tmp_path)
+    rows = np.concatenate(list(search.make_blocks(3000, 64)))
+    best = (rows[:1500] @ rows[1500:].T).argmax(axis=1) + 1500
+    assert np.mean(best % 150 == np.arange(1500) % 150) > 0.99
+    measured = search.measure_kind(kind, 3000, 1, width=64)
+    assert measured["factory"] == {"flat": "Flat", "hnsw": "HNSW32"}[kind]
+    assert measured["recall_at_1"] >= 0.95 and measured["recall_at_10"] >= 0.95
+    assert measured["queries_per_second"] > 0 and measured["build_seconds"] > 0
+    assert measured["disk_gb"] == pytest.approx(3000 * 64 * 4 / 2**30, rel=1.5)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -131,6 +131,7 @@ _STAGES = (
         ("numerics",),
         writes=("out",),
     ),
+    Stage("join_index", "one index of the parts that embed --shard computed"),
     Stage(
         "calibrate",
         "which similarity of an index means the same person",
@@ -142,6 +143,7 @@ _STAGES = (
         ("numerics",),
         writes=("json", "sheet", "page"),
     ),
+    Stage("serve", "a local web page to search an index with", ("numerics",)),
     Stage("export", "write a trained network as ONNX, checked with onnxruntime", writes=("out",)),
     Stage("info", "machine, devices, packages, data and results, and what is missing"),
     Stage("verify", "compare every module with values of the released code"),

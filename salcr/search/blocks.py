@@ -21,16 +21,19 @@ from salcr import codehash, files
 from salcr.data import workers
 from salcr.data.pictures import list_files
 from salcr.errors import SalcrError
-from salcr.log import escape_name, progress, say, warn
+from salcr.log import escape_name, progress, say
 from salcr.search import index
+from salcr.search.content import report_content
 from salcr.search.embedder import Embedder
 from salcr.search.images import Picture, content_digest, read_picture
+from salcr.search.known import Embedded, Read, origin_of, read_known
 from salcr.types import Floats
 
 FOLDER = "blocks"
 """Folder of the blocks, in that of the index, until the index is written."""
+SETTINGS = "settings.json"
+"""Beside the blocks of shards: what all of them have in common."""
 _BLOCK = 512  # files in memory at a time; a run that is killed loses at most these
-_MAX_REASONS = 10  # in the message if none of the files is an image
 
 
 class Source(NamedTuple):
@@ -44,6 +47,29 @@ class Source(NamedTuple):
     """Of its content when it was listed; empty if that does not matter."""
 
 
+class Block(NamedTuple):
+    """Some consecutive files, whose features are a file of their own until the index is written."""
+
+    path: Path
+    key: str
+    """Hash of all that the features depend on."""
+    sources: list[Source]
+
+
+class Shard(NamedTuple):
+    """Every n-th block, for one of several jobs that share the work."""
+
+    number: int
+    """From 1."""
+    of: int
+    """Number of shards."""
+
+    @property
+    def blocks(self) -> slice:
+        """Return the slice of its blocks among all."""
+        return slice(self.number - 1, None, self.of)
+
+
 def embed_folders(
     embedder: Embedder,
     folders: list[Path],
@@ -52,10 +78,13 @@ def embed_folders(
     summary: dict[str, Any],
     *,
     processes: int | None,
+    kind: str = "flat",
+    shard: Shard | None = None,
 ) -> None:
     """Write the index of all images in folders, unless it is there already.
 
-    A run that was killed is resumed after its last complete block.
+    A run that was killed is resumed after its last complete block. Pictures of an older index in
+    the same folder keep their features.
 
     Args:
         embedder: computes the features.
@@ -66,51 +95,96 @@ def embed_folders(
             index holds them, with a key and the numbers of images.
         processes: that decode images; with fewer than two, this one does; None: as many as
             are worth it.
+        kind: of the index: flat, ivf, hnsw, or pq.
+        shard: write only the blocks of this shard, and no index; None: all.
 
     Raises:
         SalcrError: a folder cannot be read or loses files in the meantime, it holds no images, or a
             feature is not finite. An older index is kept.
     """
-    sources = _list_sources(folders)
-    blocks = [sources[start : start + _BLOCK] for start in range(0, len(sources), _BLOCK)]
-    keys = [_key(summary, block) for block in blocks]
-    summary = {**summary, "key": hashlib.sha256("".join(keys).encode()).hexdigest()}
-    if _is_done(out, summary["key"]):
-        say(f"{out}: is already the index of these images; nothing to do")
-        return
-    paths = [out / FOLDER / f"{number:06d}.npz" for number in range(len(blocks))]
-    work = list(zip(paths, keys, blocks, strict=True))
-    missing = [(path, key, block) for path, key, block in work if not _is_block(path, key)]
+    work = list_work(folders, out, summary, shard)
+    if shard is None:
+        summary = {**summary, "key": key_of(work)}
+        if is_done(out, summary["key"], kind):
+            end(out, "is already the index of these images; nothing to do")
+            return
+    missing = [one for one in work if not is_block(one)]
     if len(missing) < len(work):
         say(f"resuming after {len(work) - len(missing)} of {len(work)} blocks")
+    known = read_known(out, origin_of(summary))
+    kept = [[known.find(s.digest, modalities[s.folder]) for s in one.sources] for one in missing]
+    if num_kept := sum(one is not None for block in kept for one in block):
+        say(f"{num_kept} images keep the features of the index before")
+    listed = [
+        (folders[source.folder], source.file, source.digest, modalities[source.folder])
+        for one, block in zip(missing, kept, strict=True)
+        for source, embedded in zip(one.sources, block, strict=True)
+        if embedded is None
+    ]
     height, width = embedder.image_size
-    listed = (
-        (folders[number], name, digest, modalities[number])
-        for _, _, block in missing
-        for number, name, digest in block
-    )
     read = partial(read_picture, height=height, width=width)
     if processes is None:
-        num_files = sum(len(block) for _, _, block in missing)
-        processes = workers.sensible_number(num_files, threads=torch.get_num_threads())
+        processes = workers.sensible_number(len(listed), threads=torch.get_num_threads())
     with closing(workers.apply(read, listed, processes=processes)) as pictures:
-        for path, key, block in progress(missing, title=f"blocks of {_BLOCK} files"):
-            arrays = _embed_block(embedder, list(islice(pictures, len(block))))
-            files.write_arrays(path, {"key": np.array(key), **arrays})
-    _finish(out, work, summary)
+        todo = progress(zip(missing, kept, strict=True), title=f"blocks of {_BLOCK} files")
+        for one, block in todo:
+            new = islice(pictures, block.count(None))
+            content = [next(new) if embedded is None else embedded for embedded in block]
+            arrays = _embed_block(embedder, content)
+            files.write_arrays(one.path, {"key": np.array(one.key), **arrays})
+    if shard is None:
+        finish(out, work, summary, kind)
+
+
+def finish(out: Path, work: list[Block], summary: dict[str, Any], kind: str) -> None:
+    """Write the index from its blocks, which are then deleted.
+
+    Args:
+        out: folder of the index.
+        work: all blocks.
+        summary: as in `embed_folders`, with the key.
+        kind: of the index.
+    """
+    num_images = _finish(out, work, {**summary, "origin": origin_of(summary)}, kind)
+    end(out, f"index of {num_images} images written")
+
+
+def end(out: Path, words: str) -> None:
+    """Delete the blocks of a complete index, and say what happened."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)
+    say(f"{out}: {words}")
 
 
-def _list_sources(folders: list[Path]) -> list[Source]:
-    """Return all files of the folders.
+def list_work(
+    folders: list[Path], out: Path, summary: dict[str, Any], shard: Shard | None = None
+) -> list[Block]:
+    """Return the blocks of the files of folders, or those of a shard.
 
-    Each is read once for its digest: another picture may have the size and the date of the one
+    Each file is read once for its digest: another picture may have the size and the date of the one
     that it replaces, and decoding takes ten times as long.
+
+    Args:
+        folders: absolute paths.
+        out: folder of the index.
+        summary: as in `embed_folders`.
+        shard: of which to return the blocks; None: all.
     """
     names = [(number, name) for number, folder in enumerate(folders) for name in list_files(folder)]
     say(f"embed: {len(names)} files in {len(folders)} folder{'s' * (len(folders) > 1)}")
-    listed = progress(names, title="read", total=len(names))
-    return [Source(n, name, content_digest(folders[n], name)) for n, name in listed]
+    starts = range(0, len(names), _BLOCK)
+    numbers = range(len(starts)) if shard is None else range(len(starts))[shard.blocks]
+    chosen = [(number, names[starts[number] : starts[number] + _BLOCK]) for number in numbers]
+    work = []
+    for number, block in progress(chosen, title="read", total=len(chosen)):
+        sources = [Source(n, name, content_digest(folders[n], name)) for n, name in block]
+        path = out / FOLDER / f"{number:06d}.npz"
+        work.append(Block(path, _key(summary, sources), sources))
+    return work
+
+
+def key_of(work: list[Block]) -> str:
+    """Return a hash of all that an index's features depend on."""
+    return hashlib.sha256("".join(one.key for one in work).encode()).hexdigest()
 
 
 def _key(summary: dict[str, Any], block: list[Source]) -> str:
@@ -119,28 +193,29 @@ def _key(summary: dict[str, Any], block: list[Source]) -> str:
     return hashlib.sha256(json.dumps(origin).encode()).hexdigest()
 
 
-def _is_done(out: Path, key: str) -> bool:
-    """Return whether an index is complete and of these images."""
+def is_done(out: Path, key: str, kind: str) -> bool:
+    """Return whether an index is complete, of these images, and of this kind."""
     try:
-        return bool(index.read_index(out).summary["key"] == key)
+        summary = index.read_index(out).summary
+        return bool(summary["key"] == key and summary.get("kind", "flat") == kind)
     except SalcrError:
         return False
 
 
-def _is_block(path: Path, key: str) -> bool:
+def is_block(block: Block) -> bool:
     """Return whether a run with the same images and settings has already written a block."""
     try:
-        return str(files.read_arrays(path)["key"]) == key
+        return str(files.read_arrays(block.path)["key"]) == block.key
     except (KeyError, SalcrError):
         return False
 
 
-def _embed_block(embedder: Embedder, block: list[Picture | str]) -> dict[str, Any]:
+def _embed_block(embedder: Embedder, block: list[Read]) -> dict[str, Any]:
     """Return the features and properties of a block's files, as arrays.
 
     Args:
         embedder: computes the features.
-        block: what was read of each file.
+        block: what was read or is known of each file.
 
     Returns:
         of the images, `features` [n, C], `kept` [n] positions in the block, `modality` [n] and
@@ -148,37 +223,45 @@ def _embed_block(embedder: Embedder, block: list[Picture | str]) -> dict[str, An
         and `reason` [m].
     """
     height, width = embedder.image_size
-    kept = [position for position, read in enumerate(block) if isinstance(read, Picture)]
-    pictures = [read for read in block if isinstance(read, Picture)]
-    reasons = {position: read for position, read in enumerate(block) if isinstance(read, str)}
+    images = {i: read for i, read in enumerate(block) if not isinstance(read, str)}
+    reasons = {i: read for i, read in enumerate(block) if isinstance(read, str)}
+    new = [one for one in images.values() if isinstance(one, Picture)]
     empty = np.empty((0, height, width, 3), np.uint8)
-    stacked = np.stack([picture.image for picture in pictures]) if pictures else empty
-    modality = [picture.modality for picture in pictures]
+    stacked = np.stack([picture.image for picture in new]) if new else empty
+    computed = iter(embedder.features(stacked, [picture.modality for picture in new]))
+    features = [
+        one.feature if isinstance(one, Embedded) else next(computed) for one in images.values()
+    ]
+    none = np.empty((0, embedder.network.num_channels), np.float32)
     return {
-        "features": embedder.features(stacked, modality),
-        "kept": np.array(kept, dtype=np.int64),
-        "modality": np.array(modality, dtype=str),
-        "guessed": np.array([picture.guessed for picture in pictures], dtype=bool),
+        "features": np.stack(features) if features else none,
+        "kept": np.array(list(images), dtype=np.int64),
+        "modality": np.array([one.modality for one in images.values()], dtype=str),
+        "guessed": np.array([one.guessed for one in images.values()], dtype=bool),
         "skipped": np.array(list(reasons), dtype=np.int64),
         "reason": np.array(list(reasons.values()), dtype=str),
     }
 
 
-def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict[str, Any]) -> None:
-    """Write the index from its blocks, and report its content."""
+def _finish(out: Path, work: list[Block], summary: dict[str, Any], kind: str) -> int:
+    """Write the index from its blocks, report its content, and return the number of images."""
     images: list[tuple[int, str, str]] = []
     skipped: list[tuple[int, str, str]] = []
+    digests = bytearray()
     guessed: Counter[str] = Counter()
-    for path, _, block in work:
+    for path, _, sources in work:
         arrays = files.read_arrays(path)
         for position, modality in zip(arrays["kept"], arrays["modality"], strict=True):
-            number, name, _ = block[position]
+            number, name, digest = sources[position]
             images.append((number, name, str(modality)))
+            digests += bytes.fromhex(digest).ljust(32, b"\0")
         for position, reason in zip(arrays["skipped"], arrays["reason"], strict=True):
-            number, name, _ = block[position]
+            number, name, _ = sources[position]
             skipped.append((number, escape_name(name), str(reason)))
         guessed.update(arrays["modality"][arrays["guessed"]].tolist())
-    _report_content(out, summary, images, skipped, guessed)
+    if not images:
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
+    report_content(out, summary, images, skipped, guessed)
 
     def blocks() -> Iterator[Floats]:
         return (files.read_arrays(path)["features"] for path, _, _ in work)
@@ -188,42 +271,8 @@ def _finish(out: Path, work: list[tuple[Path, str, list[Source]]], summary: dict
         blocks,
         images=pd.DataFrame(images, columns=index.IMAGE_COLUMNS),
         skipped=pd.DataFrame(skipped, columns=index.SKIPPED_COLUMNS),
+        digests=np.frombuffer(bytes(digests), np.uint8).reshape(-1, 32),
         summary=summary,
+        kind=kind,
     )
-    say(f"{out}: index of {len(images)} images written")
-
-
-def _report_content(
-    out: Path,
-    summary: dict[str, Any],
-    images: list[tuple[int, str, str]],
-    skipped: list[tuple[int, str, str]],
-    guessed: Counter[str],
-) -> None:
-    """Add the numbers of images to the summary, and warn about skipped files and guesses.
-
-    Raises:
-        SalcrError: there are no images.
-    """
-    reasons = [f"{summary['folders'][n]}/{name}: {reason}" for n, name, reason in skipped]
-    if not images:
-        shutil.rmtree(out / FOLDER, ignore_errors=True)
-        listed = "".join(f"\n  {reason}" for reason in reasons[:_MAX_REASONS])
-        more = len(reasons) - _MAX_REASONS
-        listed += f"\n  and {more} more" if more > 0 else ""
-        folders = ", ".join(summary["folders"])
-        raise SalcrError(f"{folders}: no readable images{listed}")
-    if skipped:
-        warn(f"{len(skipped)} files skipped, see {out / index.SKIPPED}; first {reasons[0]}")
-    used = {number for number, _, _ in images}
-    for number, folder in enumerate(summary["folders"]):
-        if number not in used:  # the disk of one camera may be missing
-            warn(f"{folder}: no readable images")
-    summary["num_pictures"] = dict(Counter(modality for _, _, modality in images))
-    summary["num_guessed"], summary["num_skipped"] = dict(guessed), len(skipped)
-    if guessed:
-        counted = ", ".join(f"{count} {modality}" for modality, count in sorted(guessed.items()))
-        warn(
-            f"guessed from the channels: {counted}; if that is wrong, give --modality for each "
-            "folder"
-        )
+    return len(images)

@@ -10,9 +10,10 @@ from salcr.atomic import claimed
 from salcr.config import cli
 from salcr.config.schema import MAX_THREADS, Config
 from salcr.errors import SalcrError
-from salcr.search import index
-from salcr.search.blocks import FOLDER, embed_folders
+from salcr.search import index, shards
+from salcr.search.blocks import FOLDER, SETTINGS, Shard, embed_folders
 from salcr.search.embedder import read_embedder
+from salcr.search.factory import KINDS
 from salcr.training import devices
 from salcr.types import MODALITIES
 
@@ -38,6 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, required=True, help="trained network")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the index to")
     parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        default="flat",
+        help="of the index: flat is exact (the default); ivf, hnsw and pq are approximate, for "
+        "hundreds of thousands of images",
+    )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="compute the features of one of N parts only, such as 3/8; join-index joins them",
+    )
+    parser.add_argument(
         "--workers",
         action=cli.Integer,
         least=0,
@@ -50,6 +64,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Write the index; a run that was killed resumes after its last complete block."""
+    import faiss  # here, because --help does not need it
+
+    if arguments.shard is not None and arguments.kind != "flat":
+        raise SalcrError(f"--kind {arguments.kind}: is for join-index, not for a --shard")
+    faiss.omp_set_num_threads(arguments.threads)  # its default is all cores
     device = devices.prepare(arguments.device, arguments.threads, wait=False)
     folders = _require_separate_folders(arguments.images, arguments.out.resolve())
     _check_out(arguments.out)
@@ -65,10 +84,27 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         "folders": [str(folder) for folder in folders],
         "modalities": modalities,
     }
-    with claimed(arguments.out):
+    # Shards write at the same time, but not while the index is written.
+    with (claimed if arguments.shard is None else shards.shared)(arguments.out):
+        if arguments.shard is not None:
+            shards.write_settings(arguments.out, summary)
         embed_folders(
-            embedder, folders, modalities, arguments.out, summary, processes=arguments.workers
+            embedder,
+            folders,
+            modalities,
+            arguments.out,
+            summary,
+            processes=arguments.workers,
+            kind=arguments.kind,
+            shard=arguments.shard,
         )
+
+
+def _shard(word: str) -> Shard:
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", word)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a part such as 3/8, from 1/8 to 8/8")
+    return Shard(int(match[1]), int(match[2]))
 
 
 def _require_separate_folders(given: list[Path], out: Path) -> list[Path]:
@@ -93,8 +129,11 @@ def _check_out(out: Path) -> None:
         names += [f"{FOLDER}/{path.name}" for path in (out / FOLDER).iterdir()]
     is_ours = any(name in names for name in (index.SUMMARY, index.INDEX, FOLDER))
     ours = [*index.FILES, FOLDER] if is_ours else []
+    names_of_ours = rf"\d+\.npz|{re.escape(SETTINGS)}"
     for name in names:
-        is_block = re.fullmatch(rf"{FOLDER}/(\d+\.npz|\.\d+\.npz\.unfinished-.*)", name)
+        is_block = re.fullmatch(
+            rf"{FOLDER}/({names_of_ours}|\.({names_of_ours})\.unfinished-.*)", name
+        )
         if not (name in ours or is_block or name.startswith(".")):
             raise SalcrError(f"--out {out}: holds {name}; choose an empty folder")
 

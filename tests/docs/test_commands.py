@@ -87,6 +87,10 @@ def parsed(line: str) -> tuple[list[str], list[str], dict[str, Any]]:
 def test_commands_of_snakemake(line: str) -> None:
     """Targets are rules or results, files exist, and values fit the schema, variants included."""
     targets, files, values = parsed(line)
+    if "--snakefile workflow/embed.smk" in line:  # which has words of its own
+        text = (ROOT / "workflow/embed.smk").read_text()
+        assert targets + files == [] and all(f'    "{key}": ' in text for key in values)
+        return
     rules = "".join(path.read_text() for path in ROOT.glob("workflow/rules/*.smk"))
     for target in targets:
         assert target.startswith("results/") or f"rule {target}:" in rules

@@ -113,7 +113,8 @@ def test_what_vanishes_half_way_ends_the_run_and_keeps_the_old_index(
     assert embed(stage_one, tmp_path / "index", pictures) == 0
     before = contents(tmp_path / "index")
     shutil.copy(pictures / "Visible/0.bmp", pictures / "Thermal/new.bmp")  # else nothing is done
-    features, listed, keyed = Embedder.features, blocks.list_files, blocks._is_done
+    monkeypatch.setattr(blocks, "origin_of", lambda _: "a later version, which keeps no features")
+    features, listed, keyed = Embedder.features, blocks.list_files, blocks.is_done
     happened = []
 
     def lose(where: str) -> None:
@@ -130,13 +131,13 @@ def test_what_vanishes_half_way_ends_the_run_and_keeps_the_old_index(
         yield from list(listed(folder))
         lose("after the list of files")
 
-    def lose_then_look(out: Path, key: str) -> bool:
+    def lose_then_look(out: Path, key: str, kind: str) -> bool:
         lose("after the digests of files")
-        return keyed(out, key)
+        return keyed(out, key, kind)
 
     monkeypatch.setattr(Embedder, "features", features_then_lose)
     monkeypatch.setattr(blocks, "list_files", list_then_lose)
-    monkeypatch.setattr(blocks, "_is_done", lose_then_look)
+    monkeypatch.setattr(blocks, "is_done", lose_then_look)
     capsys.readouterr()
     assert embed(stage_one, tmp_path / "index", pictures) == 1
     message = faults.the_error(capsys.readouterr().err)
@@ -164,13 +165,13 @@ def test_a_picture_that_another_process_cannot_read_is_named(
 ) -> None:
     """The error is that of one process, by name, though another process has it."""
     damaged, errors = pictures / "Visible/2.bmp", []
-    whole, keyed = damaged.read_bytes(), blocks._is_done
+    whole, keyed = damaged.read_bytes(), blocks.is_done
 
-    def cut(out: Path, key: str) -> bool:
+    def cut(out: Path, key: str, kind: str) -> bool:
         os.truncate(damaged, 900)
-        return keyed(out, key)
+        return keyed(out, key, kind)
 
-    monkeypatch.setattr(blocks, "_is_done", cut)
+    monkeypatch.setattr(blocks, "is_done", cut)
     for number in (1, 2):
         damaged.write_bytes(whole)
         capsys.readouterr()

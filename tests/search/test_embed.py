@@ -28,7 +28,9 @@ from salcr.search.images import guess_modality
 from tests.support import tiny
 from tests.support.helpers import close
 
-FILES = ("index.faiss", "features.npy", "files.csv", "skipped.csv", "embed.json")
+FILES = (
+    "index.faiss", "features.npy", "digests.npy", "files.csv", "skipped.csv", "embed.json",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

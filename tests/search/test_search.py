@@ -170,6 +170,7 @@ def test_a_forged_index_is_refused(
     lines = pd.read_csv(indexed / "index/files.csv")
     for number, (change, table) in enumerate((
         ({"crc32": {}}, lines), ({"folders": []}, lines), ({"num_channels": 65}, lines),
+        ({"crc32": {"files.csv": "0"}}, lines), ({"kind": "hnsw"}, lines),
         ({"num_pictures": {"gray": 3}}, lines), ({}, lines[:-1]), ({}, lines.assign(folder=1)),
         ({}, lines.assign(modality="gray")), ({}, lines.drop(columns="file")),
     )):  # fmt: skip

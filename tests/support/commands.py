@@ -254,6 +254,7 @@ COMMANDS: dict[str, Command] = {
         {"--images": Read(RAW / "Visible/1"), **_NETWORK, "--out": Write("index")},
         (LAST / "checkpoint.pt",),
     ),
+    "join-index": Command({"--index": Read("shards")}),  # which are gone afterward
     "calibrate": Command(
         {"--index": Read(INDEX), "--identities": Read("people.csv")},
         (INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv", Path("people.csv")),
@@ -265,6 +266,10 @@ COMMANDS: dict[str, Command] = {
             "--among": "all", "--json": Write("a.json"), "--sheet": Write("a.png"),
             "--page": Write("a.html"),
         },
+        (LAST / "checkpoint.pt", INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv"),
+    ),
+    "serve": Command(  # until it is stopped: tests end it at once
+        {"--index": Read(INDEX), **_NETWORK, "--port": 0},
         (LAST / "checkpoint.pt", INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv"),
     ),
     "export": Command(
@@ -334,5 +339,7 @@ def complete(folder: Path) -> None:
             shutil.copy(folder / "made/complexity/complexity.json", folder)
             shutil.copy(folder / "made/transfer/metrics.json", folder / "transfer.json")
         assert tiny.run(*words_of(name, folder, to)) == 0, name
+    words = words_of("embed", folder, folder)[:-1]
+    assert tiny.run(*words, folder / "shards", "--shard", "1/1") == 0
     shutil.copy(folder / "made/study/a.md", folder / "study.md")
     shutil.copy(folder / "made/study/a.png", folder / "study.png")
