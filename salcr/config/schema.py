@@ -64,6 +64,12 @@ class Preprocess(Section):
     thermal_range: Literal["refuse", "file", "folder"] = Field(
         default="refuse", description="what 16-bit infrared pictures are scaled by"
     )
+    max_undecodable: float = Field(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="share of damaged training pictures that is left out; layout `folders` only",
+    )
 
 
 class Model(Section):

@@ -17,12 +17,14 @@ Images have the order of split, modality, path (by code points), and box. There 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salcr import files
 from salcr.data.pictures import SUFFIXES, list_files
 from salcr.datasets.checks import abbreviate
 from salcr.datasets.crops import (
@@ -44,6 +46,7 @@ from salcr.types import MODALITIES
 SPLIT_FILES = "visible"  # no file lists the images: `digest` says which there are
 TEST = "test.csv"
 _TEST_FOLDER = "test"
+_MOST_OFTEN = 100  # as many images of one modality as of the other: more are warned of
 _TEST_COLUMNS = ("file", "identity", "camera")
 _PICTURES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
@@ -83,12 +86,14 @@ def read_records(root: Path) -> list[Record]:
     tracks |= read_tracks(root, training, boxes)
     records = [
         Record(1, "train", modality, file, UNKNOWN, UNKNOWN, box)
-        for modality, files in training.items()
-        for file, box in with_boxes(modality, files, boxes)
+        for modality, pictures in training.items()
+        for file, box in with_boxes(modality, pictures, boxes)
     ]
     records = with_tracks(records, tracks)
     test = _read_test(root) if has_test(root) else []
     _check_shared(root, [*records, *test])
+    _refuse_copies(root, [*records, *test])
+    _warn_of_numbers(records)
     return records + test
 
 
@@ -166,6 +171,39 @@ def _check_shared(root: Path, records: Sequence[Record]) -> None:
                 f"{escape_name(str(root / file))}: is the same file as {escape_name(other)}; "
                 "remove one of the two"
             )
+
+
+def _refuse_copies(root: Path, records: Sequence[Record]) -> None:
+    """Refuse a file whose bytes are those of another modality's or split's, too.
+
+    Within one, copies are left to the clustering: a recording may hold equal frames.
+    """
+    places = {record.file: (record.split, record.modality) for record in records}
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for file in places:
+        by_size[(root / file).stat().st_size].append(file)
+    first: dict[str, str] = {}
+    for names in by_size.values():
+        if len({places[file] for file in names}) == 1:
+            continue
+        for file in names:
+            other = first.setdefault(files.sha256(root / file), file)
+            if places[other] != places[file]:
+                raise SalcrError(
+                    f"{escape_name(str(root / file))}: is a copy of {escape_name(other)}; remove "
+                    "one of the two"
+                )
+
+
+def _warn_of_numbers(records: Sequence[Record]) -> None:
+    """Warn if one modality has far more training images than the other."""
+    counts = Counter(record.modality for record in records)
+    (many, more), (few, less) = counts.most_common()
+    if more > _MOST_OFTEN * less:
+        warn(
+            f"there are {more} {many} and {less} {few} training images: most people cannot be in "
+            "both, and associate.gate_similarity may be needed"
+        )
 
 
 def _read_test(root: Path) -> list[Record]:
