@@ -58,7 +58,7 @@ test-dvc: venv ## record the workflow with DVC, push, clone, pull and compare: m
 	python -m pytest -m dvc
 
 .PHONY: test-browser
-test-browser: report ## the demo's report in headless Chromium; root installs it first
+test-browser: report ## the report and the page of serve in Chromium; root installs it first
 	tests/support/install.sh chromium
 	python -m pytest -m browser
 

@@ -14,6 +14,10 @@ class SalcrError(Exception):
     """
 
 
+class UndecodableError(SalcrError):
+    """A file that is named like a picture, but damaged or something else."""
+
+
 # The words of torch and the libraries below it, on a GPU and on a CPU. Most raise a RuntimeError;
 # others occur where the memory does not even suffice to load a library.
 _NO_MEMORY = (

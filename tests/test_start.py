@@ -27,6 +27,7 @@ _COMPUTING = (
     "cluster_centers",
     "embed",
     "search",
+    "serve",
     "calibrate",
     "export",
 )

@@ -89,8 +89,9 @@ def third_party(folder: Path) -> Iterator[str]:
 
 
 def test_what_is_imported_is_required_and_nothing_else() -> None:
-    """The dependencies, with the extra for `export`, are exactly what salcr/ imports."""
-    lines = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["export"]
+    """The dependencies, with the extras of two commands, are exactly what salcr/ imports."""
+    extras = PROJECT["optional-dependencies"]
+    lines = PROJECT["dependencies"] + extras["export"] + extras["serve"]
     requirements = [Requirement(line) for line in lines]
     required = {
         canonicalize_name(one.name)

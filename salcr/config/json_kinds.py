@@ -30,6 +30,7 @@ class Preprocessed(Content):
     sha256: dict[Text, Text]
     crc32: dict[Text, Text]
     data_hash: Annotated[Text, Field(min_length=8)]
+    has_tracks: Flag = False
 
 
 class Scores(Content):
@@ -51,6 +52,22 @@ class Rankings(Content):
     none: Galleries
 
 
+class Identification(Content):
+    """Rank-1 at a false-alarm rate, None where there are too few queries."""
+
+    false_alarm_rate: Share
+    threshold: Number | None
+    identification_rate: Share | None
+
+
+class OpenSet(Content):
+    """Scores in one gallery that lacks half of the people."""
+
+    present: Whole
+    absent: Whole
+    rates: Annotated[list[Identification], Field(min_length=1)]
+
+
 class Metrics(Content):
     """Scores of one network."""
 
@@ -58,6 +75,14 @@ class Metrics(Content):
     round: Whole
     trial: Whole
     settings: Annotated[dict[Filled, Rankings], Field(min_length=1)]
+    open_set: dict[Filled, list[OpenSet]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _open_set_is_of_the_same_galleries(self) -> Metrics:
+        galleries = {name: len(one.none) for name, one in self.settings.items()}
+        if self.open_set and {n: len(one) for n, one in self.open_set.items()} != galleries:
+            raise ValueError("open_set is not of the galleries of settings")
+        return self
 
 
 class TrainedOn(Content):

@@ -62,6 +62,8 @@ class Table(NamedTuple):
     """Of any type."""
     numbers: Collection[str] = ()
     """A number may be missing."""
+    optional: Collection[str] = ()
+    """Such numbers, of columns that are there together or not at all."""
     wholes: Collection[str] = ()
     choices: Mapping[str, Collection[str]] = {}
     """Column -> the words that it may hold."""
@@ -82,7 +84,10 @@ class Table(NamedTuple):
             raise _refusal(path, self.title, complaint, hint)
 
     def _complaints(self, table: pd.DataFrame) -> Iterator[str]:
-        columns = [*self.words, *self.others, *self.numbers, *self.wholes, *self.choices]
+        numbers = [*self.numbers]
+        if any(name in table for name in self.optional):
+            numbers += self.optional
+        columns = [*self.words, *self.others, *numbers, *self.wholes, *self.choices]
         yield from (f"has no column {name}" for name in columns if name not in table)
         if table.empty:
             yield from () if self.may_be_empty else ("has no lines",)
@@ -90,7 +95,7 @@ class Table(NamedTuple):
         for name in self.words:
             if table[name].isna().any():
                 yield f"column {name} lacks a word"
-        for name in self.numbers:
+        for name in numbers:
             if not is_numeric_dtype(table[name]) or is_bool_dtype(table[name]):
                 yield f"column {name} does not hold numbers"
             elif name.endswith("_std") and (table[name] < 0).any():

@@ -32,6 +32,7 @@ class Clustering(Section):
     k2: int = Field(ge=1, description="neighbors averaged in the query expansion")
     eps: float = Field(gt=0, lt=1, description="DBSCAN's radius in Jaccard distance")
     min_samples: int = Field(ge=2, description="DBSCAN's minimum size of a dense region")
+    tracks: bool = Field(default=False, description="images of one track have the distance 0")
 
     @model_validator(mode="after")
     def _averages_over_neighbors(self) -> Clustering:

@@ -64,6 +64,12 @@ class Preprocess(Section):
     thermal_range: Literal["refuse", "file", "folder"] = Field(
         default="refuse", description="what 16-bit infrared pictures are scaled by"
     )
+    max_undecodable: float = Field(
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="share of damaged training pictures that is left out; layout `folders` only",
+    )
 
 
 class Model(Section):
@@ -76,7 +82,8 @@ class Model(Section):
     ] = Field(description="a torchvision ResNet")  # fmt: skip
     width: int = Field(ge=4, le=64, description="channels of the stem; 64 is torchvision's")
     weights: str = Field(
-        min_length=1, description="`imagenet`, `random`, `synthetic`, or a state-dict file"
+        min_length=1,
+        description="`imagenet`, `random`, `synthetic`, or a file: a state dict or a checkpoint",
     )
 
     @field_validator("weights")
@@ -127,6 +134,10 @@ class Evaluate(Section):
     aim_k1: int = Field(ge=1, description="AIM: largest similarities kept per row")
     aim_k2: int = Field(ge=1, description="AIM: neighbors averaged")
     cmrr_k: list[Positive] = Field(min_length=1, description="CMRR: neighbors; a list")
+    open_set: bool = Field(
+        default=False,
+        description="also rank-1 at false-alarm rates, half of the people not in the gallery",
+    )
 
     @field_validator("cmfp_k", "cmrr_k", mode="before")
     @classmethod
@@ -171,6 +182,9 @@ class Study(Section):
     )
     page: NamedPath | None = Field(
         description="Markdown page whose study table is replaced; null: none"
+    )
+    page_table: str = Field(
+        default="study", pattern=NAME, description="name of the table in the page, and its figure"
     )
     starts: dict[str, Positive] = Field(description="variant -> number of trials; others: all")
     compare: dict[str, list[str]] = Field(description="variant -> one or several to compare with")

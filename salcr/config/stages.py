@@ -143,6 +143,7 @@ _STAGES = (
         ("numerics",),
         writes=("json", "sheet", "page"),
     ),
+    Stage("serve", "a local web page to search an index with", ("numerics",)),
     Stage("export", "write a trained network as ONNX, checked with onnxruntime", writes=("out",)),
     Stage("info", "machine, devices, packages, data and results, and what is missing"),
     Stage("verify", "compare every module with values of the released code"),

@@ -8,11 +8,16 @@ _SCORED = ("variant", "setting", "rerank")
 _STAGES = {"stage": ("pretrain", "salcr")}
 _MODALITIES = {"modality": ("visible", "infrared")}
 _SCORES = ("rank1", "rank10", "rank20", "map", "minp")
+_OPEN_SET = ("dir_far0.1", "dir_far0.01", "dir_far0.001")
 
 SUMMARY = Table(
     "the summary.csv that `aggregate` writes",
     words=_SCORED,
     numbers=[f"{score}_{kind}" for score in _SCORES for kind in ("mean", "std")],
+    optional=[
+        *(f"{score}_{kind}" for score in _OPEN_SET for kind in ("mean", "std")),
+        *("num_present", "num_absent"),
+    ],
     wholes=["num_trials"],
     choices=_STAGES,
     may_be_empty=True,  # where there are no test images

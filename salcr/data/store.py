@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ARRAYS = {modality: f"{modality}.npy" for modality in MODALITIES}
 MANIFEST, IDENTITIES, SUMMARY = "manifest.csv", "identities.csv", "preprocess.json"
 MANIFEST_COLUMNS = ["trial", "split", "modality", "row", "camera", "file"]
+TRACK = "track"  # one more column, if a track of any image is known
 # preprocess alone, so that nothing is trained again if its files are the same as before.
 PREPROCESS_HINT = (
     "run your snakemake command with `--forcerun preprocess --until preprocess`, which writes it "
@@ -49,6 +50,8 @@ class Images:
     """[N], rows of the split's images in `array`."""
     camera: Integers
     """[N], number of the camera that took each image."""
+    tracks: Integers | None = None
+    """[N], number of each image's track, or -1; None if no image of the data set has one."""
     preloaded: torch.Tensor | None = None
     """uint8 [N, H, W, 3], the split's images on the training device, if `preload` copied them."""
 
@@ -131,7 +134,9 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
     """
     summary = read_summary(folder)
     _check(folder / MANIFEST, summary)
-    table = files.read_columns(folder / MANIFEST, MANIFEST_COLUMNS[:-1])
+    has_tracks = summary.get("has_tracks", False)
+    columns = [*MANIFEST_COLUMNS[:-1], *([TRACK] if has_tracks else [])]
+    table = files.read_columns(folder / MANIFEST, columns)
     chosen = table[(table["trial"] == trial) & (table["split"] == split)]
     sides: dict[str, Images] = {}
     for modality in MODALITIES:
@@ -147,6 +152,7 @@ def load_split(folder: Path, *, trial: int, split: str) -> Split:
             files.map_array(path),
             lines["row"].to_numpy(np.int64),
             lines["camera"].to_numpy(np.int64),
+            lines[TRACK].to_numpy(np.int64) if has_tracks else None,
         )
     return Split(sides, summary["data_hash"], summary["layout"])
 

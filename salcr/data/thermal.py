@@ -7,6 +7,7 @@ between them becomes gray, linearly.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salcr.data.images import read_deep
-from salcr.errors import SalcrError
+from salcr.errors import SalcrError, UndecodableError
 from salcr.log import escape_name, progress, say
 
 PERCENTILES = [1, 99]
@@ -70,9 +71,10 @@ class ThermalRanges:
         """Return folder -> range of all its 16-bit pictures together."""
         counts: dict[str, NDArray[np.int64]] = {}
         for file in progress(files, title="16-bit pictures", total=len(files)):
-            if (values := read_deep(self._root / file)) is not None:
-                folder = counts.setdefault(_folder(file), np.zeros(_NUM_VALUES, np.int64))
-                folder += _histogram(values)
+            with suppress(UndecodableError):  # of which whoever stores the pictures complains
+                if (values := read_deep(self._root / file)) is not None:
+                    folder = counts.setdefault(_folder(file), np.zeros(_NUM_VALUES, np.int64))
+                    folder += _histogram(values)
         return {folder: _range(count) for folder, count in counts.items()}
 
 

@@ -60,18 +60,20 @@ def read_csv_text(path: Path) -> str:
         raise SalcrError(f"{path}: is not UTF-8; save it with this encoding") from None
 
 
-def read_lines(path: Path, columns: Sequence[str]) -> Iterator[Line]:
+def read_lines(path: Path, columns: Sequence[str], optional: str | None = None) -> Iterator[Line]:
     """Yield place and values of each line of a csv that begins with the names of its columns.
 
     Args:
         path: of the csv.
         columns: in any order in the file; one is `file`, a path within the data set.
+        optional: a column that may be missing; its values are then empty.
 
     Raises:
         SalcrError: the file is not such a csv, or a path leaves the data set.
     """
     reader = csv.reader(io.StringIO(read_csv_text(path)))
     wanted, header = ",".join(columns), None
+    absent = {optional: ""} if optional else {}
     try:
         for words in reader:
             values = [word.strip() for word in words]
@@ -79,7 +81,9 @@ def read_lines(path: Path, columns: Sequence[str]) -> Iterator[Line]:
             if not any(values):
                 continue
             if header is None:
-                if sorted(values) != sorted(columns):
+                if sorted({*values} - {optional}) != sorted(columns) or len({*values}) < len(
+                    values
+                ):
                     raise SalcrError(
                         f"{place}: its columns are {','.join(values)}; write {wanted} there"
                     )
@@ -90,7 +94,7 @@ def read_lines(path: Path, columns: Sequence[str]) -> Iterator[Line]:
                     f"{place}: has {len(values)} values for the columns {','.join(header)}; put a "
                     "name with a comma in double quotes"
                 )
-            line = dict(zip(header, values, strict=True))
+            line = {**absent, **dict(zip(header, values, strict=True))}
             file = PurePosixPath(line["file"])
             if file.is_absolute() or ".." in file.parts or "\\" in line["file"]:
                 raise SalcrError(

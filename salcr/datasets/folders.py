@@ -3,7 +3,9 @@
 visible/    infrared/       training images: folders of any depth, any names and sizes
 test/visible/    test/infrared/     test images, if there are any
 test.csv                    their identities: columns file, identity, camera
-boxes.csv                   parts of training images: columns file, x, y, width, height
+boxes.csv                   parts of training images: columns file, x, y, width, height, and track
+                            if wanted
+tracks.csv                  training images of one person in one camera: columns file, track
 
 Files are named relative to the data set's folder. A picture that boxes.csv lists gives an image for
 each of its lines. In a folder of which it lists any picture, those that it does not list are left
@@ -15,27 +17,37 @@ Images have the order of split, modality, path (by code points), and box. There 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salcr import files
 from salcr.data.pictures import SUFFIXES, list_files
 from salcr.datasets.checks import abbreviate
+from salcr.datasets.crops import (
+    BOXES,
+    TRACKS,
+    read_boxes,
+    read_tracks,
+    require_picture,
+    with_boxes,
+    with_tracks,
+)
 from salcr.datasets.csv_lists import parse_whole, read_csv_text, read_lines, refuse_again
 from salcr.datasets.protocol import Annotations, Setting
-from salcr.datasets.records import UNKNOWN, Box, Record
+from salcr.datasets.records import UNKNOWN, Record
 from salcr.errors import SalcrError
-from salcr.log import escape_name, say, warn
+from salcr.log import escape_name, warn
 from salcr.types import MODALITIES
 
 SPLIT_FILES = "visible"  # no file lists the images: `digest` says which there are
-TEST, BOXES = "test.csv", "boxes.csv"
+TEST = "test.csv"
 _TEST_FOLDER = "test"
+_MOST_OFTEN = 100  # as many images of one modality as of the other: more are warned of
 _TEST_COLUMNS = ("file", "identity", "camera")
-_BOX_COLUMNS = ("file", "x", "y", "width", "height")
 _PICTURES = tuple(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
 
 
@@ -56,7 +68,8 @@ LAYOUT = """\
   visible/     pictures for training, in folders of any depth, without identities
   infrared/
   test/visible/, test/infrared/, and test.csv with the columns file,identity,camera   if wanted
-  boxes.csv with the columns file,x,y,width,height   where people are parts of the pictures"""
+  boxes.csv with the columns file,x,y,width,height   where people are parts of the pictures
+  tracks.csv with the columns file,track   if a tracker says which pictures show one person"""
 
 
 def read_records(root: Path) -> list[Record]:
@@ -69,14 +82,18 @@ def read_records(root: Path) -> list[Record]:
     if not any((root / modality).is_dir() for modality in MODALITIES):
         raise SalcrError(missing(root))
     training = {modality: _pictures(root, modality) for modality in MODALITIES}
-    boxes = _read_boxes(root, training)
+    boxes, tracks = read_boxes(root, training)
+    tracks |= read_tracks(root, training, boxes)
     records = [
         Record(1, "train", modality, file, UNKNOWN, UNKNOWN, box)
-        for modality, files in training.items()
-        for file, box in _with_boxes(modality, files, boxes)
+        for modality, pictures in training.items()
+        for file, box in with_boxes(modality, pictures, boxes)
     ]
+    records = with_tracks(records, tracks)
     test = _read_test(root) if has_test(root) else []
     _check_shared(root, [*records, *test])
+    _refuse_copies(root, [*records, *test])
+    _warn_of_numbers(records)
     return records + test
 
 
@@ -103,7 +120,7 @@ def digest(root: Path) -> str:
                 path = root / name / file
                 size = path.stat().st_size if path.exists() else None
                 listed.update(f"{name}/{file}\0{size}\n".encode(errors="surrogateescape"))
-    for name in (TEST, BOXES):
+    for name in (TEST, BOXES, TRACKS):
         listed.update(read_csv_text(root / name).encode() if (root / name).exists() else b"\0")
     return listed.hexdigest()
 
@@ -156,48 +173,37 @@ def _check_shared(root: Path, records: Sequence[Record]) -> None:
             )
 
 
-def _read_boxes(root: Path, training: Mapping[str, list[str]]) -> dict[str, list[Box]]:
-    """Return file -> its boxes, sorted; empty without a csv of boxes."""
-    path = root / BOXES
-    if not path.exists():
-        return {}
-    known = {file for files in training.values() for file in files}
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    places: dict[tuple[object, ...], str] = {}
-    for place, values in read_lines(path, _BOX_COLUMNS):
-        file = values["file"]
-        _require_picture(file, known, place, root)
-        x, y, width, height = (parse_whole(values, name, place) for name in _BOX_COLUMNS[1:])
-        if not (width and height):
-            raise SalcrError(f"{place}: the box of {file} has no area; correct the line")
-        refuse_again(places, (file, x, y, width, height), place, f"this box of {file}")
-        boxes[file].append(Box(x, y, width, height, place))
-    return {file: sorted(listed) for file, listed in boxes.items()}
+def _refuse_copies(root: Path, records: Sequence[Record]) -> None:
+    """Refuse a file whose bytes are those of another modality's or split's, too.
+
+    Within one, copies are left to the clustering: a recording may hold equal frames.
+    """
+    places = {record.file: (record.split, record.modality) for record in records}
+    by_size: dict[int, list[str]] = defaultdict(list)
+    for file in places:
+        by_size[(root / file).stat().st_size].append(file)
+    first: dict[str, str] = {}
+    for names in by_size.values():
+        if len({places[file] for file in names}) == 1:
+            continue
+        for file in names:
+            other = first.setdefault(files.sha256(root / file), file)
+            if places[other] != places[file]:
+                raise SalcrError(
+                    f"{escape_name(str(root / file))}: is a copy of {escape_name(other)}; remove "
+                    "one of the two"
+                )
 
 
-def _require_picture(
-    file: str, pictures: Container[str], place: str, root: Path, inside: str = ""
-) -> None:
-    if file not in pictures:
-        raise SalcrError(
-            f"{place}: {file} is not a picture in {inside}visible/ or {inside}infrared/ of "
-            f"{root.absolute()}; correct the line, or delete it"
+def _warn_of_numbers(records: Sequence[Record]) -> None:
+    """Warn if one modality has far more training images than the other."""
+    counts = Counter(record.modality for record in records)
+    (many, more), (few, less) = counts.most_common()
+    if more > _MOST_OFTEN * less:
+        warn(
+            f"there are {more} {many} and {less} {few} training images: most people cannot be in "
+            "both, and associate.gate_similarity may be needed"
         )
-
-
-def _with_boxes(
-    folder: str, files: Sequence[str], boxes: Mapping[str, list[Box]]
-) -> Iterator[tuple[str, Box | None]]:
-    """Yield the images of a folder: each file, or, where boxes list any of it, each box."""
-    listed = [file for file in files if file in boxes]
-    if not listed:
-        yield from ((file, None) for file in files)
-        return
-    say(
-        f"{BOXES}: {sum(len(boxes[file]) for file in listed)} boxes in {len(listed)} pictures of "
-        f"{folder}/; {len(files) - len(listed)} pictures without a box are left out"
-    )
-    yield from ((file, box) for file in listed for box in boxes[file])
 
 
 def _read_test(root: Path) -> list[Record]:
@@ -219,7 +225,7 @@ def _read_test(root: Path) -> list[Record]:
     lines = {}
     for place, values in read_lines(path, _TEST_COLUMNS):
         file = values["file"]
-        _require_picture(file, pictures, place, root, inside=f"{_TEST_FOLDER}/")
+        require_picture(file, pictures, place, root, inside=f"{_TEST_FOLDER}/")
         refuse_again(places, file, place, file)
         identity, camera = (parse_whole(values, name, place) for name in _TEST_COLUMNS[1:])
         people[pictures[file]].setdefault(identity, place)

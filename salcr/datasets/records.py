@@ -40,13 +40,18 @@ class Record(NamedTuple):
     """From 0; equal for the images of one person within a split of a trial. Or `UNKNOWN`."""
     box: Box | None = None
     """The part of the file that it is; None for all of it."""
+    track: int = UNKNOWN
+    """From 0; equal for the images of one track of a modality. Or `UNKNOWN`."""
 
     @property
     def name(self) -> str:
-        """Return what distinguishes the image from all others: the file and, if any, the box.
+        """Return what distinguishes the image from all others."""
+        return name_image(self.file, self.box)
 
-        A box is written as a media fragment, such as a.jpg#xywh=10,20,64,128.
-        """
-        if self.box is None:
-            return self.file
-        return f"{self.file}#xywh={','.join(map(str, self.box[:4]))}"
+
+def name_image(file: str, box: Box | None) -> str:
+    """Return the name of an image: its file and, if it has one, its box.
+
+    A box is written as a media fragment, such as a.jpg#xywh=10,20,64,128.
+    """
+    return file if box is None else f"{file}#xywh={','.join(map(str, box[:4]))}"

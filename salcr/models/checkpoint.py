@@ -11,7 +11,7 @@ import torch
 
 from salcr import __version__, files
 from salcr.config.checkpoint_kinds import Checkpoint
-from salcr.config.schema import Config, Numerics
+from salcr.config.schema import Config, Model, Numerics
 from salcr.data.store import Split
 from salcr.errors import SalcrError
 from salcr.log import warn
@@ -113,6 +113,11 @@ def read_network(
             the network that it describes.
     """
     checkpoint = tensor_files.read_checkpoint(path, Checkpoint, device)
+    return to_device(_build(path, checkpoint), device, numerics), checkpoint
+
+
+def _build(path: Path, checkpoint: dict[str, Any]) -> Network:
+    """Return the network that a checkpoint describes, with its state."""
     shape = {name: checkpoint["model"][name] for name in ("backbone", "width", "num_parts")}
     try:
         network = Network(**shape)
@@ -125,7 +130,43 @@ def read_network(
             f"{files.RERUN_HINT}"
         )
     network.load_state_dict(checkpoint["state"])
-    return to_device(network, device, numerics), checkpoint
+    return network
+
+
+def check_backbone(path: Path, network: Network, model: Model) -> None:
+    """Refuse a network that is not of the configured backbone.
+
+    Raises:
+        SalcrError: it has another backbone or width.
+    """
+    if (network.backbone, network.width) != (model.backbone, model.width):
+        raise SalcrError(
+            f"{path}: is a {network.backbone} of width {network.width}; set model.backbone and "
+            "model.width to these"
+        )
+
+
+def load_trained(network: Network, path: Path, model: Model, *, split: Split, trial: int) -> None:
+    """Load what stage one trains, stems, trunk, and global neck, from a checkpoint.
+
+    Args:
+        network: network to load into.
+        path: checkpoint of a network that was trained on other images, or on these.
+        model: settings of the network.
+        split: images that the network is going to be trained on.
+        trial: number of the split.
+
+    Raises:
+        SalcrError: the file is damaged or of another backbone, or was trained on another trial of
+            this data set, whose training people may be test people here.
+    """
+    checkpoint = tensor_files.read_checkpoint(path, Checkpoint)
+    source = _build(path, checkpoint)
+    check_backbone(path, source, model)
+    if checkpoint["data_hash"] in (split.data_hash, None):
+        check_training_images(path, checkpoint, split=split, trial=trial)
+    for name in ("visible_stem", "infrared_stem", "trunk", "global_neck"):
+        getattr(network, name).load_state_dict(getattr(source, name).state_dict())
 
 
 def load_backbone(network: Network, path: Path) -> None:

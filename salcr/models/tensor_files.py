@@ -51,7 +51,7 @@ def read_checkpoint(
         lambda: _load_tensors(path, device),
         f"is damaged or not a checkpoint; if the workflow wrote it, {RERUN_HINT}",
     )
-    if not isinstance(checkpoint, dict) or checkpoint.get("format") != CHECKPOINT_FORMAT:
+    if not _has_format(checkpoint):
         raise SalcrError(
             f"{path}: not a checkpoint of this version; if the workflow wrote it, {RERUN_HINT}; "
             "convert one of the released code with `python -m salcr import-checkpoint`"
@@ -59,6 +59,20 @@ def read_checkpoint(
     if kind is not None:
         kind.check(path, checkpoint, RERUN_HINT)
     return checkpoint
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a file of tensors is a checkpoint of this project.
+
+    Raises:
+        SalcrError: the file is missing, damaged, or not one of tensors.
+    """
+    message = "is damaged, or neither a state dict nor a checkpoint"
+    return _has_format(files.read(path, lambda: _load_foreign(path), message))
+
+
+def _has_format(content: object) -> bool:
+    return isinstance(content, dict) and content.get("format") == CHECKPOINT_FORMAT
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
@@ -80,17 +94,7 @@ def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[s
     Raises:
         SalcrError: the file is missing, damaged, or holds something else.
     """
-
-    def content() -> Any:
-        # Training scripts often store their best score as a NumPy scalar. Files written with
-        # NumPy 1 refer to its constructor by another path.
-        scalar: Any = np.float64(0).__reduce__()[0]
-        names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
-        kinds = [type(np.dtype(name)) for name in ("f8", "f4", "f2", "i8", "i4", "?")]
-        with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
-            return _load_tensors(path, "cpu")
-
-    loaded = files.read(path, content, "is damaged or not a state dict")
+    loaded = files.read(path, lambda: _load_foreign(path), "is damaged or not a state dict")
     rest = {}
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         rest = {name: value for name, value in loaded.items() if name != "state_dict"}
@@ -100,6 +104,17 @@ def read_foreign_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[s
     ):
         raise SalcrError(f"{path}: does not hold a state dict (name -> tensor)")
     return loaded, rest
+
+
+def _load_foreign(path: Path) -> Any:
+    """Return what `_load_tensors` returns, NumPy scalars among it."""
+    # Training scripts often store their best score as a NumPy scalar. Files written with NumPy 1
+    # refer to its constructor by another path.
+    scalar: Any = np.float64(0).__reduce__()[0]
+    names = [(scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    kinds = [type(np.dtype(name)) for name in ("f8", "f4", "f2", "i8", "i4", "?")]
+    with torch.serialization.safe_globals([*names, np.dtype, *kinds]):
+        return _load_tensors(path, "cpu")
 
 
 def _load_tensors(path: Path, device: torch.device | str) -> Any:

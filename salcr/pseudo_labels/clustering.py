@@ -8,6 +8,7 @@ square.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 from torch import Tensor
@@ -24,6 +25,8 @@ from salcr.pseudo_labels.reciprocal import (
 )
 from salcr.types import Floats, Integers
 
+_SUGGESTED_FROM = 5_000  # images at most, whose distances suggest an eps
+
 
 def cluster(
     features: Tensor,
@@ -31,6 +34,7 @@ def cluster(
     modality: str,
     *,
     neighbors: Integers | None = None,
+    tracks: Integers | None = None,
 ) -> Integers:
     """Return the DBSCAN labels of one modality's global features.
 
@@ -39,13 +43,20 @@ def cluster(
         settings: parameters of the clustering.
         modality: of the images, for messages.
         neighbors: [N, k1 or more] indices of the nearest images, or None to search them.
+        tracks: [N], number of each image's track, or -1; used if the settings say so.
 
     Returns:
         [N], 0 .. K-1, or -1 for outliers.
 
     Raises:
-        SalcrError: there are no images, or all images are outliers.
+        SalcrError: there are no images, all images are outliers, or tracks are to be used, but not
+            known.
     """
+    if settings.tracks and tracks is None:
+        raise SalcrError(
+            f"clustering.tracks is true, but no track of the {modality} images is known: list them "
+            "in tracks.csv of a data set of the layout folders, or set the key to false"
+        )
     if len(features) == 0:
         raise SalcrError(f"there are no {modality} images to cluster")
     if settings.k1 >= len(features):
@@ -62,15 +73,42 @@ def cluster(
         at_most=settings.eps,
         neighbors=neighbors,
     )
-    labels = dbscan(distance, eps=settings.eps, min_samples=settings.min_samples)
+    labels = dbscan(
+        distance,
+        eps=settings.eps,
+        min_samples=settings.min_samples,
+        tracks=tracks if settings.tracks else None,
+    )
     num_clusters, outliers = int(labels.max(initial=-1)) + 1, float((labels < 0).mean())
     say(f"{modality}: {num_clusters} clusters, {outliers:.1%} outliers of {len(labels)} images")
     if num_clusters == 0:
         raise SalcrError(
-            f"the {modality} images do not form a cluster: raise clustering.eps or lower "
-            "clustering.min_samples"
+            f"the {modality} images do not form a cluster: raise clustering.eps (the distances "
+            f"suggest {suggest_eps(features, settings):.2f}) or lower clustering.min_samples"
         )
     return labels
+
+
+def suggest_eps(features: Tensor, clustering: Clustering) -> float:
+    """Return an eps between the distances inside of clusters and those between them, in (0, 1).
+
+    Images of one cluster have their `min_samples` nearest within the 90 % quantile q of these
+    distances; those of others are near 1, the largest distance. Three quarters of their middle
+    found the clusters of random features of all sizes and hardness that were tried.
+
+    Args:
+        features: [N, C] unit global features of one modality; of many, the first are used.
+        clustering: parameters of the clustering.
+    """
+    rows = features[:_SUGGESTED_FROM].cpu().numpy()
+    distance = jaccard_distance(rows, k1=clustering.k1, k2=clustering.k2)
+    nearest = np.ones(len(rows))
+    last = clustering.min_samples - 1
+    for row in range(len(rows)):
+        values = distance.data[distance.indptr[row] : distance.indptr[row + 1]]
+        if len(values) > last:
+            nearest[row] = np.partition(values, last)[last]
+    return float(0.75 * (1 + np.quantile(nearest, 0.9)) / 2)
 
 
 def jaccard_distance(
@@ -117,7 +155,13 @@ def jaccard_distance(
     return _distance_of_encodings(encodings, at_most)
 
 
-def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Integers:
+def dbscan(
+    distance: sparse.csr_matrix,
+    *,
+    eps: float,
+    min_samples: int,
+    tracks: Integers | None = None,
+) -> Integers:
     """Return DBSCAN's labels, numbered as scikit-learn numbers them; -1 marks an outlier.
 
     Clusters are the connected components of the core points; a border point belongs to the first
@@ -128,6 +172,8 @@ def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Inte
             not neighbors.
         eps: largest distance of a neighbor.
         min_samples: smallest number of neighbors, including itself, of a core point.
+        tracks: [N], number of each image's track, or -1; images of one track are neighbors,
+            whatever their distance. None: no tracks.
 
     Returns:
         [N] labels, -1 or 0 .. K-1.
@@ -136,9 +182,17 @@ def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Inte
     pairs = distance.tocoo()
     is_neighbor = pairs.data <= eps
     rows, columns = pairs.row[is_neighbor], pairs.col[is_neighbor]
-    is_core = np.bincount(rows, minlength=num_images) >= min_samples
+    counts = np.bincount(rows, minlength=num_images)
+    if tracks is not None:
+        counts += _neighbors_by_track_alone(tracks, rows, columns)
+    is_core = counts >= min_samples
     between_cores = is_core[rows] & is_core[columns]
-    edges = (np.ones(between_cores.sum(), bool), (rows[between_cores], columns[between_cores]))
+    starts, ends = rows[between_cores], columns[between_cores]
+    if tracks is not None:
+        first_core = _first_of_tracks(tracks, is_core)
+        linked = np.flatnonzero(is_core & (first_core < num_images))
+        starts, ends = np.append(starts, linked), np.append(ends, first_core[linked])
+    edges = (np.ones(len(starts), bool), (starts, ends))
     graph = sparse.csr_matrix(edges, shape=(num_images, num_images))
     _, component = csgraph.connected_components(graph, directed=False)
 
@@ -148,8 +202,35 @@ def dbscan(distance: sparse.csr_matrix, *, eps: float, min_samples: int) -> Inte
     labels[cores] = np.argsort(np.argsort(first))[inverse]  # numbered by their first core point
     is_border = is_core[columns] & ~is_core[rows]
     np.minimum.at(labels, rows[is_border], labels[columns[is_border]])
+    if tracks is not None:
+        # All cores of a track are in one cluster.
+        border = np.flatnonzero(~is_core & (first_core < num_images))
+        labels[border] = np.minimum(labels[border], labels[first_core[border]])
     labels[labels == num_images] = -1
     return labels
+
+
+def _neighbors_by_track_alone(tracks: Integers, rows: Integers, columns: Integers) -> Integers:
+    """Return [N], how many images of its track are not among an image's other neighbors.
+
+    Args:
+        tracks: [N], -1 for none.
+        rows: of the pairs of neighbors by distance, in which each image is its own neighbor.
+        columns: of these pairs.
+    """
+    known = tracks >= 0
+    sizes = np.bincount(tracks[known])
+    same = known[rows] & (tracks[rows] == tracks[columns])
+    both = np.bincount(rows[same], minlength=len(tracks))
+    return np.where(known, sizes[tracks] if len(sizes) else 0, 0) - both
+
+
+def _first_of_tracks(tracks: Integers, chosen: NDArray[np.bool_]) -> Integers:
+    """Return [N], the first chosen image of each image's track; N if there is none."""
+    first = np.full(int(tracks.max(initial=-1)) + 2, len(tracks), dtype=np.int64)
+    images = np.flatnonzero(chosen & (tracks >= 0))
+    np.minimum.at(first, tracks[images], images)
+    return first[tracks]  # -1, no track, reads the last entry, which is not written
 
 
 def cluster_means(features: Floats, labels: Integers, num_clusters: int | None = None) -> Floats:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from salcr.config.method import Clustering
-from salcr.pseudo_labels.clustering import jaccard_distance
+from salcr.pseudo_labels.clustering import suggest_eps
 from salcr.pseudo_labels.partners import is_mutual, partners_of_clusters
 from salcr.types import MODALITIES, Integers, PseudoLabels
 
@@ -19,7 +19,6 @@ _LARGEST_CLUSTER = 0.3  # share of a modality's images, where there are more tha
 _LEAST_SPREAD = 0.02
 _LEAST_AGREEMENT = 0.1
 _HOPELESS_CLUSTER, _HOPELESS_SPREAD = 0.95, 0.002
-_SUGGESTED_FROM = 5_000  # images at most, whose distances suggest an eps
 
 Statistics = dict[str, float]
 
@@ -109,28 +108,6 @@ def hopeless(numbers: Statistics) -> str | None:
         if numbers[f"largest_{m}"] > _HOPELESS_CLUSTER:
             return found[f"largest_{m}"]
     return None
-
-
-def suggest_eps(features: Tensor, clustering: Clustering) -> float:
-    """Return an eps between the distances inside of clusters and those between them, in (0, 1).
-
-    Images of one cluster have their `min_samples` nearest within the 90 % quantile q of these
-    distances; those of others are near 1, the largest distance. Three quarters of their middle
-    found the clusters of random features of all sizes and hardness that were tried.
-
-    Args:
-        features: [N, C] unit global features of one modality; of many, the first are used.
-        clustering: parameters of the clustering.
-    """
-    rows = features[:_SUGGESTED_FROM].cpu().numpy()
-    distance = jaccard_distance(rows, k1=clustering.k1, k2=clustering.k2)
-    nearest = np.ones(len(rows))
-    last = clustering.min_samples - 1
-    for row in range(len(rows)):
-        values = distance.data[distance.indptr[row] : distance.indptr[row + 1]]
-        if len(values) > last:
-            nearest[row] = np.partition(values, last)[last]
-    return float(0.75 * (1 + np.quantile(nearest, 0.9)) / 2)
 
 
 def explain(numbers: Statistics, features: dict[str, Tensor], clustering: Clustering) -> list[str]:

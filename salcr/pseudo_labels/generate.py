@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,7 +22,10 @@ _SPARE = 2
 
 
 def generate_pseudo_labels(
-    features: dict[str, Tensor], clustering: sections.Clustering, settings: sections.Associate
+    features: dict[str, Tensor],
+    clustering: sections.Clustering,
+    settings: sections.Associate,
+    tracks: Mapping[str, Integers | None] | None = None,
 ) -> tuple[dict[str, Integers], PseudoLabels[Integers]]:
     """Return the clusters of each modality and the labels of all images in both spaces.
 
@@ -31,6 +36,7 @@ def generate_pseudo_labels(
         features: modality -> [N, C] unit global features.
         clustering: parameters of the clustering.
         settings: parameters of the association.
+        tracks: modality -> [N], number of each image's track, or -1; None if not known.
 
     Returns:
         modality -> [N] DBSCAN labels, -1 for outliers; and the labels as `label_images` returns
@@ -42,7 +48,14 @@ def generate_pseudo_labels(
     wanted = max(clustering.k1, _SPARE * settings.cmfp_k)
     neighbors = {m: nearest_within(features[m], wanted) for m in MODALITIES}
     clusters = {
-        m: cluster(features[m], clustering, m, neighbors=neighbors[m].indices) for m in MODALITIES
+        m: cluster(
+            features[m],
+            clustering,
+            m,
+            neighbors=neighbors[m].indices,
+            tracks=tracks[m] if tracks else None,
+        )
+        for m in MODALITIES
     }
     return clusters, label_images(features, clusters, settings, neighbors)
 

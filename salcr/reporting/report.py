@@ -25,6 +25,7 @@ _SCORES = {
     "map": "mAP",
     "minp": "mINP",
 }
+_OPEN_SET = {"dir_far0.1": "FAR 0.1", "dir_far0.01": "FAR 0.01", "dir_far0.001": "FAR 0.001"}
 _STAGE_TITLES = {"pretrain": "after stage one", "salcr": "at the end"}
 _PER_GB = 1024  # Snakemake measures memory in MB
 
@@ -83,6 +84,8 @@ def render_report(
         facts=_facts(trials, provenance, shapes, unlabeled),
         score_names=list(_SCORES.values()),
         results=_results(summary, checkpoints),
+        open_set_names=["present", "absent", *_OPEN_SET.values()],
+        open_set=_open_set(summary, checkpoints),
         labels=label_statistics(trials),
         figures=[
             {"name": name, "caption": caption, "uri": page.data_uri(figures[name], "png")}
@@ -161,6 +164,25 @@ def _results(
     }
 
 
+def _open_set(
+    summary: pd.DataFrame, checkpoints: Mapping[str, str | None]
+) -> dict[str, list[list[str]]]:
+    """Return the open set's rows of each direction or kind of search, if it was evaluated."""
+    if "num_absent" not in summary:
+        return {}
+    return {
+        str(setting).replace("-", " "): [
+            [
+                _row_name(line, checkpoints),
+                *(f"{line[side]:.0f}" for side in ("num_present", "num_absent")),
+                *(_with_deviation(line, score) for score in _OPEN_SET),
+            ]
+            for line in lines.to_dict("records")
+        ]
+        for setting, lines in summary.dropna(subset="num_absent").groupby("setting", sort=False)
+    }
+
+
 def _row_name(line: Mapping[Any, Any], checkpoints: Mapping[str, str | None]) -> str:
     as_given = line["stage"] == "pretrain" and checkpoints.get(line["variant"])
     name = f"{line['variant']}, {'as given' if as_given else _STAGE_TITLES[line['stage']]}"
@@ -169,6 +191,8 @@ def _row_name(line: Mapping[Any, Any], checkpoints: Mapping[str, str | None]) ->
 
 def _with_deviation(line: Mapping[Any, Any], score: str) -> str:
     mean, deviation = line[f"{score}_mean"], line[f"{score}_std"]
+    if pd.isna(mean):
+        return ""
     return f"{mean:.2f}" if pd.isna(deviation) else f"{mean:.2f} ± {deviation:.2f}"
 
 

@@ -14,7 +14,6 @@ from salcr.reporting import tables
 from salcr.reporting.starts import START, Origin, comparable
 
 SCORES = {"rank1": "rank-1", "map": "mAP"}
-BEGIN, END = "<!-- study table -->", "<!-- end of study table -->"
 _CONFIDENCE = 0.95
 _COLUMNS = [
     "variant", "setting", "code", "current", "starts",
@@ -103,17 +102,28 @@ def as_latex(table: pd.DataFrame, planned: Sequence[str]) -> str:
     return tables.latex_table(" ".join(_notes(table, planned)), "salcr-study", _panels(table))
 
 
-def replace_section(page: str, content: str) -> str:
-    """Return the text of a page with other content between the marks of the study's table.
+def marks(table: str) -> tuple[str, str]:
+    """Return the lines of a page between which a study's table is, by the table's name."""
+    return f"<!-- {table} table -->", f"<!-- end of {table} table -->"
+
+
+def replace_section(page: str, content: str, table: str) -> str:
+    """Return the text of a page with other content between the marks of a study's table.
+
+    Args:
+        page: the whole text.
+        content: to write there.
+        table: name of the table in the page.
 
     Raises:
-        SalcrError: it does not hold each mark once, in order.
+        SalcrError: the page does not hold each mark once, in order.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end) or BEGIN in rest or END in after:
-        raise SalcrError(f"needs the lines `{BEGIN}` and `{END}` once each, in this order")
-    return f"{before}{BEGIN}\n\n{content.strip()}\n\n{END}{after}"
+    first, last = marks(table)
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
+    if not (begin and end) or first in rest or last in after:
+        raise SalcrError(f"needs the lines `{first}` and `{last}` once each, in this order")
+    return f"{before}{first}\n\n{content.strip()}\n\n{last}{after}"
 
 
 def line_name(line: Mapping[Any, Any]) -> str:

@@ -100,23 +100,47 @@ def read_thresholds(folder: Path, summary: dict[str, Any], rate: float) -> dict[
     Raises:
         SalcrError: there is no calibration of this index, or none at this rate.
     """
-    path = folder / index.CALIBRATION
-    if not path.exists():
+    content = read_calibration(folder, summary)
+    if content is None:
         raise SalcrError(
             f"--at-fmr {rate:g}: {folder} has no calibration; run `python -m salcr calibrate "
             f"--index {folder}`, or give --min-score"
         )
+    thresholds = thresholds_of(content)
+    if rate not in thresholds:
+        listed = ", ".join(f"{one:g}" for one in sorted(thresholds))
+        raise SalcrError(f"--at-fmr {rate:g}: must be one of {listed}; or give --min-score")
+    return thresholds[rate]
+
+
+def read_calibration(folder: Path, summary: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the calibration of an index, None if there is none.
+
+    Args:
+        folder: of the index.
+        summary: content of its embed.json.
+
+    Raises:
+        SalcrError: the file is damaged or of another index.
+    """
+    path = folder / index.CALIBRATION
+    if not path.exists():
+        return None
     content = files.read_json(path, Calibration, hint=_HINT)
     if content["index"] != summary["key"]:
         raise SalcrError(f"{path}: is the calibration of another index; {_HINT}")
-    entries = [
-        (kind, entry) for kind, pairs in content["pairs"].items() for entry in pairs["thresholds"]
-    ]
-    if rate not in (rates := sorted({entry["false_match_rate"] for _, entry in entries})):
-        listed = ", ".join(f"{one:g}" for one in rates)
-        raise SalcrError(f"--at-fmr {rate:g}: must be one of {listed}; or give --min-score")
-    return {
-        kind: float(entry["threshold"])
-        for kind, entry in entries
-        if entry["false_match_rate"] == rate and entry["threshold"] is not None
-    }
+    return content
+
+
+def thresholds_of(content: dict[str, Any]) -> dict[float, dict[str, float]]:
+    """Return the thresholds of a calibration: false-match rate -> kind of pair -> cosine.
+
+    A kind of pair without a threshold at a rate is left out there.
+    """
+    thresholds: dict[float, dict[str, float]] = {}
+    for kind, pairs in content["pairs"].items():
+        for entry in pairs["thresholds"]:
+            of_rate = thresholds.setdefault(entry["false_match_rate"], {})
+            if entry["threshold"] is not None:
+                of_rate[kind] = float(entry["threshold"])
+    return thresholds

@@ -10,16 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from salcr.data.images import decode_image, name_fault, open_image
+from salcr.data.images import decode_image, guess_modality, name_fault, open_image
 from salcr.errors import SalcrError
 from salcr.log import escape_name
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-# Difference of a pixel's largest and smallest channel, in levels of 0 .. 255, averaged over an
-# image. It is 0 for gray images, after JPEG at any quality too, and 3 with a slight tint. The least
-# colorful visible image of the demo has 17, and 6 as JPEG of quality 10. With a mean, a colored
-# time stamp in an infrared image is not decisive.
-_MAX_GRAY_SPREAD = 4.0
 
 
 class Picture(NamedTuple):
@@ -65,15 +60,6 @@ def content_digest(folder: Path, name: str) -> str:
         raise SalcrError(f"{escape_name(str(path))}: was there a moment ago; run embed again")
     readable = path.is_file() and os.access(path, os.R_OK)
     return files.sha256(path) if readable else ""
-
-
-def guess_modality(image: NDArray[np.uint8]) -> str:
-    """Return "infrared" for an image [H, W, 3] whose channels are nearly equal, else "visible"."""
-    # numpy takes twenty times as long to reduce an axis of three.
-    red, green, blue = np.moveaxis(image, 2, 0)
-    largest = np.maximum(np.maximum(red, green), blue)
-    spread = largest - np.minimum(np.minimum(red, green), blue)
-    return "infrared" if spread.mean() <= _MAX_GRAY_SPREAD else "visible"
 
 
 def read_picture(

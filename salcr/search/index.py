@@ -9,7 +9,6 @@ complete.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from salcr.config.index_kinds import Index
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.search import factory
+from salcr.search.headers import array_header, index_header
 from salcr.types import MODALITIES, Floats, Integers
 
 SUMMARY = "embed.json"
@@ -136,11 +136,11 @@ def write_index(
     """
     shape = (len(images), summary["num_channels"])
     (folder / SUMMARY).unlink(missing_ok=True)
-    files.write_blocks(folder / FEATURES, _array_header(shape), blocks())
-    header = _array_header(digests.shape, "|u1")
+    files.write_blocks(folder / FEATURES, array_header(shape), blocks())
+    header = array_header(digests.shape, "|u1")
     files.write_blocks(folder / DIGESTS, header, [digests])
     if kind == "flat":
-        files.write_blocks(folder / INDEX, _index_header(shape), blocks())
+        files.write_blocks(folder / INDEX, index_header(shape), blocks())
         written, names = {}, [INDEX]
     else:
         written = _write_parts(folder, images["modality"], kind, gpu=summary["device"] == "cuda")
@@ -184,9 +184,7 @@ def read_features(folder: Path, summary: dict[str, Any]) -> Floats:
     Raises:
         SalcrError: the file is missing or damaged.
     """
-    _verify(folder, summary, [FEATURES])
-    features: Floats = files.map_array(folder / FEATURES)
-    return features
+    return _map_array(folder, summary, FEATURES)
 
 
 def read_images(folder: Path, summary: dict[str, Any]) -> pd.DataFrame:
@@ -195,7 +193,7 @@ def read_images(folder: Path, summary: dict[str, Any]) -> pd.DataFrame:
     Raises:
         SalcrError: the file is missing or damaged, or names folders that the index does not have.
     """
-    _verify(folder, summary, [IMAGES])
+    _verify(folder, summary, IMAGES)
     images = files.read_table(folder / IMAGES, table_kinds.INDEXED, hint=_RERUN_HINT)
     if images["folder"].max() >= len(summary["folders"]):
         raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
@@ -208,22 +206,24 @@ def read_digests(folder: Path, summary: dict[str, Any]) -> NDArray[np.uint8]:
     Raises:
         SalcrError: the file is missing or damaged.
     """
-    _verify(folder, summary, [DIGESTS])
-    digests: NDArray[np.uint8] = files.map_array(folder / DIGESTS)
-    return digests
+    return _map_array(folder, summary, DIGESTS)
 
 
-def _verify(folder: Path, summary: dict[str, Any], names: Iterable[str]) -> None:
-    """Compare files with their checksums.
+def _map_array(folder: Path, summary: dict[str, Any], name: str) -> NDArray[Any]:
+    _verify(folder, summary, name)
+    return files.map_array(folder / name)
+
+
+def _verify(folder: Path, summary: dict[str, Any], name: str) -> None:
+    """Compare a file with its checksum.
 
     Raises:
-        SalcrError: a file is missing or has another one.
+        SalcrError: it is missing or has another one.
     """
-    for name in names:
-        if not (folder / name).exists():
-            raise SalcrError(f"{folder / name}: no such file; {_RERUN_HINT}")
-        if files.crc32(folder / name) != summary["crc32"].get(name):
-            raise SalcrError(f"{folder / name}: is damaged or of another index; {_RERUN_HINT}")
+    if not (folder / name).exists():
+        raise SalcrError(f"{folder / name}: no such file; {_RERUN_HINT}")
+    if files.crc32(folder / name) != summary["crc32"].get(name):
+        raise SalcrError(f"{folder / name}: is damaged or of another index; {_RERUN_HINT}")
 
 
 def read_index(folder: Path) -> SearchIndex:
@@ -241,7 +241,7 @@ def read_index(folder: Path) -> SearchIndex:
     parts, features = {}, None
     for key, made in (summary.get("parts") or exact).items():
         path = folder / PARTS.get(key, INDEX)
-        _verify(folder, summary, [path.name])
+        _verify(folder, summary, path.name)
         has_lists = made["factory"].startswith("IVF")
         flag = faiss.IO_FLAG_MMAP if has_lists else faiss.IO_FLAG_MMAP_IFC
         index = files.read(
@@ -253,9 +253,9 @@ def read_index(folder: Path) -> SearchIndex:
         if (has_codes := factory.has_codes(made["factory"])) and features is None:
             features = read_features(folder, summary)
         parts[key] = factory.Part(index, rows, made["width"], features if has_codes else None)
-        if (index.ntotal, index.d) != (len(rows), summary["num_channels"]):
-            raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
-    if sum(len(part.rows) for part in parts.values()) != len(images):
+    num_channels = summary["num_channels"]
+    fits = all((p.index.ntotal, p.index.d) == (len(p.rows), num_channels) for p in parts.values())
+    if not fits or sum(len(part.rows) for part in parts.values()) != len(images):
         raise SalcrError(f"{folder}: its files are not of one index; {_RERUN_HINT}")
     return SearchIndex(parts, images, summary, folder)
 
@@ -280,25 +280,3 @@ def read_summary(folder: Path) -> dict[str, Any]:
 def _as_cell(name: str) -> str:
     """Return a path that means the same and that a spreadsheet does not take for a formula."""
     return f"./{name}" if name.startswith(("=", "+", "-", "@")) else name
-
-
-def _array_header(shape: tuple[int, ...], number: str = "<f4") -> bytes:
-    """Return the header of a .npy file with an array, of float32 unless another type is named."""
-    header = io.BytesIO()
-    kind = {"descr": number, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(header, kind)
-    return header.getvalue()
-
-
-def _index_header(shape: tuple[int, int]) -> bytes:
-    """Return the header of faiss's file format of a flat index.
-
-    faiss can only write an index that is in memory as a whole. The header of an empty index holds
-    the number of rows at byte 8, and ends with the number of floats.
-    """
-    import faiss
-
-    header = bytearray(faiss.serialize_index(faiss.IndexFlatIP(shape[1])).tobytes())
-    header[8:16] = shape[0].to_bytes(8, "little")
-    header[-8:] = (shape[0] * shape[1]).to_bytes(8, "little")
-    return bytes(header)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ _MAIN_SCORES = {"rank1": "rank-1", "map": "mAP", "minp": "mINP"}
 NOT_EVALUATED = "no test images: nothing was evaluated\n"
 _KEYS = ["dataset", "variant", "stage", "setting", "rerank"]
 _COLUMNS = [*_KEYS[1:], "round", "trial", "draw", *_SCORES, "cmc"]
+# Columns if the open set was evaluated: numbers of queries, and rank-1 at false-alarm rates.
+_QUERIES = {"num_present": "present", "num_absent": "absent"}
+_IDENTIFICATION = "dir_far"
+_OPEN_SET = (
+    "Open set: rank-1 at false-alarm rates (FAR) with half of the people not in the gallery.\n"
+    "Empty: fewer than 10 / FAR absent queries, or no present one."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +45,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     metrics.insert(0, "dataset", arguments.dataset)
     is_last = metrics["round"] == metrics.groupby("variant")["round"].transform("max")
     final = metrics[(metrics["stage"] == "pretrain") | is_last]
-    summary = _mean_and_std(final, _SCORES)
+    summary = _mean_and_std(final, [*_SCORES, *_identification_scores(final)])
     tables = {
         "summary": summary,
         "trials": metrics.drop(columns="cmc"),
@@ -62,11 +70,15 @@ def format_summary(summary: pd.DataFrame) -> str:
         return NOT_EVALUATED
     table = summary[["variant", "stage", "setting", "rerank", "num_trials"]].copy()
     for name, title in _MAIN_SCORES.items():
-        pairs = zip(summary[f"{name}_mean"], summary[f"{name}_std"], strict=True)
-        table[title] = [
-            f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}" for mean, std in pairs
-        ]
-    return table.to_string(index=False) + "\n"
+        table[title] = _cells(summary, name)
+    text = table.to_string(index=False) + "\n"
+    if not (scores := _identification_scores(summary)):
+        return text
+    plain = summary[summary["rerank"] == "none"]
+    table = plain[["variant", "stage", "setting", *_QUERIES]].rename(columns=_QUERIES)
+    for name in scores:
+        table[f"FAR {name.removeprefix(_IDENTIFICATION)}"] = _cells(plain, name)
+    return f"{text}\n{_OPEN_SET}\n{table.to_string(index=False)}\n"
 
 
 def nest_scores(summary: pd.DataFrame) -> dict[str, Any]:
@@ -81,11 +93,26 @@ def nest_scores(summary: pd.DataFrame) -> dict[str, Any]:
         leaf = leaf.setdefault(line["setting"], {})
         if line["rerank"] != "none":
             leaf = leaf.setdefault(line["rerank"], {})
-        for score in _MAIN_SCORES:
-            leaf[score] = line[f"{score}_mean"]
+        for score in [*_MAIN_SCORES, *_identification_scores(summary)]:
+            if not pd.isna(line[f"{score}_mean"]):
+                leaf[score] = line[f"{score}_mean"]
             if not pd.isna(line[f"{score}_std"]):
                 leaf[f"{score}_std"] = line[f"{score}_std"]
     return tree
+
+
+def _identification_scores(table: pd.DataFrame) -> list[str]:
+    """Return the names of the open set's scores in a table; none if it was not evaluated."""
+    names = [name for name in map(str, table) if name.startswith(_IDENTIFICATION)]
+    return [name.removesuffix("_mean") for name in names if not name.endswith("_std")]
+
+
+def _cells(summary: pd.DataFrame, score: str) -> list[str]:
+    """Return means with their standard deviations as text, empty where there is no mean."""
+    return [
+        "" if pd.isna(mean) else f"{mean:.1f}" if pd.isna(std) else f"{mean:.1f} ± {std:.1f}"
+        for mean, std in zip(summary[f"{score}_mean"], summary[f"{score}_std"], strict=True)
+    ]
 
 
 def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int) -> pd.DataFrame:
@@ -101,7 +128,7 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
                         f"{path}: is of round {metrics['round']} and trial {metrics['trial']}; "
                         f"{files.RERUN_HINT}"
                     )
-                for setting, name, galleries in _rankings(metrics["settings"]):
+                for setting, name, galleries in _rankings(metrics):
                     key = {
                         "variant": run.variant,
                         "stage": "salcr" if round_ else "pretrain",
@@ -111,17 +138,22 @@ def _metrics(root: Path, runs: Iterable[Run], trials: Iterable[int], every: int)
                         "trial": trial,
                     }
                     lines += [
-                        {**key, "draw": draw, **_percent(scores)}
-                        for draw, scores in enumerate(galleries)
+                        {**key, "draw": draw, **scores} for draw, scores in enumerate(galleries)
                     ]
-    return pd.DataFrame(lines, columns=_COLUMNS)
+    others = [name for name in dict.fromkeys(chain(*lines)) if name not in _COLUMNS]
+    kinds = {name: "Int64" if name in _QUERIES else "float64" for name in others}
+    return pd.DataFrame(lines, columns=[*_COLUMNS, *others]).astype(kinds)
 
 
-def _rankings(settings: dict[str, Any]) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:
-    """Yield setting, re-ranking and the scores in each of its galleries."""
-    for setting, rankings in settings.items():
+def _rankings(metrics: dict[str, Any]) -> Iterable[tuple[str, str, list[dict[str, Any]]]]:
+    """Yield setting, re-ranking and the columns of scores in each of its galleries."""
+    for setting, rankings in metrics["settings"].items():
         for name, galleries in rankings.items():
-            yield setting, name, galleries
+            columns = [_percent(scores) for scores in galleries]
+            if name == "none" and metrics.get("open_set"):
+                for scores, open_set in zip(columns, metrics["open_set"][setting], strict=True):
+                    scores |= _open_set_percent(open_set)
+            yield setting, name, columns
 
 
 def _percent(scores: dict[str, Any]) -> dict[str, Any]:
@@ -130,17 +162,29 @@ def _percent(scores: dict[str, Any]) -> dict[str, Any]:
     return {**ranks, "map": 100 * scores["map"], "minp": 100 * scores["minp"], "cmc": cmc}
 
 
+def _open_set_percent(open_set: dict[str, Any]) -> dict[str, Any]:
+    columns = {column: open_set[name] for column, name in _QUERIES.items()}
+    for one in open_set["rates"]:
+        share = one["identification_rate"]
+        name = f"{_IDENTIFICATION}{one['false_alarm_rate']}"
+        columns[name] = None if share is None else 100 * share
+    return columns
+
+
 def _mean_and_std(lines: pd.DataFrame, scores: list[str]) -> pd.DataFrame:
     """Return mean and sample standard deviation over trials, empty for a single one.
 
     RegDB's trials are trainings on different splits; for a data set with one split, the trials are
-    the random galleries.
+    the random galleries. Where a trial has no score, its means are empty, too.
     """
     groups = lines.groupby(_KEYS, sort=False)
     table = groups.size().rename("num_trials").reset_index()
     for score in scores:
         for statistic in ("mean", "std"):
-            table[f"{score}_{statistic}"] = groups[score].agg(statistic).round(4).to_numpy()
+            values = groups[score].agg(statistic).where(groups[score].count() == groups.size())
+            table[f"{score}_{statistic}"] = values.round(4).to_numpy()
+    for name in filter(lines.columns.__contains__, _QUERIES):
+        table[name] = groups[name].min().array
     return table
 
 

@@ -64,7 +64,10 @@ def associate_images(
     """
     features = {m: extract(network, images, m) for m, images in split.images.items()}
     of_images = {m: global_features for m, (global_features, _) in features.items()}
-    clusters, labels = generate_pseudo_labels(of_images, settings.clustering, settings.associate)
+    tracks = {m: images.tracks for m, images in split.images.items()}
+    clusters, labels = generate_pseudo_labels(
+        of_images, settings.clustering, settings.associate, tracks
+    )
     numbers = diagnosis.describe_round(of_images, clusters, labels)
     say(", ".join(f"{name} {value:.3g}" for name, value in numbers.items()))
     if settings.associate.stop_on_collapse and (reason := diagnosis.hopeless(numbers)):

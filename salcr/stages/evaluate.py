@@ -18,6 +18,7 @@ from salcr.datasets.protocol import Setting, sample_gallery
 from salcr.datasets.readers import READERS
 from salcr.errors import SalcrError
 from salcr.evaluation import reranking
+from salcr.evaluation.open_set import evaluate_open_set, format_open_set
 from salcr.evaluation.retrieval import (
     Rank,
     TestSet,
@@ -83,6 +84,7 @@ def _evaluate(
     test = embed_test_set(network, split, arguments.identities, trial=arguments.trial)
     metrics: dict[str, object] = {}
     rankings: dict[str, object] = {}
+    open_set: dict[str, object] = {}
     seconds: dict[str, dict[str, float]] = {}
     points: dict[str, float] = {}
     for setting in READERS[split.layout].settings:
@@ -107,10 +109,14 @@ def _evaluate(
                 f"{setting.name}, rerank {name}: {setting.draws} galleries, {format_scores(scores)}"
             )
             points |= {f"{score}/{setting.name} {name}": value for score, value in scores.items()}
+        if settings.evaluate.open_set:
+            open_set[setting.name] = identified = evaluate_open_set(setting, test)
+            say(f"{setting.name}, open set: {format_open_set(identified)}")
     # Not part of the metrics, so that equal networks have equal metrics, bit for bit.
     provenance.note(rerank_seconds=seconds)
     origin = {"round": checkpoint["round"], "trial": arguments.trial}
-    files.write_json(metrics_path, {**origin, "settings": metrics})
+    optional = {"open_set": open_set} if open_set else {}
+    files.write_json(metrics_path, {**origin, "settings": metrics, **optional})
     files.write_json(rankings_path, {**origin, "settings": rankings})
     return checkpoint["round"], points
 

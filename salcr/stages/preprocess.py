@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from salcr import files
 from salcr.config.schema import Config
 from salcr.data import store
-from salcr.data.images import decode_image, name_fault
+from salcr.data.images import decode_image, guess_modality, name_fault
 from salcr.data.thermal import ThermalRanges
+from salcr.datasets.checks import abbreviate
 from salcr.datasets.counts import PUBLISHED, deviations
 from salcr.datasets.protocol import Annotations, check_evaluation
 from salcr.datasets.readers import READERS
 from salcr.datasets.records import UNKNOWN, Record
-from salcr.errors import SalcrError
+from salcr.errors import SalcrError, UndecodableError
 from salcr.log import escape_name, progress, say, warn
 from salcr.types import MODALITIES
 
@@ -56,16 +58,23 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     if any(unlabeled.values()):
         listed = ", ".join(f"{number} {modality}" for modality, number in unlabeled.items())
         say(f"{listed} training images have no label; label quality is measured on the others")
-    images = {
-        modality: {r.name: r for r in sorted(records, key=_name) if r.modality == modality}
-        for modality in MODALITIES
-    }
+    images = _by_modality(records)
     size = settings.preprocess.height, settings.preprocess.width
     infrared = (image.file for image in images["infrared"].values())
     ranges = ThermalRanges(settings.preprocess.thermal_range, arguments.root, infrared)
-    shapes, hashes, checksums = _write_arrays(arguments, images, size, ranges)
+    undecodable: dict[str, str] = {}
+    try:
+        shapes, hashes, checksums = _write_arrays(arguments, images, size, ranges)
+    except _UndecodableImagesError as error:
+        undecodable = error.reasons
+        _require_few(undecodable, images, settings.preprocess.max_undecodable)
+        records = [record for record in records if record.name not in undecodable]
+        images, unlabeled = _by_modality(records), _count_unlabeled(records)
+        shapes, hashes, checksums = _write_arrays(arguments, images, size, ranges)
     table = _table(records, images)
-    files.write_table(arguments.out / store.MANIFEST, table[store.MANIFEST_COLUMNS])
+    has_tracks = any(record.track != UNKNOWN for record in records)
+    columns = [*store.MANIFEST_COLUMNS, *([store.TRACK] if has_tracks else [])]
+    files.write_table(arguments.out / store.MANIFEST, table[columns])
     files.write_table(arguments.out / store.IDENTITIES, table[store.IDENTITY_COLUMNS])
     for name in (store.MANIFEST, store.IDENTITIES):
         hashes[name] = files.sha256(arguments.out / name)
@@ -79,6 +88,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     }
     if any(unlabeled.values()):
         summary["unlabeled"] = unlabeled
+    if has_tracks:
+        summary["has_tracks"] = True
+    if undecodable:
+        summary["undecodable"] = undecodable
     summary |= ranges.summary()
     files.write_json(arguments.out / store.SUMMARY, summary)
 
@@ -120,13 +133,48 @@ def _count_unlabeled(records: list[Record]) -> dict[str, int]:
     }
 
 
+class _UndecodableImagesError(Exception):
+    """Training images that cannot be decoded, where some may be left out."""
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        super().__init__()
+        self.reasons = reasons
+        """Name of an image -> what is wrong with it."""
+
+
+def _require_few(
+    undecodable: dict[str, str], images: dict[str, dict[str, Record]], at_most: float
+) -> None:
+    """Warn about images that cannot be decoded; refuse too large a share of a modality."""
+    for modality, named in images.items():
+        number = sum(image.split == "train" for image in named.values())
+        reasons = [reason for name, reason in undecodable.items() if name in named]
+        if not reasons:
+            continue
+        counted = f"{len(reasons)} of {number} {modality} training images cannot be decoded"
+        if len(reasons) > at_most * number:
+            raise SalcrError(
+                f"{counted}, and preprocess.max_undecodable is {at_most}: remove or replace the "
+                f"files, or raise it. {abbreviate(reasons)}"
+            )
+        warn(f"{counted} and are left out: {abbreviate(reasons)}")
+
+
+def _by_modality(records: list[Record]) -> dict[str, dict[str, Record]]:
+    """Return modality -> name -> image, in the order of the rows."""
+    return {
+        modality: {r.name: r for r in sorted(records, key=_name) if r.modality == modality}
+        for modality in MODALITIES
+    }
+
+
 def _write_arrays(
     arguments: argparse.Namespace,
     images: dict[str, dict[str, Record]],
     size: tuple[int, int],
     ranges: ThermalRanges,
 ) -> tuple[dict[str, list[int]], dict[str, str], dict[str, str]]:
-    """Write the images of both modalities, or none if one cannot be decoded.
+    """Write the images of both modalities, or none if one cannot be decoded; warn of odd ones.
 
     Args:
         arguments: of the stage.
@@ -136,20 +184,52 @@ def _write_arrays(
 
     Returns:
         modality -> shape of its array; name of the array's file -> its SHA-256; -> its CRC-32.
+
+    Raises:
+        _UndecodableImagesError: training images of the layout `folders` cannot be decoded.
+        SalcrError: another one cannot, or an image is refused for another reason.
     """
     shapes, hashes, checksums = {}, {}, {}
+    undecodable: dict[str, str] = {}
+    guessed: dict[str, Counter[str]] = {modality: Counter() for modality in images}
+
+    def decode(image: Record) -> NDArray[np.uint8]:
+        try:
+            decoded = _decode(arguments.root, ranges, image, height=size[0], width=size[1])
+        except UndecodableError as error:
+            if arguments.layout != "folders" or image.split == "test":
+                raise
+            undecodable[image.name] = str(error)
+            return np.zeros((*size, 3), np.uint8)
+        guessed[image.modality][guess_modality(decoded)] += 1
+        return decoded
+
     with ExitStack() as whole:
         for modality, named in images.items():
             path = arguments.out / store.ARRAYS[modality]
             temporary = whole.enter_context(files.atomic_path(path))
             shape = (len(named), *size, 3)
-            decode = partial(_decode, arguments.root, ranges, height=size[0], width=size[1])
             _fill(temporary, map(decode, named.values()), shape)
             shapes[modality] = list(shape)
             hashes[path.name] = files.sha256(temporary)
             checksums[path.name] = files.crc32(temporary)
             say(f"{path}: {len(named)} {modality} images of {size[0]}x{size[1]}")
+        if undecodable:
+            raise _UndecodableImagesError(undecodable)
+    for modality, counts in guessed.items():
+        _warn_of_modality(modality, counts)
     return shapes, hashes, checksums
+
+
+def _warn_of_modality(modality: str, guessed: Counter[str]) -> None:
+    """Warn if most images of a modality look like the other one."""
+    number = guessed.total() - guessed[modality]
+    if number > guessed.total() / 2:
+        kind = "gray, as infrared ones are" if modality == "visible" else "in color"
+        warn(
+            f"{number} of {guessed.total()} {modality} images are {kind}: see that no folder is in "
+            "the place of another"
+        )
 
 
 def _table(records: list[Record], images: dict[str, dict[str, Record]]) -> pd.DataFrame:
@@ -181,7 +261,7 @@ def _decode(
             root / image.file, height=height, width=width, box=box, range_of=range_of
         )
     except SalcrError as error:
-        raise SalcrError(f"{image.box.place}: {error}" if image.box else str(error)) from None
+        raise type(error)(f"{image.box.place}: {error}" if image.box else str(error)) from None
 
 
 def _name(image: Record) -> str:

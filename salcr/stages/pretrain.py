@@ -16,9 +16,16 @@ from salcr.data.store import Split, load_split, preload
 from salcr.errors import SalcrError
 from salcr.log import say
 from salcr.losses.stage_one import MODALITY_OF_VIEW
-from salcr.models.checkpoint import load_backbone, read_model, write_model
+from salcr.models.checkpoint import (
+    check_backbone,
+    load_backbone,
+    load_trained,
+    read_model,
+    write_model,
+)
 from salcr.models.features import to_device
 from salcr.models.network import Network
+from salcr.models.tensor_files import is_checkpoint
 from salcr.training import devices, memory
 from salcr.training.pretraining import pretrain
 from salcr.training.resume import Resume
@@ -36,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights-file",
         type=Path,
-        help="state dict to start from; needed unless --model-weights is random or synthetic",
+        help="state dict or checkpoint; needed unless --model-weights is random or synthetic",
     )
     parser.add_argument(
         "--from-checkpoint",
@@ -70,7 +77,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         network = _read_trained(arguments.from_checkpoint, device, split, settings, trial=trial)
     else:
         network = to_device(
-            _initial_network(weights, settings, trial=trial),
+            _initial_network(weights, settings, split, trial=trial),
             device,
             settings.numerics,
         )
@@ -106,12 +113,19 @@ def _initial_weights(given: Path | None, settings: Config) -> Path | None:
     return given or SYNTHETIC_WEIGHTS
 
 
-def _initial_network(weights: Path | None, settings: Config, *, trial: int) -> Network:
-    """Return the network with random weights, or with the given weights of a backbone."""
+def _initial_network(
+    weights: Path | None, settings: Config, split: Split, *, trial: int
+) -> Network:
+    """Return the network with random weights, or those of a backbone or a trained network."""
     model = settings.model
     seed_torch(settings.seed, trial, _SEED_OF_WEIGHTS)
     network = Network(backbone=model.backbone, width=model.width, num_parts=_NUM_PARTS)
-    if weights is not None:
+    if weights is None:
+        return network
+    if is_checkpoint(weights):
+        load_trained(network, weights, model, split=split, trial=trial)
+        say(f"{weights}: a trained network; training starts from its weights")
+    else:
         load_backbone(network, weights)
     return network
 
@@ -120,14 +134,9 @@ def _read_trained(
     path: Path | None, device: torch.device, split: Split, settings: Config, *, trial: int
 ) -> Network:
     """Return the network of a checkpoint that replaces stage one."""
-    model = settings.model
     if path is None:
         raise SalcrError("--from-checkpoint is needed where --pretrain-checkpoint is set")
     network, _ = read_model(path, device, settings.numerics, split=split, trial=trial)
-    if (network.backbone, network.width) != (model.backbone, model.width):
-        raise SalcrError(
-            f"{path}: is a {network.backbone} of width {network.width}; set model.backbone and "
-            "model.width to these"
-        )
+    check_backbone(path, network, settings.model)
     say(f"{path}: replaces stage one")
     return network

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.log import escape_name, say, warn
 from salcr.search.calibration import Limits, limits_of
-from salcr.search.embedder import Embedder, read_embedder
-from salcr.search.images import guess_modality, thumbnail
-from salcr.search.index import Hits, SearchIndex, read_index
+from salcr.search.images import thumbnail
+from salcr.search.index import SearchIndex
 from salcr.search.page import Shown, hits_page
+from salcr.search.queries import Query, Searcher, read_index_of, record, searched
 from salcr.training import devices
 from salcr.types import MODALITIES
 
@@ -26,17 +25,6 @@ _BLOCK = 512  # queries in memory at a time
 _MAX_ROWS, _MAX_COLUMNS = 40, 20  # of the sheet, so that it remains legible
 _SHEET_HEIGHT = 192  # pixels of an image on the sheet
 _DPI = 150
-
-
-class Query(NamedTuple):
-    """A query image and its hits."""
-
-    path: Path
-    modality: str
-    guessed: bool
-    hits: list[dict[str, Any]]
-    """Nearest first: rank, score, row, modality and path of each. Empty if all scores are below the
-    limit."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,8 +73,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     """Print the nearest images of each query, and write the requested files."""
     if arguments.sheet is not None and arguments.sheet.suffix.lower() != ".png":
         raise SalcrError(f"--sheet {arguments.sheet}: the name must end with .png")
-    index = read_index(arguments.index)
-    _check_model(arguments, index)
+    index = read_index_of(arguments.index, arguments.checkpoint)
     limits = limits_of(
         arguments.index,
         index.summary,
@@ -95,23 +82,16 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         rate=arguments.at_fmr,
     )
     device = devices.prepare(arguments.device, arguments.threads, wait=False)
-    import faiss  # here, as in salcr/search/index.py
-
-    faiss.omp_set_num_threads(arguments.threads)  # its default is all cores
-    embedder = read_embedder(arguments.checkpoint, device, settings.numerics)
-    if index.summary["num_channels"] != embedder.network.num_channels:
-        raise SalcrError(f"{arguments.index}: was made with another model; run embed again")
-    queries: list[Query] = []
-    for start in range(0, len(arguments.query), _BLOCK):
-        paths = arguments.query[start : start + _BLOCK]
-        queries += _search(embedder, index, paths, arguments, limits)
+    searcher = Searcher.read(
+        index, arguments.checkpoint, device, settings.numerics, threads=arguments.threads
+    )
+    queries = [
+        query._replace(hits=limits.keep(query.hits, query.modality))
+        for query in _search(searcher, arguments)
+    ]
     _warn_of_guesses(queries)
     if arguments.json is not None:
-        content = {"index": str(arguments.index), "checkpoint": embedder.origin}
-        if limits.scores:
-            content["min_score"] = limits.scores
-        listed = [{**query._asdict(), "path": str(query.path)} for query in queries]
-        files.write_json(arguments.json, {**content, "queries": listed})
+        files.write_json(arguments.json, record(searcher, queries, limits.scores))
         say(f"{arguments.json} written")
     if arguments.sheet is not None:
         _write_sheet(arguments.sheet, queries)
@@ -120,70 +100,25 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     _print_tables(queries, limits)
 
 
-def _check_model(arguments: argparse.Namespace, index: SearchIndex) -> None:
-    """Refuse a network other than that of the index: their features cannot be compared."""
-    digest = index.summary["checkpoint"]["sha256"]
-    if not arguments.checkpoint.is_file():
-        raise SalcrError(f"{arguments.checkpoint}: no such file")
-    if (other := files.sha256(arguments.checkpoint)) != digest:
-        raise SalcrError(
-            f"{arguments.index}: was made with another model (sha256 {digest[:12]}..., not "
-            f"{other[:12]}... of {arguments.checkpoint}); use that model, or run embed again"
-        )
-
-
-def _search(
-    embedder: Embedder,
-    index: SearchIndex,
-    paths: list[Path],
-    arguments: argparse.Namespace,
-    limits: Limits,
-) -> list[Query]:
-    """Return queries with their hits within the limits.
+def _search(searcher: Searcher, arguments: argparse.Namespace) -> list[Query]:
+    """Return the queries with their hits.
 
     Raises:
         SalcrError: an image cannot be read, or the index has no images of the other modality.
     """
-    height, width = embedder.image_size
-    images = np.stack([decode_image(path, height=height, width=width) for path in paths])
-    guessed = arguments.modality == "auto"
-    modalities = [guess_modality(i) if guessed else arguments.modality for i in images]
-    features = embedder.features(images, modalities)
-    queries: dict[int, Query] = {}
-    for modality in sorted(set(modalities)):
-        positions = np.flatnonzero(np.array(modalities) == modality)
-        wanted = [m for m in MODALITIES if arguments.among == "all" or m != modality]
-        rows = index.rows_of(wanted)
-        if len(rows) == 0:
-            raise SalcrError(
-                f"{arguments.index}: has no {' or '.join(wanted)} images for the {modality} query "
-                f"{paths[positions[0]]}; use --among all, or --modality if the query is not "
-                f"{modality}"
-            )
-        if arguments.top > len(rows):
-            warn(f"--top {arguments.top}: the index has {len(rows)} {' or '.join(wanted)} images")
-        hits = index.search(features[positions], wanted, arguments.top)
-        for number, position in enumerate(positions.tolist()):
-            listed = limits.keep(_list_hits(index, hits, number), modality)
-            queries[position] = Query(paths[position], modality, guessed, listed)
-    return [queries[position] for position in range(len(paths))]
-
-
-def _list_hits(index: SearchIndex, hits: Hits, number: int) -> list[dict[str, Any]]:
-    """Return the hits of one query as plain values, nearest first."""
-    return [
-        {
-            "rank": rank,
-            "score": float(score),
-            "row": int(row),
-            "modality": index.images["modality"].iloc[row],
-            "path": str(index.path(row)),
-        }
-        for rank, (row, score) in enumerate(
-            zip(hits.rows[number], hits.scores[number], strict=True), start=1
+    height, width = searcher.embedder.image_size
+    queries: list[Query] = []
+    for start in range(0, len(arguments.query), _BLOCK):
+        paths = arguments.query[start : start + _BLOCK]
+        images = [decode_image(path, height=height, width=width) for path in paths]
+        queries += searcher.search(
+            paths, images, arguments.modality, among=arguments.among, top=arguments.top
         )
-        if row >= 0
-    ]
+    for modality in sorted({query.modality for query in queries}):
+        wanted = searched(modality, arguments.among)
+        if arguments.top > (num_rows := len(searcher.index.rows_of(wanted))):
+            warn(f"--top {arguments.top}: the index has {num_rows} {' or '.join(wanted)} images")
+    return queries
 
 
 def _warn_of_guesses(queries: list[Query]) -> None:

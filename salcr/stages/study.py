@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--latex", type=Path, required=True, help="LaTeX to write")
     parser.add_argument("--figures", type=Path, nargs="+", required=True, help="png, pdf to write")
     parser.add_argument(
-        "--page", type=Path, help="page in which the table is replaced; study.png beside it"
+        "--page", type=Path, help="page in which the table is replaced; the figure beside it"
+    )
+    parser.add_argument(
+        "--page-table", default="study", help="name of the table in the page, and of the figure"
     )
 
 
@@ -60,9 +63,10 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     files.write_text(arguments.latex, study.as_latex(table, list(now)))
     pictures = dict.fromkeys(arguments.figures, settings.plot.dpi)
     if arguments.page and not table.empty:
-        picture = arguments.page.parent / "study.png"
+        picture = arguments.page.parent / f"{arguments.page_table}.png"
         pictures[picture] = _PAGE_DPI
-        _write_page(arguments.page, f"{text}\n![Paired differences]({picture.name})\n")
+        content = f"{text}\n![Paired differences]({picture.name})\n"
+        _write_page(arguments.page, content, arguments.page_table)
     with plt.rc_context(rc_settings(settings.plot.font_size)):
         figure = plot_differences(table)
         for path, dpi in pictures.items():
@@ -71,10 +75,11 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
     say(f"{arguments.text}: {len(table)} lines; {', '.join(map(str, pictures))} written")
 
 
-def _write_page(path: Path, content: str) -> None:
+def _write_page(path: Path, content: str, table: str) -> None:
     """Replace the table in a page; one that does not exist is made of the table alone."""
-    page = files.read_text(path) if path.exists() else f"{study.BEGIN}\n{study.END}\n"
+    empty = "".join(f"{mark}\n" for mark in study.marks(table))
+    page = files.read_text(path) if path.exists() else empty
     try:
-        files.write_text(path, study.replace_section(page, content))
+        files.write_text(path, study.replace_section(page, content, table))
     except SalcrError as error:
         raise SalcrError(f"{path}: {error}") from None

@@ -87,7 +87,7 @@ def _train_epoch(
     clusters, memories = {}, {}
     for modality, images in split.images.items():
         features, _ = extract(network, images, modality)
-        clusters[modality] = cluster(features, settings.clustering, modality)
+        clusters[modality] = cluster(features, settings.clustering, modality, tracks=images.tracks)
         memories[modality] = initialize_memory(features, clusters[modality])
         if len(memories[modality]) < stage.clusters:
             warn(

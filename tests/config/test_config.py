@@ -65,6 +65,8 @@ def test_every_shipped_configuration_is_valid(path: Path) -> None:
         ({"dataset": {"name": "../out"}}, ["`dataset.name`"]),
         ({"evaluate": {"cmfp_k": []}}, ["`evaluate.cmfp_k`"]),
         ({"evaluate": {"cmrr_k": [8, 0]}}, ["`evaluate.cmrr_k.1` is 0"]),
+        ({"evaluate": {"open_set": "yes"}}, ["`evaluate.open_set` is 'yes'", "valid boolean"]),
+        ({"evaluate": {"open_set": 1}}, ["`evaluate.open_set` is 1", "valid boolean"]),
         ({"transfer": {"results": "sysu"}}, ["transfer: give both results and checkpoint"]),
     ],
 )

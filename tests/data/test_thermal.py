@@ -99,7 +99,7 @@ def test_visible_pictures_of_16_bits_are_refused(
     tmp_path: Path, pictures: dict[str, NDArray[np.uint16]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They are thermal ones in the wrong folder, or need another conversion."""
-    write(tmp_path / "own", "visible/deep.png", pictures["infrared/n/a.png"])
+    write(tmp_path / "own", "visible/deep.png", pictures["infrared/n/a.png"] + 1)
     words = ["--preprocess-thermal-range", "file"]
     assert own_pictures.preprocess(tmp_path / "own", tmp_path / "data", *words) == 1
     error = faults.the_error(capsys.readouterr().err)

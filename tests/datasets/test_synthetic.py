@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from salcr.datasets import folders
 from salcr.datasets.regdb import read_records
 from salcr.datasets.synthetic.generate import synthesize
 from salcr.datasets.synthetic.people import render, sample_person
@@ -15,9 +19,14 @@ from salcr.errors import SalcrError
 from tests.support import tiny
 
 
-def make(out: Path, **changes: int) -> Path:
+def make(out: Path, **changes: Any) -> Path:
     """Write a small data set."""
-    sizes = {"num_identities": 5, "images_per_identity": 2, "num_trials": 2, "seed": 1}
+    sizes: dict[str, Any] = {
+        "num_identities": 5,
+        "images_per_identity": 2,
+        "num_trials": 2,
+        "seed": 1,
+    }
     synthesize(out, **{**sizes, **changes}, height=48, width=32)
     return out
 
@@ -94,6 +103,25 @@ def test_images_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     )
     assert small.items() <= large.items()
     assert small != contents(make(tmp_path / "c", seed=2))
+
+
+def test_pictures_of_ones_own_say_nothing_by_their_names(tmp_path: Path) -> None:
+    """Two folders and a test: as many as there are people, of two sizes, unknown in training."""
+    root = make(tmp_path / "own", layout="folders", num_identities=12, images_per_identity=4)
+    records = folders.read_records(root)
+    counts = Counter((record.split, record.modality) for record in records)
+    assert len(counts) == 4 and set(counts.values()) == {6 * 4}
+    assert {record.identity for record in records if record.split == "train"} == {-1}
+    people = Counter(record.identity for record in records if record.split == "test")
+    assert len(people) == 6 and set(people.values()) == {2 * 4}
+    sizes = {record.camera: set() for record in records if record.split == "test"}
+    for record in records:
+        if record.split == "test":
+            sizes[record.camera].add(Image.open(root / record.file).size)
+    assert sizes == {1: {(32, 48)}, 2: {(64, 96)}, 3: {(32, 48)}, 4: {(64, 96)}}
+    words = [record.file.rpartition("/")[2].partition(".")[0] for record in records]
+    assert all(re.fullmatch("synthetic [0-9a-f]{12}", word) for word in words)
+    assert len(set(words)) == len(words)
 
 
 def test_infrared_is_gray_and_visible_is_not(tmp_path: Path) -> None:

@@ -44,6 +44,12 @@ def results(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
+@pytest.fixture(autouse=True)
+def end_serving_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `serve` end where it would wait for requests."""
+    monkeypatch.setattr("uvicorn.Server.run", lambda *_, **__: None)
+
+
 @pytest.fixture
 def replaceable(results: Path) -> Iterator[Replace]:
     """Return a function that says where a file of the results is, and restores it at the end."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from salcr.files import read_json
 from tests.support import faults, own_pictures
 
 Edit = Callable[[Path], object]
@@ -59,6 +60,15 @@ FOLDERS: dict[str, tuple[Edit, str]] = {
     "a file in both modalities": (
         lambda root: (root / "infrared/1.png").symlink_to(root / "visible/b/1.png"),
         "infrared/1.png: is the same file as visible/b/1.png; remove one of the two",
+    ),
+    "a copy in both modalities": (
+        lambda root: shutil.copy(root / "visible/b/1.png", root / "infrared/x.png"),
+        "infrared/x.png: is a copy of visible/b/1.png; remove one of the two",
+    ),
+    "a copy in training and test": (
+        lambda root: (own_pictures.add_test(root), shutil.copy(
+            root / "infrared/2.png", root / "test/infrared/5.png")),
+        "test/infrared/5.png: is a copy of infrared/2.png",
     ),
     "a folder that is a file": (
         lambda root: (shutil.rmtree(root / "visible"), (root / "visible").touch()),
@@ -165,3 +175,53 @@ def test_boxes_of_unknown_columns(root: Path, capsys: Output) -> None:
     assert "line 1: its columns are file,left,top,right,bottom; write file,x," in refusal(
         root, capsys
     )
+
+
+def test_a_few_damaged_pictures_are_left_out(root: Path, capsys: Output, tmp_path: Path) -> None:
+    """Up to a share of the training pictures; they are listed, and all else is as without them."""
+    (root / "visible/b/0.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    words = ("--preprocess-max-undecodable", "0.3")
+    assert "1 of 3 visible training images cannot be decoded" in refusal(root, capsys, *words)
+    words = ("--preprocess-max-undecodable", "0.34")
+    assert own_pictures.preprocess(root, tmp_path / "some", *words) == 0
+    text = capsys.readouterr().err
+    assert "warning: 1 of 3 visible training images cannot be decoded and are left out: " in text
+    (root / "visible/b/0.png").unlink()
+    assert own_pictures.preprocess(root, tmp_path / "all") == 0
+    for name in ("visible.npy", "infrared.npy", "manifest.csv", "identities.csv"):
+        assert (tmp_path / "some" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+    some, every = (read_json(tmp_path / name / "preprocess.json") for name in ("some", "all"))
+    (reason,) = some.pop("undecodable").values()
+    assert "visible/b/0.png: cannot be decoded" in reason
+    assert some == every
+
+
+@pytest.mark.parametrize("mode", ["refuse", "folder"])
+def test_a_damaged_test_picture_is_refused(root: Path, capsys: Output, mode: str) -> None:
+    """The csv names it, so the result would be another; also where 16 bits are measured before."""
+    own_pictures.add_test(root)
+    (root / "test/infrared/5.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    words = ("--preprocess-max-undecodable", "0.9", "--preprocess-thermal-range", mode)
+    assert "test/infrared/5.png: cannot be decoded" in refusal(root, capsys, *words)
+
+
+def test_a_modality_in_the_place_of_the_other_is_warned_of(
+    root: Path, capsys: Output, tmp_path: Path
+) -> None:
+    """By the colors; an exchange is not refused, since a visible camera may be gray at night."""
+    assert own_pictures.preprocess(root, tmp_path / "right") == 0
+    assert "in the place of another" not in capsys.readouterr().err
+    for old, new in (("visible", "x"), ("infrared", "visible"), ("x", "infrared")):
+        (root / old).rename(root / new)
+    assert own_pictures.preprocess(root, tmp_path / "wrong") == 0
+    text = capsys.readouterr().err
+    assert "2 of 2 visible images are gray, as infrared ones are" in text
+    assert "2 of 2 infrared images are in color" in text
+
+
+def test_very_different_numbers_are_warned_of(root: Path, capsys: Output, tmp_path: Path) -> None:
+    """201 visible pictures for two infrared ones: almost all people lack a partner."""
+    for number in range(199):
+        own_pictures.copy(root, "visible/b/1.png", f"visible/c/{number}.png")
+    assert own_pictures.preprocess(root, tmp_path / "data") == 0
+    assert "there are 201 visible and 2 infrared training images" in capsys.readouterr().err

@@ -220,7 +220,7 @@ def synthesize(out: Path, layout: str = "regdb", seed: int = 3) -> int:
     return tiny.run("synthesize", "--out", out, *words, *few)
 
 
-@pytest.mark.parametrize("layout", ["regdb", "sysu", "llcm"])
+@pytest.mark.parametrize("layout", ["regdb", "sysu", "llcm", "folders"])
 def test_own_images_with_the_names_of_synthetic_ones_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], layout: str
 ) -> None:

@@ -41,7 +41,8 @@ def test_only_six_keys_hold_free_text() -> None:
             for key, inner in model.model_fields.items():
                 if holds_any_text(inner.annotation):
                     keys.add(f"{section}.{key}")
-    names = {"dataset.name", "transfer.results", "plot.variants"}  # checked below
+    # Checked below.
+    names = {"dataset.name", "transfer.results", "plot.variants", "study.page_table"}
     in_a_study = {"study.rows", "study.page"}  # checked in tests/workflow/test_study.py
     assert keys == FREE | names | in_a_study
 
@@ -50,7 +51,11 @@ def test_only_six_keys_hold_free_text() -> None:
 def test_names_have_no_odd_letters(name: str) -> None:
     """Names of data sets and variants become folders: letters, digits, - and _ only."""
     default = read_yaml(DEFAULT_CONFIG)
-    for overlay in ({"dataset": {"name": name}}, {"variants": {name: {}}}):
+    for overlay in (
+        {"dataset": {"name": name}},
+        {"variants": {name: {}}},
+        {"study": {"page_table": name}},
+    ):
         if "variants" in overlay:
             default["variants"] = {}
         with pytest.raises(SalcrError):

@@ -8,8 +8,9 @@ import torch
 from sklearn.metrics import adjusted_rand_score
 
 from salcr.config.method import Clustering
+from salcr.errors import SalcrError
 from salcr.pseudo_labels import diagnosis
-from salcr.pseudo_labels.clustering import dbscan, jaccard_distance
+from salcr.pseudo_labels.clustering import cluster, dbscan, jaccard_distance, suggest_eps
 from salcr.types import Integers, PseudoLabels
 from tests.support.helpers import unit_rows
 
@@ -107,7 +108,18 @@ def test_modalities_that_do_not_mix(rng: np.random.Generator) -> None:
 def test_the_suggested_eps_finds_the_people(rng: np.random.Generator, noise: float) -> None:
     """With it, DBSCAN returns the people of random features, from easy to hard ones."""
     rows = features(rng, noise)
-    eps = diagnosis.suggest_eps(rows, CLUSTERING)
+    eps = suggest_eps(rows, CLUSTERING)
     distance = jaccard_distance(rows.numpy(), k1=CLUSTERING.k1, k2=CLUSTERING.k2)
     labels = dbscan(distance, eps=eps, min_samples=CLUSTERING.min_samples)
     assert 0 < eps < 1 and adjusted_rand_score(OWN, labels) > 0.95
+
+
+def test_where_no_cluster_forms_an_eps_is_suggested(rng: np.random.Generator) -> None:
+    """The error's own number finds the people."""
+    rows = features(rng, 0.12)
+    strict = CLUSTERING.model_copy(update={"k1": IMAGES, "k2": 1, "eps": 0.01})
+    with pytest.raises(SalcrError, match="do not form a cluster") as caught:
+        cluster(rows, strict, "visible")
+    eps = float(str(caught.value).split("suggest ")[1].split(")")[0])
+    labels = cluster(rows, strict.model_copy(update={"eps": eps}), "visible")
+    assert adjusted_rand_score(OWN, labels) > 0.95

@@ -222,6 +222,37 @@ def test_unknown_identities_are_a_fact(reported: Path, page: Page, tmp_path: Pat
     assert facts[0]["identities"] == expected and "identities" not in facts[1]
 
 
+def test_the_open_set_is_shown_where_it_was_evaluated(
+    reported: Path, page: Page, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Numbers of queries and scores, cells without a score empty; half of the columns are refused.
+
+    Re-rankings have no row there, and a page without it does not mention it.
+    """
+    summary = pd.read_csv(reported / RESULTS / "summary.csv").head(2)
+    scores = {"num_present": 1030, "num_absent": 990, "dir_far0.1_mean": 61.239}
+    scores |= {"dir_far0.1_std": [1.5, None], "dir_far0.01_mean": [33.3, None]}
+    empty = ["dir_far0.01_std", "dir_far0.001_mean", "dir_far0.001_std"]
+    table = summary.assign(**scores, **dict.fromkeys(empty))
+    reranked = summary.assign(rerank="other", **dict.fromkeys([*scores, *empty]))
+    pd.concat([table, reranked]).to_csv(tmp_path / "summary.csv", index=False)
+    words = words_of(reported, tmp_path / "page.html", summary=tmp_path / "summary.csv")
+    assert tiny.run(*words) == 0
+    shown = Page((tmp_path / "page.html").read_text())
+    titles = ["present", "absent", "FAR 0.1", "FAR 0.01", "FAR 0.001"]
+    settings = [name.replace("-", " ") for name in summary["setting"]]
+    start = shown.rows.index([settings[0], *titles])
+    assert shown.rows[start + 1 : start + 4] == [
+        ["salcr, after stage one", "1030", "990", "61.24 ± 1.50", "33.30", ""],
+        [settings[1], *titles],
+        ["salcr, after stage one", "1030", "990", "61.24", "", ""],
+    ]
+    assert "Open set" in shown.text and "Open set" not in page.text
+    table.drop(columns="num_absent").to_csv(tmp_path / "summary.csv", index=False)
+    assert tiny.run(*words) == 1
+    assert "summary.csv: is not the summary.csv" in capsys.readouterr().err
+
+
 def test_every_commit_is_named(reported: Path, tmp_path: Path) -> None:
     """The commit of a job that ran other code is on the page, and whether its code was edited."""
     trial = json.loads((reported / RESULTS / "salcr/trial01/provenance.json").read_text())

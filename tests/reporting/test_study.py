@@ -353,10 +353,12 @@ def test_the_figure_has_a_point_per_comparison_and_direction(rng: np.random.Gene
 
 def test_a_page_keeps_what_is_outside_the_marks() -> None:
     """The text between them is replaced, again and again; without them the page is refused."""
-    page = f"# Title\n\n{study.BEGIN}\nold\n{study.END}\n\nThe end.\n"
-    once = study.replace_section(page, "new\n")
-    assert once == f"# Title\n\n{study.BEGIN}\n\nnew\n\n{study.END}\n\nThe end.\n"
-    assert study.replace_section(once, "new") == once
-    for broken in ("", page.replace(study.END, ""), page + page, f"{study.END} {study.BEGIN}"):
-        with pytest.raises(SalcrError, match="study table"):
-            study.replace_section(broken, "new")
+    begin, end = "<!-- gate table -->", "<!-- end of gate table -->"
+    other = "<!-- study table -->\nkept\n<!-- end of study table -->\n"
+    page = f"# Title\n\n{begin}\nold\n{end}\n\n{other}"
+    once = study.replace_section(page, "new\n", "gate")
+    assert once == f"# Title\n\n{begin}\n\nnew\n\n{end}\n\n{other}"
+    assert study.replace_section(once, "new", "gate") == once
+    for broken in ("", other, page.replace(end, ""), page + page, f"{end} {begin}"):
+        with pytest.raises(SalcrError, match="gate table"):
+            study.replace_section(broken, "new", "gate")

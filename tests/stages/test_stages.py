@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -270,3 +271,53 @@ def test_aggregate_means_and_deviations(data: Path, results: Path, tmp_path: Pat
     assert tree["salcr"]["visible-to-thermal"]["map_std"] == line["map_std"]
     assert tree["pretrain"]["thermal-to-visible"]["rank1_std"] == 0
     assert list(tree) == ["pretrain", "salcr"] and len(tree["salcr"]["thermal-to-visible"]) == 6
+
+
+def test_aggregate_of_the_open_set(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Means over trials, empty where a trial has none; the smallest numbers of queries.
+
+    Scores of other galleries than the closed set's are refused.
+    """
+    root = tmp_path / "tiny"
+    for trial, shares in ((1, [0.8, 0.25, None]), (2, [0.6, None, None])):
+        shutil.copytree(results, root / f"salcr/trial{trial:02d}")
+        rates = [
+            {"false_alarm_rate": rate, "threshold": share and 0.4, "identification_rate": share}
+            for rate, share in zip((0.1, 0.01, 0.001), shares, strict=True)
+        ]
+        scores = {"present": 500 + trial, "absent": 1003 - trial, "rates": rates}
+        for path in (root / f"salcr/trial{trial:02d}").rglob("metrics.json"):
+            metrics = {**files.read_json(path), "trial": trial}
+            rankings = metrics["settings"]["visible-to-thermal"]
+            rankings["other"] = rankings["none"]
+            open_set = {name: [scores] for name in metrics["settings"]}
+            files.write_json(path, {**metrics, "open_set": open_set})
+    words = ["aggregate", "--dataset", "tiny", "--root", root]
+    words += ["--runs", "salcr:salcr:2", "--trials", 1, 2]
+    assert tiny.run(*words) == 0
+    summary = pd.read_csv(root / "summary.csv")
+    plain = summary[summary["rerank"] == "none"]
+    assert len(plain) == 4 and len(summary) == 6
+    assert (plain["dir_far0.1_mean"] == 70).all() and set(plain["dir_far0.1_std"]) == {14.1421}
+    assert (plain["num_present"] == 501).all() and (plain["num_absent"] == 1001).all()
+    empty = [f"dir_far{rate}_{kind}" for rate in (0.01, 0.001) for kind in ("mean", "std")]
+    assert plain[empty].isna().all(axis=None)
+    added = [*empty, "dir_far0.1_mean", "dir_far0.1_std", "num_present", "num_absent"]
+    assert summary.loc[summary["rerank"] == "other", added].isna().all(axis=None)
+    trials = pd.read_csv(root / "trials.csv").query("rerank == 'none' and trial == 1")
+    assert (trials["dir_far0.01"] == 25).all() and (trials["num_absent"] == 1002).all()
+    leaf = json.loads((root / "metrics.json").read_text())["salcr"]["salcr"]["visible-to-thermal"]
+    assert (leaf["dir_far0.1"], leaf["dir_far0.1_std"]) == (70, 14.1421)
+    assert "dir_far0.01" not in leaf and "dir_far0.1" not in leaf["other"]
+    _, _, text = (root / "summary.txt").read_text().partition("\n\nOpen set")
+    assert len(re.findall(r"501 +1001 +70\.0 ± 14\.1 +\n", text)) == 4
+    path = root / "salcr/trial02/round02/metrics.json"
+    metrics = files.read_json(path)
+    del metrics["open_set"]["thermal-to-visible"]
+    files.write_json(path, metrics)
+    capsys.readouterr()
+    assert tiny.run(*words) == 1
+    error = capsys.readouterr().err
+    assert f"{path}: is not the metrics.json" in error and "open_set is not of the galler" in error

@@ -268,6 +268,10 @@ COMMANDS: dict[str, Command] = {
         },
         (LAST / "checkpoint.pt", INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv"),
     ),
+    "serve": Command(  # until it is stopped: tests end it at once
+        {"--index": Read(INDEX), **_NETWORK, "--port": 0},
+        (LAST / "checkpoint.pt", INDEX / "embed.json", INDEX / "index.faiss", INDEX / "files.csv"),
+    ),
     "export": Command(
         {**_NETWORK, "--modality": "visible", "--out": Write("a.onnx")}, (LAST / "checkpoint.pt",)
     ),

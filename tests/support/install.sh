@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # See that the programs of some tests are here; install them where that is possible.
 #   tests/support/install.sh slurm      for tests/support/slurm_cluster.py
-#   tests/support/install.sh chromium   for tests/reporting/test_report.py
+#   tests/support/install.sh chromium   for tests/reporting/test_report.py, tests/search/test_serve_page.py
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 

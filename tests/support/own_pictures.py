@@ -38,7 +38,7 @@ def add_test(root: Path) -> Path:
     for modality, camera in (("visible", 1), ("infrared", 2)):
         for identity in (5, 7):
             name = f"test/{modality}/{identity}.png"
-            Image.new("RGB", (40, 80), (identity, 0, 0)).save(place(root, name))
+            Image.new("RGB", (40, 80), (identity, 0, camera)).save(place(root, name))
             lines.append(f"{name},{identity},{camera}")
     (root / "test.csv").write_text("\n".join(lines) + "\n")
     return root / "test.csv"

@@ -203,15 +203,25 @@ def test_free_text_reaches_no_shell(study_copy: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_shows_a_study_that_was_made(study_copy: Path) -> None:
-    """Its table in a section of its own, and the figure; without one there is no section."""
+    """Its table in a section of its own, and the figure; without one there is no section.
+
+    Evaluated with an open set, tables and report have it; 15 absent queries are too few for rates.
+    """
     words = ["--configfile", tiny.TINY_CONFIG]
     for made in (True, False):
         if not made:
             (study_copy / RESULTS / "study.md").unlink()
-        done = snakemake(study_copy, "report", *words, *CONFIG, repository=study_copy, fork=True)
+        config = [*CONFIG, "evaluate={open_set: true}"]
+        done = snakemake(study_copy, "report", *words, *config, repository=study_copy, fork=True)
         assert done.returncode == 0, done.stdout
         text = (study_copy / RESULTS / "report.html").read_text()
         assert ("compared with" in text) == ('href="#Study"' in text) == made
         sections = [one.get("id") for one in Page(text).all("figure")]
         assert ("study" in sections) == made
-    assert pd.read_csv(study_copy / RESULTS / "summary.csv")["variant"].nunique() == 3
+    summary = pd.read_csv(study_copy / RESULTS / "summary.csv")
+    assert summary["variant"].nunique() == 3
+    assert (summary[["num_present", "num_absent"]] == 15).all(axis=None)
+    assert summary.filter(like="dir_far").isna().all(axis=None)
+    rows = [row[1:] for row in Page(text).rows if row and row[0].endswith(" the end")]
+    assert rows.count(["15", "15", "", "", ""]) == 4
+    assert "Open set" in (study_copy / RESULTS / "summary.txt").read_text()

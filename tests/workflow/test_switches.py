@@ -100,6 +100,32 @@ def test_a_list_of_k_gives_each_a_row(folders: tuple[Path, Path]) -> None:
             assert rankings[name] == together[setting][name]
 
 
+def test_the_open_set_is_evaluated_beside(
+    folders: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Switched on, it adds to the metrics; off, metrics and record are those without the key."""
+    contents, records = [], []
+    for words in ([], ["--evaluate-open-set", "false"], ["--evaluate-open-set", "true"]):
+        evaluated(folders, *words)
+        contents.append((folders[1] / "metrics.json").read_bytes())
+        records.append(json.loads((folders[1] / "job.json").read_text())["config"]["evaluate"])
+    assert contents[0] == contents[1] and records[0] == records[1]
+    assert "open_set" not in records[0] and records[2] == {**records[0], "open_set": True}
+    without, with_it = json.loads(contents[0]), json.loads(contents[2])
+    assert list(without) == ["round", "trial", "settings", "checksum"]
+    assert with_it["settings"] == without["settings"]
+    assert with_it["open_set"].keys() == without["settings"].keys()
+    for (scores,) in with_it["open_set"].values():  # of six people, five images each
+        assert (scores["present"], scores["absent"]) == (15, 15)
+        assert [one["false_alarm_rate"] for one in scores["rates"]] == [0.1, 0.01, 0.001]
+        assert {one["identification_rate"] for one in scores["rates"]} == {None}
+    log = capsys.readouterr().err
+    assert log.count("15 present and 15 absent queries, too few queries at FAR 0.1,") == 2
+    words = tiny.evaluate_words(folders[0], folders[1], 0)
+    assert tiny.run(*words, "--evaluate-open-set", "maybe") == 1
+    assert "`evaluate.open_set` is 'maybe'" in capsys.readouterr().err
+
+
 def test_stage_one_starts_from_a_published_state_dict(
     folders: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -70,7 +70,11 @@ rule study:
         compare=json.dumps(CONFIG.study.compare),
         rows=str(PLAN.study_rows),
         others=digest_of_others,
-        page=shlex.join(["--page", CONFIG.study.page] if CONFIG.study.page else []),
+        page=shlex.join(
+            ["--page", CONFIG.study.page, "--page-table", CONFIG.study.page_table]
+            if CONFIG.study.page
+            else []
+        ),
     message:
         "study: table and figure"
     shell:

@@ -167,8 +167,11 @@ def _write_images(
             image = _through_camera(image, camera, modality, people.seed)
         path = root / layout.image_name(people, modality, identity, index)
         path.parent.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(image)
+        if camera in layout.enlarged:
+            picture = picture.resize((2 * picture.width, 2 * picture.height))
         # Of jpg only: high enough that the artifacts are smaller than the sensor noise.
-        Image.fromarray(image).save(path, quality=95)
+        picture.save(path, quality=95)
 
 
 def _through_camera(

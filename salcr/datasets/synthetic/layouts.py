@@ -6,9 +6,10 @@ taken for a real data set. What `synthesize` may replace also holds one of its m
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -34,6 +35,8 @@ class SyntheticLayout(Protocol):
 
     own_files: re.Pattern[str]
     """Matches the paths, relative to the data set's folder, of the files of a synthetic set."""
+    enlarged: frozenset[int]
+    """Cameras whose images have twice the height and width."""
 
     def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
         """Return the camera that took an image; None if there is only one per modality."""
@@ -49,6 +52,7 @@ class SyntheticRegdb:
     """RegDB: one camera per modality; every trial has its own random halves of its identities."""
 
     own_files = re.compile(r"(Visible|Thermal)/\d+/(visible|thermal)_\d{5}\.bmp|idx/\w+\.txt")
+    enlarged: frozenset[int] = frozenset()
 
     def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
         """Return None."""
@@ -75,6 +79,7 @@ class SyntheticSysu:
     """SYSU-MM01: six cameras, one trial; a few of the training identities are in val_id.txt."""
 
     own_files = re.compile(r"cam[1-6]/\d{4}/drawn_\d{5}\.jpg|exp/\w+\.txt")
+    enlarged: frozenset[int] = frozenset()
 
     def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
         """Return one of the two to four visible or one or two infrared cameras of a person."""
@@ -111,6 +116,7 @@ class SyntheticLlcm:
         r"((vis|nir)|test_(vis|nir)/cam\d)/\d{4}/\d{4}_c\d\d_s000000_f\d{5}_drawn_(vis|nir)\.jpg"
         r"|idx/\w+\.txt"
     )
+    enlarged: frozenset[int] = frozenset()
 
     def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
         """Return one of the two to four cameras of a person."""
@@ -133,10 +139,47 @@ class SyntheticLlcm:
                 _write_index(path, self, people, modality, sorted(identities), unseen)
 
 
+class SyntheticFolders:
+    """Pictures of one's own: names that say nothing, two cameras a modality, of two sizes."""
+
+    own_files = re.compile(
+        r"(test/)?(visible|infrared)/[\w ()]+/synthetic [0-9a-f]{12}\.(jpg|JPG|png|bmp)|test\.csv"
+    )
+    enlarged = frozenset({2, 4})
+    _CAMERAS: ClassVar = {1: ("Tür (1)", "jpg"), 2: ("yard", "JPG"), 3: ("north", "png"),
+                          4: ("south side", "bmp")}  # fmt: skip
+
+    def camera(self, people: People, modality: str, identity: int, index: int) -> int | None:
+        """Return one of the one or two cameras of a modality that see a person."""
+        cameras = (1, 2) if modality == "visible" else (3, 4)
+        return _camera(people, cameras, 1, modality, identity, index)
+
+    def image_name(self, people: People, modality: str, identity: int, index: int) -> str:
+        """Return the path of an image, which does not tell who it shows."""
+        folder, suffix = self._CAMERAS[self.camera(people, modality, identity, index) or 1]
+        image = f"{people.seed} {modality} {identity} {index}"
+        word = hashlib.sha256(image.encode()).hexdigest()[:12]
+        split = "test/" if identity in people.halves(1)["test"] else ""
+        return f"{split}{modality}/{folder}/synthetic {word}.{suffix}"
+
+    def write_splits(self, root: Path, people: People) -> None:
+        """Write test.csv."""
+        lines = ["file,identity,camera\n"]
+        for identity in sorted(people.halves(1)["test"]):
+            for modality in MODALITIES:
+                for index in range(people.images_per_identity):
+                    of_image = (people, modality, identity, index)
+                    lines.append(
+                        f"{self.image_name(*of_image)},{identity},{self.camera(*of_image)}\n"
+                    )
+        (root / "test.csv").write_text("".join(lines), encoding="utf-8")
+
+
 LAYOUTS: dict[str, SyntheticLayout] = {
     "regdb": SyntheticRegdb(),
     "sysu": SyntheticSysu(),
     "llcm": SyntheticLlcm(),
+    "folders": SyntheticFolders(),
 }
 
 

@@ -1,0 +1,29 @@
+"""The server that the tests of `serve` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.served import Served, make_index, serving
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the index of tests that do not change it."""
+    return tmp_path_factory.mktemp("serve")
+
+
+@pytest.fixture(scope="module")
+def words(stage_one: Path, folder: Path) -> list[object]:
+    """Return the arguments that name the index and its network."""
+    return make_index(stage_one, folder)
+
+
+@pytest.fixture(scope="module")
+def served(words: list[object]) -> Iterator[Served]:
+    """Return the server of that index."""
+    with serving(*words) as one:
+        yield one
