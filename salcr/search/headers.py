@@ -11,7 +11,7 @@ def array_header(shape: tuple[int, ...], number: str = "<f4") -> bytes:
     """Return the header of a .npy file with an array, of float32 unless another type is named."""
     header = io.BytesIO()
     kind = {"descr": number, "fortran_order": False, "shape": shape}
-    np.lib.format.writearray_header_1_0(header, kind)
+    np.lib.format.write_array_header_1_0(header, kind)
     return header.getvalue()
 
 
