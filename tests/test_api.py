@@ -95,7 +95,7 @@ def test_defaults_are_those_of_the_configuration() -> None:
         config[section] for section in ("clustering", "associate", "evaluate")
     )
     expected: dict[str, dict[str, Any]] = {
-        "cluster": clustering,
+        "cluster": {key: clustering[key] for key in ("k1", "k2", "eps", "min_samples")},
         "jaccard_distance": {key: clustering[key] for key in ("k1", "k2")},
         "dbscan": {"min_samples": clustering["min_samples"]},
         "associate": {

@@ -97,7 +97,7 @@ def test_a_step_launches_and_waits_at_most(
     A wait is for the losses, which must be finite; others, in stage one, ask which images the
     local linear transform has finished.
     """
-    monkeypatch.setattr(pretraining, "cluster", lambda *_: _LABELS)
+    monkeypatch.setattr(pretraining, "cluster", lambda *_, **__: _LABELS)
     launches, waits = _of_a_step(train)
     assert launches.total() / 2 <= most_launches, launches.most_common(30)
     assert waits.total() / 2 <= most_waits, waits
