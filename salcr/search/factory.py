@@ -189,7 +189,8 @@ def _measure(part: Part, queries: Floats, exact: Floats) -> dict[str, Any]:
             break
         if width >= most or (before > 0.5 and ten - before < _LEAST_GAIN):
             warn(
-                f"recall@1 is {first:.1%}, recall@10 {ten:.1%}, and hardly more for wider searches"
+                f"recall@1 is {first:.1%}, recall@10 {ten:.1%}; a wider search hardly finds more, "
+                "or is too slow"
             )
             break
         before, width = ten, min(2 * width, most)
