@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pandas as pd
 
@@ -80,6 +79,8 @@ def measure_kind(kind: str, size: int, threads: int, *, width: int = _WIDTH) -> 
         change less, `search_gb`, and the recalls of the exact neighbors, from other queries than
         those with which the index measured its own.
     """
+    import faiss  # here, because the check of a GPU imports all tests without it
+
     faiss.omp_set_num_threads(threads)
     modality = ["visible"] * (size // 2) + ["infrared"] * (size - size // 2)
     summary = {

@@ -26,7 +26,7 @@ import sys
 
 class Hide:
     def find_spec(name, path=None, target=None):
-        if name.partition(".")[0] in ("faiss", "snakemake", "dvc", "shtab"):
+        if name.partition(".")[0] in ("faiss", "snakemake", "dvc", "shtab", "fastapi", "uvicorn"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Hide)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import faiss
-
 from salcr.atomic import claimed
 from salcr.config import cli
 from salcr.config.schema import MAX_THREADS, Config
@@ -30,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, _: Config) -> None:
     """Write the index, equal to that of one run; the parts are then deleted."""
+    import faiss  # here, because --help does not need it
+
     faiss.omp_set_num_threads(arguments.threads)
     if not arguments.index.is_dir():
         raise SalcrError(f"{arguments.index}: no such folder")

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import faiss
 import numpy as np
 import pandas as pd
 import pytest
@@ -55,6 +54,8 @@ def write(folder: Path, features: np.ndarray, modality: list[str], kind: str) ->
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with an index of each kind, all of the same 2,600 rows."""
+    import faiss  # here, because the check of a GPU imports all tests without it
+
     folder = tmp_path_factory.mktemp("kinds")
     faiss.omp_set_num_threads(1)  # as stages do; several are slow where other tests run
     rng = np.random.default_rng(5)
@@ -163,6 +164,8 @@ def test_a_search_is_widened_as_long_as_it_finds_little(
         """Each of 4096 lists has the same share of the neighbors."""
 
         width: int = 0
+        import faiss
+
         index: Any = faiss.index_factory(2, "IVF4096,Flat")
 
         def search(self, queries: np.ndarray, k: int) -> tuple[None, np.ndarray]:
@@ -206,6 +209,8 @@ def test_lists_are_computed_on_a_gpu_where_faiss_has_one(
     kind: str,
 ) -> None:
     """With a pretended GPU the centers are searched there, with equal hits; without, it is said."""
+    import faiss
+
     monkeypatch.setattr(factory, "_FEWEST", dict.fromkeys(KINDS, 500))
     features = np.load(stored / "flat/features.npy")
     modality = pd.read_csv(stored / "flat/files.csv")["modality"].tolist()

@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 
 from salcr import files
-from salcr.search import server
 from salcr.search.embedder import Embedder
 from tests.support import tiny
 from tests.support.served import Served, encoded, serving
@@ -92,10 +91,10 @@ def test_pictures_of_the_index_are_listed_by_name_and_modality(
         if modality != "auto":
             chosen &= lines["modality"] == modality
         rows: list[int] = []
-        for start in range(0, len(lines) + 1, server.LISTED):
+        for start in range(0, len(lines) + 1, 24):
             page = {"text": text, "modality": modality, "start": start}
             found = served.ask("/api/pictures", **page).json
-            assert found["total"] == chosen.sum() and found["step"] == server.LISTED
+            assert found["total"] == chosen.sum() and found["step"] == 24
             rows += [one["row"] for one in found["pictures"]]
         assert rows == np.flatnonzero(chosen).tolist()
         sizes.append(len(rows))

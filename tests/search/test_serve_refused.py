@@ -11,7 +11,6 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from salcr.search import server
 from salcr.search.embedder import Embedder
 from tests.faults.test_formats import POSTSCRIPT
 from tests.support import tiny
@@ -51,9 +50,9 @@ def test_what_is_too_large_is_refused(
     """A picture of the limit is searched for; one with a byte more is refused."""
     path = next((folder / "raw/Visible/4").iterdir())
     size = len(path.read_bytes())
-    monkeypatch.setattr(server, "MAX_BYTES", size)
+    monkeypatch.setattr("salcr.search.server.MAX_BYTES", size)
     assert served.search(path)["queries"]
-    monkeypatch.setattr(server, "MAX_BYTES", size - 1)
+    monkeypatch.setattr("salcr.search.server.MAX_BYTES", size - 1)
     assert "has more than" in served.ask("/api/hits", path.read_bytes()).detail(413)
 
 

@@ -18,7 +18,6 @@ from unittest import mock
 from urllib.parse import urlencode
 
 import pandas as pd
-import uvicorn
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -80,6 +79,8 @@ class Served(NamedTuple):
 @contextmanager
 def serving(*words: object) -> Iterator[Served]:
     """Run `serve` at a free port; its server remains until the end, in a thread."""
+    import uvicorn  # here, because the check of a GPU imports all tests without it
+
     run = uvicorn.Server.run
     running: list[tuple[uvicorn.Server, threading.Thread, int]] = []
 

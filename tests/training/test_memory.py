@@ -53,7 +53,7 @@ def test_steps_take_what_was_measured(bfloat16: bool, megabytes: float) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("bfloat16", [True, False])
 def test_the_estimate_is_what_a_step_of_the_papers_network_takes(bfloat16: bool) -> None:
-    """For each numerics.checkpoint: at least the counted bytes an image, and at most 15 % more."""
+    """For each numerics.checkpoint: at least the counted bytes an image, and at most 25 % more."""
     network = Network(**RESNET50, num_parts=3).train()
     network.autocast, network.memory_format = bfloat16, torch.channels_last
     network.to(memory_format=torch.channels_last)
@@ -61,7 +61,7 @@ def test_the_estimate_is_what_a_step_of_the_papers_network_takes(bfloat16: bool)
         few, more = (counted(network, torch.rand(n, 3, *SIZE), checkpoint) for n in (3, 6))
         share = memory.SHARE_KEPT[layers]
         one = memory.step_bytes(1, SIZE, bfloat16=bfloat16, share=share, **RESNET50)
-        assert 0.99 * (more - few) / 3 <= one <= 1.15 * (more - few) / 3, checkpoint
+        assert 0.99 * (more - few) / 3 <= one <= 1.25 * (more - few) / 3, checkpoint
 
 
 @pytest.mark.parametrize(
