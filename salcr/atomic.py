@@ -122,8 +122,12 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, *, together: bool = False) -> Iterator[None]:
     """Hold the lock of a folder, which is made if it does not exist.
+
+    Args:
+        folder: to hold.
+        together: with other processes that hold it together, but not with one that holds it alone.
 
     Raises:
         SalcrError: another process holds it, or it cannot be made.
@@ -135,7 +139,8 @@ def claimed(folder: Path) -> Iterator[None]:
         raise SalcrError(f"{folder}: cannot be written ({error.strerror or error})") from None
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if together else fcntl.LOCK_EX
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SalcrError(
                 f"{folder}: another process is writing to it; wait for it, or choose another folder"

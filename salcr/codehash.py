@@ -40,10 +40,10 @@ _EQUIVALENT, _NONE = "equivalent_code.csv", ""  # the table; what a new module c
 _COLUMNS = ["module", "code", "counts_as", "reason"]
 # What carries settings and words between a person and a stage, hashes, or refuses files.
 _NO_RESULT = {
-    "codehash", "config.checkpoint_kinds", "config.cli", "config.index_kinds", "config.json_kinds",
-    "config.kinds", "config.loading", "config.method", "config.paths", "config.reading",
-    "config.schema", "config.section", "config.stages", "config.synthetic", "config.table_kinds",
-    "errors", "log", "provenance", "training.tensorboard",
+    "codehash", "config.checkpoint_kinds", "config.cli", "config.figure_kinds",
+    "config.index_kinds", "config.json_kinds", "config.kinds", "config.loading", "config.method",
+    "config.paths", "config.reading", "config.schema", "config.section", "config.stages",
+    "config.synthetic", "config.table_kinds", "errors", "log", "provenance", "training.tensorboard",
 }  # fmt: skip
 _MESSAGES = {"say", "warn"}
 _WORDS_OF_PROGRESS = {"title", "total"}

@@ -201,8 +201,8 @@ def _warn_of_numbers(records: Sequence[Record]) -> None:
     (many, more), (few, less) = counts.most_common()
     if more > _MOST_OFTEN * less:
         warn(
-            f"there are {more} {many} and {less} {few} training images: most people cannot be in "
-            "both, and associate.gate_similarity may be needed"
+            f"there are {more} {many} and {less} {few} training images: see that none are missing, "
+            "since people who were seen in one modality only cost accuracy"
         )
 
 

@@ -89,8 +89,8 @@ def diagnose(numbers: Statistics) -> dict[str, str]:
     if numbers["agreement"] < _LEAST_AGREEMENT:
         found["agreement"] = (
             f"only {numbers['agreement']:.0%} of the clusters are their partner's partner: the "
-            "modalities do not mix; train stage one for longer (pretrain.epochs), or set "
-            "associate.gate_similarity if few people were seen by both"
+            "modalities do not mix, or few people were seen by both; train stage one for longer "
+            "(pretrain.epochs)"
         )
     return found
 

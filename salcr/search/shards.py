@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,32 +9,6 @@ from salcr import files
 from salcr.config.index_kinds import ShardSettings
 from salcr.errors import SalcrError
 from salcr.search import blocks
-
-
-@contextmanager
-def shared(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder together with other shards, but not with a run that joins them.
-
-    Raises:
-        SalcrError: another process holds it alone, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise SalcrError(f"{folder}: cannot be written ({error.strerror})") from None
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SalcrError(
-                f"{folder}: another process is writing the index; wait for it, then repeat this"
-            ) from None
-        except OSError:  # a network file system without locks
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_settings(out: Path, summary: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, settings: Config) -> None:
         "modalities": modalities,
     }
     # Shards write at the same time, but not while the index is written.
-    with (claimed if arguments.shard is None else shards.shared)(arguments.out):
+    with claimed(arguments.out, together=arguments.shard is not None):
         if arguments.shard is not None:
             shards.write_settings(arguments.out, summary)
         embed_folders(

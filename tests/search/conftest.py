@@ -1,12 +1,14 @@
-"""The server that the tests of `serve` share."""
+"""What tests of searching share: the server of `serve`, and a count of embedded pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from salcr.search.embedder import Embedder
 from tests.support.served import Served, make_index, serving
 
 
@@ -27,3 +29,17 @@ def served(words: list[object]) -> Iterator[Served]:
     """Return the server of that index."""
     with serving(*words) as one:
         yield one
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list to which the number of pictures of each later computation is appended."""
+    sizes: list[int] = []
+    features = Embedder.features
+
+    def counted(self: Embedder, images: np.ndarray, modalities: list[str]) -> np.ndarray:
+        sizes.append(len(images))
+        return features(self, images, modalities)
+
+    monkeypatch.setattr(Embedder, "features", counted)
+    return sizes

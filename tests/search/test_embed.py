@@ -23,7 +23,6 @@ from salcr.data.images import decode_image
 from salcr.errors import SalcrError
 from salcr.models.network import Network
 from salcr.search import blocks
-from salcr.search.embedder import Embedder
 from salcr.search.images import guess_modality
 from tests.support import tiny
 from tests.support.helpers import close
@@ -208,7 +207,11 @@ def test_every_kind_of_image_is_read_as_color(tmp_path: Path, kind: str) -> None
 
 
 def test_a_killed_run_resumes_with_the_same_bytes(
-    trained: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Path,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    embedded: list[int],
 ) -> None:
     """Killed with -9 after two blocks, a second run computes only the rest, with equal bytes."""
     monkeypatch.setattr(blocks, "_BLOCK", 3)
@@ -226,16 +229,9 @@ def test_a_killed_run_resumes_with_the_same_bytes(
     done = subprocess.run([sys.executable, "-c", code, *words], check=False)
     assert done.returncode == -9
     assert len(list((tmp_path / "killed/blocks").glob("*.npz"))) == 2
-    sizes: list[int] = []
-    features = Embedder.features
-
-    def counted(self: Embedder, images: np.ndarray, modalities: list[str]) -> np.ndarray:
-        sizes.append(len(images))
-        return features(self, images, modalities)
-
-    monkeypatch.setattr(Embedder, "features", counted)
+    embedded.clear()
     assert embed(trained, tmp_path / "killed", pictures) == 0
-    assert sum(sizes) == 12 - 5 and max(sizes) <= 3  # of the first six files one is b.txt
+    assert sum(embedded) == 12 - 5 and max(embedded) <= 3  # of the first six files one is b.txt
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == sorted(FILES)
     for name in FILES:
         assert (tmp_path / f"killed/{name}").read_bytes() == (

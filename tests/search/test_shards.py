@@ -15,7 +15,6 @@ import pytest
 
 from salcr import files
 from salcr.search import blocks, factory
-from salcr.search.embedder import Embedder
 from tests.support import tiny
 from tests.support.faults import the_error
 
@@ -34,20 +33,6 @@ def pictures(stage_one: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             shutil.copy(path, target)
     (tmp_path / "pictures/Thermal/notes.txt").touch()
     return tmp_path / "pictures"
-
-
-@pytest.fixture
-def embedded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return a list to which the number of pictures of each later computation is appended."""
-    sizes: list[int] = []
-    features = Embedder.features
-
-    def counted(self: Embedder, images: np.ndarray, modalities: list[str]) -> np.ndarray:
-        sizes.append(len(images))
-        return features(self, images, modalities)
-
-    monkeypatch.setattr(Embedder, "features", counted)
-    return sizes
 
 
 def embed(stage_one: Path, pictures: Path, out: Path, *extra: object) -> int:
@@ -158,7 +143,7 @@ def test_shards_share_a_folder_and_a_join_does_not(
     assert "another process is writing to it" in the_error(capsys.readouterr().err)
     fcntl.flock(handle, fcntl.LOCK_EX)
     assert embed(stage_one, pictures, out, "--shard", "1/1") == 1
-    assert "another process is writing the index" in the_error(capsys.readouterr().err)
+    assert "another process is writing to it" in the_error(capsys.readouterr().err)
     os.close(handle)
     assert tiny.run("join-index", "--index", out) == 0
 

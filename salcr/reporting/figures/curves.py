@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from salcr import files
 from salcr.config import runs, table_kinds
-from salcr.config.json_kinds import Distances
+from salcr.config.figure_kinds import Distances
 from salcr.errors import SalcrError
 from salcr.reporting.figures.style import (
     BLUE,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from salcr import files
-from salcr.config.json_kinds import Attention, RankingLists
+from salcr.config.figure_kinds import Attention, RankingLists
 from salcr.data import store
 from salcr.errors import SalcrError
 from salcr.reporting.figures.style import (
